@@ -1,0 +1,40 @@
+"""Settings: one table, read from the environment once, changed by attribute afterwards.
+
+Every other file may import this one; it imports nothing of Lucid.
+"""
+
+import os
+from dataclasses import dataclass, field
+
+VERSION = "0.1.0"
+
+
+def _integer(name: str, default: int) -> int:
+    text = os.environ.get(name, "")
+    if not text:
+        return default
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{name}={text!r}: expected an integer") from None
+
+
+@dataclass
+class Settings:
+    """The table of settings. The environment variable of each stands beside it."""
+
+    # LUCID_DEBUG: 1 kernels run, 2 graphs, 3 loop nests, 4 LLVM IR.
+    debug: int = field(default_factory=lambda: _integer("LUCID_DEBUG", 0))
+    # LUCID_NUM_THREADS: 0 means as many as the affinity mask and the cgroup quota allow.
+    num_threads: int = field(default_factory=lambda: _integer("LUCID_NUM_THREADS", 0))
+    # LUCID_TRACE_GRAD_MODE: print each change of the grad mode with its line.
+    trace_grad_mode: bool = field(default_factory=lambda: _integer("LUCID_TRACE_GRAD_MODE", 0) > 0)
+    # LUCID_TARGET: avx512, avx2, plain, or empty for the best that this machine has.
+    target: str = field(default_factory=lambda: os.environ.get("LUCID_TARGET", ""))
+    # LUCID_CACHE_DIR: where machine code is kept; empty means ~/.cache/lucid.
+    cache_dir: str = field(default_factory=lambda: os.environ.get("LUCID_CACHE_DIR", ""))
+    # LUCID_CACHE_MB: cap of the code cache in MiB; 0 keeps machine code in memory only.
+    cache_mb: int = field(default_factory=lambda: _integer("LUCID_CACHE_MB", 256))
+
+
+settings = Settings()

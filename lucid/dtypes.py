@@ -1,0 +1,127 @@
+"""Element types, and the rules by which they combine.
+
+Used by everything below the tensor. A dtype is a singleton, compared by identity.
+"""
+
+from typing import Final
+
+import ml_dtypes
+import numpy as np
+
+# The order of the categories is the order of promotion: bool < integer < floating.
+BOOL: Final = 0
+INTEGER: Final = 1
+FLOATING: Final = 2
+
+
+class dtype:  # noqa: N801 - PyTorch's name
+    """An element type: `lucid.float32` and its siblings. Singletons; compare with `is` or `==`."""
+
+    __slots__ = ("name", "itemsize", "category", "numpy", "signed", "compute")
+
+    def __init__(self, name: str, itemsize: int, category: int, signed: bool, array: object):
+        self.name = name
+        self.itemsize = itemsize
+        self.category = category
+        self.signed = signed
+        self.numpy: np.dtype = np.dtype(array)  # type: ignore[call-overload]
+        self.compute: dtype = self  # the type in which kernels do arithmetic on it
+
+    def __repr__(self) -> str:
+        return f"lucid.{self.name}"
+
+    def __reduce__(self) -> tuple:
+        return _by_name, (self.name,)
+
+    def __deepcopy__(self, memo: dict) -> "dtype":
+        return self
+
+    @property
+    def is_floating_point(self) -> bool:
+        return self.category == FLOATING
+
+    @property
+    def is_complex(self) -> bool:
+        return False
+
+    @property
+    def is_signed(self) -> bool:
+        return self.signed
+
+    def to_complex(self) -> "dtype":
+        raise TypeError(f"{self!r}.to_complex(): complex types are not supported yet")
+
+
+bool_: Final = dtype("bool", 1, BOOL, False, np.bool_)
+uint8: Final = dtype("uint8", 1, INTEGER, False, np.uint8)
+int8: Final = dtype("int8", 1, INTEGER, True, np.int8)
+int16: Final = dtype("int16", 2, INTEGER, True, np.int16)
+int32: Final = dtype("int32", 4, INTEGER, True, np.int32)
+int64: Final = dtype("int64", 8, INTEGER, True, np.int64)
+float16: Final = dtype("float16", 2, FLOATING, True, np.float16)
+bfloat16: Final = dtype("bfloat16", 2, FLOATING, True, ml_dtypes.bfloat16)
+float32: Final = dtype("float32", 4, FLOATING, True, np.float32)
+float64: Final = dtype("float64", 8, FLOATING, True, np.float64)
+float16.compute = bfloat16.compute = float32
+
+ALL: Final = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64)
+BY_NAME: Final = {d.name: d for d in ALL}
+BY_NUMPY: Final = {d.numpy: d for d in ALL}
+
+
+def _by_name(name: str) -> dtype:
+    return BY_NAME[name]
+
+
+def from_numpy(array_dtype: np.dtype) -> dtype:
+    """The dtype of a NumPy dtype; TypeError names what is not supported."""
+    found = BY_NUMPY.get(np.dtype(array_dtype))
+    if found is None:
+        names = ", ".join(d.name for d in ALL)
+        raise TypeError(f"NumPy dtype {array_dtype} is not supported; supported are {names}")
+    return found
+
+
+def promote(a: dtype, b: dtype) -> dtype:
+    """The smallest type that holds both, by PyTorch's table."""
+    if a is b:
+        return a
+    if a.category != b.category:
+        return a if a.category > b.category else b
+    if a.category == FLOATING:
+        if a.itemsize == b.itemsize:  # float16 with bfloat16
+            return float32
+        return a if a.itemsize > b.itemsize else b
+    if a.signed == b.signed:
+        return a if a.itemsize > b.itemsize else b
+    signed, unsigned = (a, b) if a.signed else (b, a)
+    if signed.itemsize > unsigned.itemsize:
+        return signed
+    return int16  # uint8 with int8
+
+
+_default_dtype = float32
+
+
+def get_default_dtype() -> dtype:
+    """The floating type of `zeros`, `rand`, Python floats and their like: float32 unless set."""
+    return _default_dtype
+
+
+def set_default_dtype(d: dtype) -> None:
+    """Set the default floating type to float16, bfloat16, float32 or float64."""
+    global _default_dtype
+    if not isinstance(d, dtype) or d.category != FLOATING:
+        raise TypeError(f"set_default_dtype: expected a floating dtype, got {d!r}")
+    _default_dtype = d
+
+
+def of_scalar(value: object) -> dtype:
+    """The type that a Python number stands for on its own."""
+    if isinstance(value, bool):
+        return bool_
+    if isinstance(value, int):
+        return int64
+    if isinstance(value, float):
+        return _default_dtype
+    raise TypeError(f"expected a bool, int or float, got {type(value).__name__}")
