@@ -1,0 +1,1 @@
+"""Backends: each turns loop nests into something that runs."""

@@ -1,0 +1,1 @@
+"""The CPU backend: loop nests scheduled, emitted as LLVM IR, compiled, cached and called."""

@@ -1,0 +1,1 @@
+"""The language of kernels: scalar expressions, loop nests, and their defining interpreter."""
