@@ -1,0 +1,28 @@
+"""The errors that have names of their own. Others are Python's TypeError, ValueError, ...
+
+Raised throughout Lucid; users catch them as `lucid.error.DeviceMismatchError`.
+"""
+
+
+class UnknownDeviceError(RuntimeError, ValueError):
+    """A device was named that Lucid cannot compute on."""
+
+
+class DeviceMismatchError(RuntimeError):
+    """An operation was given tensors that live on different devices."""
+
+
+class BackwardError(RuntimeError):
+    """`backward()` was asked for something that has no gradient, or whose graph is gone."""
+
+
+class OutOfMemoryError(MemoryError, RuntimeError):
+    """An allocation asked for more bytes than the machine or its cgroup can still give.
+
+    `requested` and `available` are bytes; the message also says what is live and what is cached.
+    """
+
+    def __init__(self, message: str, requested: int = 0, available: int = 0):
+        super().__init__(message)
+        self.requested = requested
+        self.available = available
