@@ -1,0 +1,161 @@
+"""The thread pool's Python side: how many threads, loading pool.py, fork and exit.
+
+jit.py shares `lucid_parallel` with kernels from here; lucid exports set_num_threads.
+"""
+
+import atexit
+import ctypes
+import os
+import time
+from pathlib import Path
+
+from lucid.backend.cpu import compiler, pool
+from lucid.config import settings
+
+LIBRARY = "pool"  # kernels are loaded with this library's symbols in reach
+# How long a worker looks for work, and the caller for its workers, before they sleep. Waking up
+# takes far longer than this; spinning on takes the core from others.
+WORKER_SPIN = 200.0  # microseconds
+CALLER_SPIN = 100.0
+
+_addresses: dict[str, int] = {}
+_limit: list[int] = []
+_ended: list[bool] = []
+
+
+def get_num_threads() -> int:
+    """How many threads a kernel may use: LUCID_NUM_THREADS, `set_num_threads`, or as many as the
+    process's affinity mask and its cgroup's quota allow.
+
+    >>> import lucid
+    >>> lucid.get_num_threads() >= 1
+    True
+    """
+    if not _limit:
+        _limit.append(min(settings.num_threads, pool.MOST) or available())
+    return _limit[0]
+
+
+def set_num_threads(threads: int) -> None:
+    """Let kernels use up to `threads` threads, at least 1; results do not depend on it.
+
+    >>> import lucid
+    >>> lucid.set_num_threads(2)
+    >>> lucid.get_num_threads()
+    2
+    """
+    if not isinstance(threads, int) or isinstance(threads, bool):
+        raise TypeError(f"set_num_threads: int expected, got {type(threads).__name__}")
+    if not 1 <= threads <= pool.MOST:
+        raise ValueError(f"set_num_threads: from 1 to {pool.MOST} expected, got {threads}")
+    _limit[:] = [threads]
+    if _addresses:
+        _knobs()[0] = threads
+
+
+def set_spin(worker: float, caller: float) -> None:
+    """Microseconds that an idle worker and a joining caller spin before they sleep."""
+    if worker < 0 or caller < 0:
+        raise ValueError(f"set_spin: times must not be negative, got {worker} and {caller}")
+    pauses = ctypes.CFUNCTYPE(None, ctypes.c_int64)(addresses()["lucid_pauses"])
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter_ns()
+        pauses(200)
+        best = min(best, time.perf_counter_ns() - start)
+    each = max(best / 200, 1.0)
+    knobs = _knobs()
+    knobs[1] = int(worker * 1000 / each)
+    knobs[2] = int(caller * 1000 / each)
+
+
+def addresses() -> dict[str, int]:
+    """The pool's symbols, loaded at the first call. No thread starts before a region needs it."""
+    if not _addresses:
+        with compiler.lock:
+            if not _addresses:
+                _load()
+    return _addresses
+
+
+def available() -> int:
+    """The CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    quota = _quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    return max(1, min(count, int(quota), pool.MOST))
+
+
+def _load() -> None:
+    text = pool.text()
+    found = compiler.cached(text, pool.EXPORTS, lambda: text)
+    compiler.share(LIBRARY, {"lucid_parallel": found["lucid_parallel"]})
+    _addresses.update(found)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_stop, after_in_parent=_resume, after_in_child=_resume)
+    atexit.register(_end)
+    _knobs()[0] = get_num_threads()
+    set_spin(WORKER_SPIN, CALLER_SPIN)
+
+
+def _stop() -> None:
+    """End the workers: nothing of them is left in the child of a fork. They start again lazily."""
+    compiler.lock.acquire()  # nobody is in the middle of compiling in the child
+    if not _ended:
+        ctypes.CFUNCTYPE(None)(_addresses["lucid_stop"])()
+
+
+def _resume() -> None:
+    if not _ended:
+        ctypes.CFUNCTYPE(None)(_addresses["lucid_resume"])()
+    compiler.lock.release()
+
+
+def _end() -> None:
+    """At exit: what runs after this runs serially."""
+    if not _ended:
+        _ended.append(True)
+        ctypes.CFUNCTYPE(None)(_addresses["lucid_stop"])()
+
+
+def _knobs():
+    return (ctypes.c_int64 * 3).from_address(_addresses["lucid_knobs"])
+
+
+def _quota(membership: Path, root: Path) -> float:
+    """CPUs that the cgroup of this process and those around it may use; 1e9 without a quota."""
+    quota = 1e9
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return quota
+    for line in lines:
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0" and not controllers:
+            bases = [root, root / "unified"]
+        elif "cpu" in controllers.split(","):
+            bases = [root / controllers, root / "cpu"]
+        else:
+            continue
+        place = Path(path.strip("/"))
+        for base in bases:
+            for folder in (place, *place.parents):  # the nearest limit up to the root counts
+                quota = min(quota, _limit_of(base / folder))
+    return quota
+
+
+def _limit_of(folder: Path) -> float:
+    try:
+        if (folder / "cpu.max").exists():
+            allowed, period = (folder / "cpu.max").read_text().split()[:2]
+        else:
+            allowed = (folder / "cpu.cfs_quota_us").read_text().strip()
+            period = (folder / "cpu.cfs_period_us").read_text().strip()
+        if allowed == "max" or int(allowed) <= 0:
+            return 1e9
+        return max(1.0, int(allowed) / int(period))
+    except (OSError, ValueError):
+        return 1e9
