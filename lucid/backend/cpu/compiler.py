@@ -41,6 +41,7 @@ PROCESS_SYMBOLS = (
 lock = threading.RLock()
 _machines: dict[Target, object] = {}
 _loader: list = []  # the LLJIT, once made
+_shared: dict[str, frozenset[str]] = {}
 _loaded = 0
 
 
@@ -97,6 +98,7 @@ def share(library: str, symbols: dict[str, int]) -> None:
         for name, address in symbols.items():
             builder.import_symbol(name, address)
         builder.link(_jit(), library).detach()
+        _shared[library] = frozenset(symbols)
 
 
 def cached(
@@ -114,12 +116,16 @@ def cached(
             return load(image, exports, host)
         except RuntimeError:  # the checksum holds, so the writer was at fault: build it again
             cache.drop(digest)
-    image = compile_text(build())
+    text = build()
+    for name in _undefined(text):
+        if name not in PROCESS_SYMBOLS and name not in _shared.get(host, ()):
+            raise RuntimeError(f"emitted text uses {name}, which is on no list of symbols\n{text}")
+    image = compile_text(text)
     cache.put(digest, image)
     return load(image, exports, host)
 
 
-def undefined(text: str) -> list[str]:
+def _undefined(text: str) -> list[str]:
     """The functions and objects that text declares and does not define, intrinsics excepted."""
     names = re.findall(r"^(?:declare [^@\n]*@|@)([\w.$]+)(?:\(| = external)", text, re.M)
     return [name for name in names if not name.startswith("llvm.")]
