@@ -29,6 +29,7 @@ class device:  # noqa: N801 - PyTorch's name
     known: ClassVar[dict[str, int]] = {"cpu": 1}  # type -> how many of it there are
     type: str
     index: int | None
+    _hash: int
 
     def __new__(cls, type: "str | device", index: int | None = None) -> "device":
         if isinstance(type, device):

@@ -3,7 +3,6 @@
 The blocks themselves are in backend/cpu/memory.py.
 """
 
-from lucid import storage
 from lucid.backend.cpu import memory as blocks
 
 
@@ -15,18 +14,12 @@ def stats() -> dict[str, int]:
     >>> sorted(lucid.memory.stats())
     ['allocations', 'cached', 'live', 'mapped', 'peak']
     """
-    return {
-        "live": storage.live,
-        "peak": storage.peak,
-        "cached": blocks.cached(),
-        "mapped": blocks.mapped(),
-        "allocations": storage.allocations,
-    }
+    return blocks.statistics()
 
 
 def reset_peak() -> None:
     """From now on `peak` is the most since this call."""
-    storage.reset_peak()
+    blocks.reset_peak()
 
 
 def empty_cache() -> int:

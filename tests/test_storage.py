@@ -2,6 +2,8 @@
 
 import gc
 import os
+import subprocess
+import sys
 import threading
 import weakref
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from lucid import memory, storage
-from lucid.backend.cpu import limits
+from lucid.backend.cpu import block, limits
 from lucid.backend.cpu import memory as blocks
 from lucid.dtypes import bfloat16, float32, int64
 from lucid.error import OutOfMemoryError
@@ -35,13 +37,17 @@ def test_alignment_and_size(nbytes):
 
 def test_classes_waste_at_most_an_eighth():
     previous = 0
-    for kind in blocks.classes:
-        assert kind.size % 64 == 0 and kind.size > previous
-        if previous:
-            assert blocks.size_class(previous + 1) is kind
-        assert blocks.size_class(kind.size) is kind
-        assert kind.size <= max((previous + 1) * 1.125, previous + 64)
-        previous = kind.size
+    for number, size in enumerate(blocks.sizes):
+        assert size % 64 == 0 and size > previous
+        assert block.size_class(previous + 1) == block.size_class(size) == number
+        assert size <= max((previous + 1) * 1.125, previous + 64)
+        previous = size
+    assert previous == block.LARGEST
+
+
+@pytest.mark.parametrize("nbytes", [*SIZES, 640, 641, 4095, 4097, 33_000_000])
+def test_machine_code_finds_the_class(nbytes):
+    assert storage.allocate(nbytes)._class == block.size_class(nbytes)
 
 
 @pytest.mark.parametrize("nbytes", [64, 1000, 100_000, 3_000_000])
@@ -121,8 +127,9 @@ def test_exhaustion_is_an_error_that_says_what_was_asked():
     assert isinstance(e.value, MemoryError) and isinstance(e.value, RuntimeError)
     assert e.value.requested == 1 << 50
     assert "live" in str(e.value) and "cached" in str(e.value)
-    with pytest.raises(OutOfMemoryError):
-        Storage(1 << 62)
+    for nbytes in (1 << 62, 1 << 80):
+        with pytest.raises(OutOfMemoryError):
+            storage.allocate(nbytes)
     Storage(64)
 
 
@@ -160,6 +167,12 @@ def test_negative_and_wrong_sizes():
         Storage(-1)
     with pytest.raises(TypeError):
         Storage("64")
+    with pytest.raises(TypeError):
+        storage.allocate(64.0)
+    with pytest.raises(TypeError):
+        storage.allocate()
+    assert type(storage.allocate(np.int64(64)).nbytes) is int
+    assert type(storage.allocate(True).nbytes) is int
     assert memory.stats()["live"] == live
 
 
@@ -169,6 +182,38 @@ def test_version_is_writable():
     assert s.version == 1
     del s
     assert Storage(8).version == 0
+
+
+def test_it_is_a_buffer():
+    s = Storage(100)
+    view = memoryview(s)
+    assert view.nbytes == 100 and not view.readonly
+    view[:] = bytes(range(100))
+    assert np.frombuffer(s, np.uint8).tolist() == list(range(100))
+    assert s.as_numpy(int64, (1,), (1,)).tobytes() == bytes(range(8))
+    ptr = s.ptr
+    del s
+    assert Storage(100).ptr != ptr  # the view holds it
+    view.release()
+    assert Storage(100).ptr == ptr
+
+
+def test_references_are_counted():
+    size, owner = 123_457, Owner()
+    counts = sys.getrefcount(size), sys.getrefcount(owner), sys.getrefcount(Storage)
+    for _ in range(1000):
+        Storage(size).version += 70_000
+        Storage.from_buffer(owner, 64, size)
+        memoryview(Storage(size)).release()
+    memory.empty_cache()
+    after = sys.getrefcount(size), sys.getrefcount(owner), sys.getrefcount(Storage)
+    assert after[:2] == counts[:2]
+    assert after[2] <= counts[2]  # the free storages that the cache lost
+
+
+def test_import_does_not_load_llvm():
+    code = "import sys, lucid.storage, lucid.memory; assert 'llvmlite' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 class Owner:

@@ -30,8 +30,9 @@ LEVEL = 2  # of the code generator
 # so that no address is ever part of the text.
 PROCESS_SYMBOLS = (
     "PyLong_AsLongLong PyFloat_Type PyFloat_AsDouble PyType_IsSubtype "
-    "PyErr_Occurred PyErr_CheckSignals PyErr_SetString PyExc_TypeError PyLong_Type "
-    "PyEval_SaveThread PyEval_RestoreThread PyBytes_AsString Py_BuildValue Py_IncRef "
+    "PyErr_Occurred PyErr_Clear PyErr_CheckSignals PyErr_SetString PyExc_TypeError PyLong_Type "
+    "PyEval_SaveThread PyEval_RestoreThread PyBytes_AsString Py_BuildValue Py_IncRef Py_DecRef "
+    "PyObject_CallOneArg PyObject_Free PyType_GenericAlloc PyBuffer_FillInfo "
     "_Py_NoneStruct syscall sched_yield clock_gettime pthread_create pthread_join "
     "pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_cond_init "
     "pthread_cond_wait pthread_cond_broadcast pthread_attr_init pthread_attr_setstacksize "

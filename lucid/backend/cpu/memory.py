@@ -1,56 +1,51 @@
-"""Blocks of host memory: size classes with a stack of free blocks each, never given back unasked.
+"""Where the blocks of storages come from: mappings of the system, cut into size classes.
 
-lucid/storage.py takes and returns blocks; lucid/memory.py shows the numbers. A fresh page costs
-more than the arithmetic on it, so a freed block waits in its class and the hottest is reused first.
-
-Nothing on the hot path locks: taking is one `list.pop` and freeing one `list.append`, each atomic,
-because a `__del__` may free a block at any point, inside this file's own code too.
+lucid/storage.py builds `Storage` on it; lucid/memory.py shows the numbers. A fresh page costs more
+than the arithmetic on it, so a freed block waits in its class, the hottest is reused first, and
+nothing is given back unasked. Taking and freeing are in block.py; this is the slow path beside it.
 """
 
 import bisect
 import ctypes
 import mmap
+import operator
 import os
 import threading
+from typing import Any
 
+from lucid.backend.cpu import block, compiler, cpython
 from lucid.backend.cpu.limits import available
 from lucid.error import OutOfMemoryError
 
-ALIGNMENT = 64
 LARGE = 1 << 20  # a block above this is a mapping of its own
-SLAB = 8 << 20  # the others are carved from mappings of this size
-BATCH = 64 << 10  # bytes carved at once for a class of small blocks
+SLAB = 8 << 20  # the others are cut from mappings of this size
+BATCH = 64 << 10  # bytes cut at once for a class of small blocks
 HUGE_PAGE = 2 << 20
 CHECK_FROM = 16 << 20  # growth by less than this is not held against the machine's memory
 
-
-class SizeClass:
-    """Blocks of one size. `free` is the stack of their addresses."""
-
-    __slots__ = ("size", "free")
-
-    def __init__(self, size: int):
-        self.size = size
-        self.free: list[int] = []
-
-    def __repr__(self) -> str:
-        return f"SizeClass({self.size}, free={len(self.free)})"
+# Class n serves 64 * (n + 1) bytes for n < 8, then there are eight to each doubling, so that a
+# block wastes at most an eighth of what was asked for, or 63 bytes.
+sizes = [
+    block.SMALLEST * (n + 1 if n < 8 else (9 + n % 8) << n // 8 - 1) for n in range(block.CLASSES)
+]
 
 
 class Mapping:
-    """Memory from the system: one large block, or a slab that small ones are carved from."""
+    """Memory from the system: one large block, or a slab that small ones are cut from."""
 
-    __slots__ = ("memory", "start", "size", "carved")
+    __slots__ = ("memory", "start", "size", "used")
 
     def __init__(self, size: int):
         # Aligned by hand: 2 MiB of address space more cost nothing, since nothing touches them.
         reserve = size + HUGE_PAGE if size >= HUGE_PAGE else size
-        flags = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if os.name == "posix" else {}
-        self.memory = mmap.mmap(-1, reserve, **flags)
+        if os.name == "posix":
+            self.memory = mmap.mmap(-1, reserve, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        else:
+            self.memory = mmap.mmap(-1, reserve)
         first = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
         self.start = first if reserve == size else -(-first // HUGE_PAGE) * HUGE_PAGE
         self.size = size
-        self.carved = 0  # bytes handed out so far
+        self.used = 0  # bytes cut off so far
         whole = size // HUGE_PAGE * HUGE_PAGE  # the tail stays in small pages, or it would grow
         if whole and hasattr(mmap, "MADV_HUGEPAGE"):
             try:
@@ -59,45 +54,82 @@ class Mapping:
                 pass  # a kernel without huge pages: only speed is lost
 
 
-# Class n serves 64 * (n + 1) bytes for n < 8, then eight steps to each doubling up to 4 PiB, so
-# that a block wastes at most an eighth of what was asked for, or 63 bytes.
-classes = [SizeClass(64 * (n + 1)) for n in range(8)]
-classes += [SizeClass((64 << k) * (9 + j)) for k in range(43) for j in range(8)]
-
-_lock = threading.RLock()  # of the slow path; re-entrant, as a collector may allocate inside it
+_lock = threading.RLock()  # of everything below; re-entrant, as a collector may allocate inside it
 _large: dict[int, Mapping] = {}  # by address
-_slabs: list[Mapping] = []  # the last one is being carved
+_slabs: list[Mapping] = []  # the last one is being cut
+_kept: list[Any] = []  # objects that machine code knows by address
+_state: Any = None
+_take: Any = None
+allocate: Any = None  # allocate(nbytes): a storage
+make: Any = None  # make(address, nbytes, length, class, readonly, owner): one over given memory
 
 
-def size_class(nbytes: int) -> SizeClass:
-    """The smallest class whose blocks hold `nbytes`."""
-    units = (nbytes - 1) >> 6
-    if units < 8:
-        return classes[units if units > 0 else 0]
-    shift = units.bit_length() - 4
-    number = 8 * shift + (units >> shift)
-    if number >= len(classes):
-        raise _exhausted(nbytes, available())
-    return classes[number]
+def build(name: str) -> type:
+    """The type of storages; `allocate` and `make` work afterwards. Called once."""
+    global _state, _take, allocate, make
+    code = compiler.cached("storage", block.EXPORTS, block.text)
+    members = [
+        ("ptr", cpython.OBJECT, block.PTR, 0),
+        ("nbytes", cpython.OBJECT, block.NBYTES, 0),
+        ("version", cpython.OBJECT, block.VERSION, 0),
+        ("readonly", cpython.BOOL, block.READONLY, cpython.READ_ONLY),
+        ("_class", cpython.INT64, block.CLASS, 0),
+    ]
+    slots = [(cpython.DEALLOC, code[block.FREE]), (cpython.GET_BUFFER, code[block.BUFFER])]
+    made = cpython.new_type(name, block.SIZE, members, slots)
+    allocate = cpython.builtin("allocate", code[block.ALLOCATE], cpython.ONE_ARGUMENT)
+    _take = cpython.builtin("take", code[block.TAKE], cpython.ONE_ARGUMENT)
+    make = cpython.builtin("make", code[block.MAKE], cpython.FAST_CALL)
+    _state = (ctypes.c_int64 * block.WORDS).from_address(code[block.STATE])
+    _kept.extend((made, refill, 0))
+    _state[block.MADE], _state[block.REFILL], _state[block.ZERO] = map(id, _kept)
+    return made
 
 
-def refill(kind: SizeClass, nbytes: int) -> int:
-    """A block of a class that has none free: a new mapping, or carved from a slab."""
+def refill(nbytes: int) -> int:
+    """Frees at least one new block that holds `nbytes`, and returns that as an int."""
+    nbytes = int(operator.index(nbytes))
+    if nbytes < 0:
+        raise ValueError(f"Storage({nbytes}): a size is not negative")
+    if nbytes > block.LARGEST:
+        raise _exhausted(nbytes, available(mapped()))
+    number = block.size_class(nbytes)
+    size = sizes[number]
     with _lock:
-        if kind.size > LARGE:
-            mapping = _map(kind.size, nbytes)
-            mapping.carved = kind.size
+        if size > LARGE:
+            mapping = _map(size, nbytes)
+            mapping.used = size
             _large[mapping.start] = mapping
-            return mapping.start
-        count = max(1, BATCH // kind.size)
-        total = kind.size * count
-        if not _slabs or _slabs[-1].carved + total > SLAB:
-            _slabs.append(_map(SLAB, nbytes))
-        slab = _slabs[-1]
-        start = slab.start + slab.carved
-        slab.carved += total
-        kind.free.extend(range(start + total - kind.size, start, -kind.size))
-        return start
+            starts = range(mapping.start, mapping.start + 1)
+        else:
+            total = size * max(1, BATCH // size)
+            if not _slabs or _slabs[-1].used + total > SLAB:
+                _slabs.append(_map(SLAB, nbytes))
+            slab = _slabs[-1]
+            first = slab.start + slab.used
+            slab.used += total
+            starts = range(first + total - size, first - 1, -size)
+        for start in starts:
+            make(start, 0, 0, number, 0, None)  # dies at once, into the list of its class
+    return nbytes
+
+
+def statistics() -> dict[str, int]:
+    """See lucid.memory.stats."""
+    if _state is None:
+        return dict.fromkeys(("live", "peak", "cached", "mapped", "allocations"), 0)
+    return {
+        "live": _state[block.LIVE],
+        "peak": _state[block.PEAK],
+        "cached": cached(),
+        "mapped": mapped(),
+        "allocations": _state[block.ALLOCATIONS],
+    }
+
+
+def reset_peak() -> None:
+    if _state is not None:
+        _state[block.PEAK] = _state[block.LIVE]
 
 
 def mapped() -> int:
@@ -108,7 +140,10 @@ def mapped() -> int:
 
 def cached() -> int:
     """Bytes in blocks that wait to be used again."""
-    return sum(kind.size * len(kind.free) for kind in classes)
+    if _state is None:
+        return 0
+    counts = _state[block.COUNTS : block.COUNTS + block.CLASSES]
+    return sum(map(operator.mul, counts, sizes))
 
 
 def empty_cache() -> int:
@@ -117,30 +152,30 @@ def empty_cache() -> int:
     Returns how many bytes that were.
     """
     released = 0
+    if _state is None:
+        return released
     with _lock:
         _slabs.sort(key=lambda slab: slab.start)
         starts = [slab.start for slab in _slabs]
-        found: list[list[tuple[SizeClass, int]]] = [[] for _ in starts]
-        for kind in classes:
-            while kind.free:
-                try:
-                    block = kind.free.pop()
-                except IndexError:  # another thread was faster
-                    break
-                if kind.size > LARGE:
-                    _large[block].memory.close()
-                    del _large[block]
-                    released += kind.size
+        found: list[list[Any]] = [[] for _ in starts]  # the free storages of each slab
+        for number, size in enumerate(sizes):
+            while (storage := _take(number)) is not None:
+                if size > LARGE:
+                    released += size
+                    storage._class = -1  # it dies for good
+                    _large.pop(storage.ptr).memory.close()
                 else:
-                    found[bisect.bisect_right(starts, block) - 1].append((kind, block))
-        for slab, blocks in zip(list(_slabs), found, strict=True):
-            if sum(kind.size for kind, _ in blocks) == slab.carved:
+                    found[bisect.bisect_right(starts, storage.ptr) - 1].append(storage)
+        storage = None
+        for slab, storages in zip(list(_slabs), found, strict=True):
+            if sum(sizes[s._class] for s in storages) == slab.used:
+                for s in storages:
+                    s._class = -1
                 _slabs.remove(slab)
                 slab.memory.close()
                 released += slab.size
-            else:
-                for kind, block in reversed(blocks):
-                    kind.free.append(block)
+            while storages:
+                storages.pop()  # back into their lists, the hottest last
     return released
 
 

@@ -1,0 +1,88 @@
+"""Machine code as objects of CPython: builtin functions, and types.
+
+call.py and memory.py make theirs here. The interpreter keeps pointers to the descriptions, so they
+are never freed.
+"""
+
+import ctypes
+import sysconfig
+from collections.abc import Sequence
+from typing import Any
+
+# The interpreter's numbers, from its methodobject.h, structmember.h and typeslots.h.
+ONE_ARGUMENT, FAST_CALL = 0x8, 0x80
+OBJECT, INT64, BOOL = 16, 17, 14
+READ_ONLY = 1
+GET_BUFFER, DEALLOC, MEMBERS = 1, 52, 72
+
+_kept: list[Any] = []
+
+
+class _Method(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    ]
+
+
+class _Member(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("type", ctypes.c_int),
+        ("offset", ctypes.c_ssize_t),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    ]
+
+
+class _Slot(ctypes.Structure):
+    _fields_ = [("slot", ctypes.c_int), ("value", ctypes.c_void_p)]
+
+
+class _Spec(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("basicsize", ctypes.c_int),
+        ("itemsize", ctypes.c_int),
+        ("flags", ctypes.c_uint),
+        ("slots", ctypes.c_void_p),
+    ]
+
+
+_new_function = ctypes.pythonapi.PyCMethod_New
+_new_function.restype, _new_function.argtypes = ctypes.py_object, [ctypes.c_void_p] * 4
+_new_type = ctypes.pythonapi.PyType_FromSpec
+_new_type.restype, _new_type.argtypes = ctypes.py_object, [ctypes.c_void_p]
+
+
+def builtin(name: str, address: int, flags: int) -> Any:
+    """The function of CPython whose machine code is at `address`."""
+    method = _Method(name.encode(), address, flags, None)
+    _kept.append(method)
+    return _new_function(ctypes.addressof(method), None, None, None)
+
+
+def new_type(
+    name: str,
+    size: int,
+    members: Sequence[tuple[str, int, int, int]],
+    slots: Sequence[tuple[int, int]],
+) -> type:
+    """A type of CPython: members are (name, type, offset, flags), slots (number, address).
+
+    Its instances have no dict, are not seen by the garbage collector, and cannot be subclassed.
+    """
+    if object.__basicsize__ != 16 or sysconfig.get_config_var("Py_GIL_DISABLED"):
+        raise RuntimeError("Lucid needs a 64-bit CPython with its lock: not a free-threaded build")
+    rows = (_Member * (len(members) + 1))()  # the last one stays empty, and ends the list
+    for row, (member, kind, offset, flags) in zip(rows, members, strict=False):
+        row.name, row.type, row.offset, row.flags = member.encode(), kind, offset, flags
+    entries = (_Slot * (len(slots) + 2))()
+    for entry, pair in zip(entries, [*slots, (MEMBERS, ctypes.addressof(rows))], strict=False):
+        entry.slot, entry.value = pair
+    text = name.encode()
+    spec = _Spec(text, size, 0, 0, ctypes.addressof(entries))
+    _kept.extend((rows, entries, text, spec))
+    return _new_type(ctypes.addressof(spec))
