@@ -22,6 +22,7 @@ GENERIC = frozenset(
     "vector.reduce.add vector.reduce.and vector.reduce.or assume".split()
 )
 FLOATS = frozenset(("float", "double", "half", "bfloat"))
+_ATTRIBUTES = {"": "#0", "noinline": "#1", "alwaysinline": "#2", "cold": "#3"}
 NONTEMPORAL = ", !nontemporal !0"
 
 
@@ -80,7 +81,7 @@ class Module:
         inline: str = "",
     ) -> "Function":
         """Begin a function; arguments are (type, name) pairs, `ptr noalias` allowed.
-        inline: "", "noinline" or "alwaysinline"."""
+        inline: "", "noinline", "alwaysinline" or "cold" (never inline, seldom called)."""
         return Function(self, name, arguments, result, internal, inline)
 
     def text(self) -> str:
@@ -90,6 +91,7 @@ class Module:
             f"attributes #0 = {{ nounwind {widths} }}",
             f"attributes #1 = {{ nounwind noinline {widths} }}",
             f"attributes #2 = {{ nounwind alwaysinline {widths} }}",
+            f"attributes #3 = {{ nounwind noinline cold {widths} }}",
         ]
         return "\n".join([*declared, *self.functions.values(), *attributes, "!0 = !{i32 1}", ""])
 
@@ -210,7 +212,7 @@ class Function:
         self.name = name
         self.result = result
         self.internal = internal
-        self.attribute = {"": "#0", "noinline": "#1", "alwaysinline": "#2"}[inline]
+        self.attribute = _ATTRIBUTES[inline]
         self.lines: list[str] = []
         self.slots: list[str] = []
         self.count = 0
@@ -383,8 +385,8 @@ class Function:
         return Value(f"<{text}>", vector(count, e), self)
 
     def first_lanes(self, n: Value, count: int) -> Value:
-        """A mask: lane < n (i64)."""
-        return self.iota(count) < self.splat(n, count)
+        """A mask: lane < n (i64, below 2^31)."""
+        return self.iota(count, "i32") < self.splat(self.cast(n, "trunc", "i32"), count)
 
     # Control flow
 

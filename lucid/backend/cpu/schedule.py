@@ -1,0 +1,338 @@
+"""A loop nest as machine code: `emit` writes LLVM text, `compile` hands it to jit.py.
+
+plan/lower.py and eager call `compile`. This file writes the loops over the grid: the split into
+tasks, rows, and vectors of the last grid axis; stages.py writes what happens at each point.
+A kernel is `void name(ptr words)`: error slot, scratch, threads, addresses, words, scalars.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lucid.backend.cpu.access import Lowering, Table
+from lucid.backend.cpu.emit import Emitter
+from lucid.backend.cpu.llvm import Function, Module, Value
+from lucid.backend.cpu.stages import Body, Scope, StageCode
+from lucid.backend.cpu.target import Target
+from lucid.dtypes import FLOATING, int64
+from lucid.kernel import expr as e
+from lucid.kernel.expr import Expr
+from lucid.kernel.loops import LANES, Buffer, Fold, Kernel, Map, Scan, Stage
+
+TASK = 16384  # elements of work in a task
+HEADER = 3  # words before the buffers' addresses
+ALIGN = 64
+
+Expand = Callable[[list[Expr]], list[Expr]]
+
+
+def lanes_along_grid(kernel: Kernel) -> bool:
+    """Whether lanes lie along the last grid axis. An inner extent that varies along it forbids
+    that; the kernel then runs point by point, with the same bits."""
+    if kernel.vector != "grid" or not kernel.grid:
+        return False
+    last = kernel.grid[-1].name
+    extents = [a.extent for stage in kernel.stages for a in stage.axes]
+    return all(n.op != "index" or n.attr != last for n in e.postorder(extents))
+
+
+def expanded(stage: Stage, expand: Expand) -> Stage:
+    """The stage with exp, log, ... replaced by primitives."""
+    if isinstance(stage, Fold):
+        return Fold(stage.number, stage.axes, stage.monoid, tuple(expand(list(stage.values))))
+    roots: list[Expr] = []
+    if isinstance(stage, Scan):
+        roots += [*stage.initial, *stage.update]
+    for s in stage.stores:
+        roots += [*s.subscripts, s.value, *([s.mask] if s.mask is not None else [])]
+    done = iter(expand(roots))
+    initial = update = ()
+    if isinstance(stage, Scan):
+        initial = tuple(next(done) for _ in stage.initial)
+        update = tuple(next(done) for _ in stage.update)
+    stores = tuple(
+        type(s)(
+            s.buffer,
+            tuple(next(done) for _ in s.subscripts),
+            next(done),
+            next(done) if s.mask is not None else None,
+        )
+        for s in stage.stores
+    )
+    if isinstance(stage, Scan):
+        return Scan(stage.number, stage.axes, initial, update, stores)
+    return Map(stage.axes, stores)
+
+
+class Schedule:
+    """The text of one kernel in the making."""
+
+    def __init__(self, kernel: Kernel, symbol: str, target: Target, expand: Expand):
+        self.kernel = kernel
+        self.symbol = symbol
+        self.target = target
+        self.expand = expand
+        self.module = Module(target.flags)
+        self.table = Table()
+        self.grid = lanes_along_grid(kernel)
+        stages = [expanded(s, expand) for s in kernel.stages]
+        self.units = self._units(stages)
+        self.block = LANES * self.units if self.grid else 1
+        self.codes = [StageCode(kernel, s, self.table, self.grid, self.block) for s in stages]
+        depths = {a.name: 1 for a in kernel.grid}
+        self.low = Lowering(self.table, {}, depths, None, 1, 1, False, 1, True)
+        self.extents = [self.low.lower(a.extent) for a in kernel.grid]
+        for axis, extent in zip(kernel.grid, self.extents, strict=True):
+            if self.low.depth[id(extent)]:
+                raise ValueError(f"grid axis {axis.name}: its extent must be the same everywhere")
+        self.locals = [b for b in kernel.buffers if b.role == "local"]
+        passed = [b.name for b in kernel.buffers if b.role != "local"]
+        self.place: dict[tuple[str, str], int] = {}
+        for number, key in enumerate(
+            [("base", n) for n in passed]
+            + [("word", n) for n in kernel.words]
+            + [("scalar", n) for n in kernel.scalars]
+        ):
+            self.place[key] = HEADER + number
+
+    def _units(self, stages: Sequence[Stage]) -> int:
+        """Vectors of the last grid axis in flight: fewer for long bodies."""
+        roots: list[Expr] = []
+        for stage in stages:
+            roots += stage.values if isinstance(stage, Fold) else ()
+            roots += stage.update if isinstance(stage, Scan) else ()
+            roots += [s.value for s in stage.stores] if not isinstance(stage, Fold) else ()
+        size = sum(1 for n in e.postorder(roots) if n.args and n.op != "load")
+        return 4 if size <= 24 else 2 if size <= 80 else 1
+
+    def text(self) -> str:
+        self._report()
+        self._work()
+        self._entry()
+        return self.module.text()
+
+    # Pieces that both functions use
+
+    def _leaf(self, f: Function, words: Value) -> Callable[[Expr], Value]:
+        def read(node: Expr) -> Value:
+            place = self.place[node.op, node.attr]  # type: ignore[index]
+            kind = "i64"
+            if node.op == "base":
+                kind = "ptr"
+            elif node.op == "scalar" and node.dtype.category == FLOATING:
+                kind = "double"
+            at = f.address(words, place, "i64")
+            return f.emit(f"load {kind}, ptr {at.name}, align 8", kind)
+
+        return read
+
+    def _body(self, f: Function) -> Body:
+        words = f.arguments[0]
+        leaf = self._leaf(f, words)
+        return Body(
+            self.kernel, self.table, f, Emitter(f, self.target.flags), self.expand, leaf
+        )
+
+    def _demand(self, body: Body, low: Lowering, node: Expr, scope: Scope) -> Value:
+        for n in e.postorder([node]):
+            if scope.find(id(n)) is None:
+                scope.values[id(n)] = [body.node(low, n, scope, 0)]
+        return body.value(node, scope)
+
+    def _work_per_point(self, body: Body, scope: Scope) -> Value:
+        """Inner points of one grid point, where extents are known before."""
+        total = body.f.i64(0)
+        for code in self.codes:
+            count = body.f.i64(1)
+            for extent in code.extents:
+                if code.low.depth[id(extent)] == 0:
+                    count = count * self._demand(body, code.low, extent, scope)
+            total = total + count
+        return body.f.maximum(total, 1)
+
+    def _sizes(self, body: Body, scope: Scope) -> tuple[Value, Value, Value]:
+        """Rows, columns (1 unless lanes lie along the grid) and work per point."""
+        f = body.f
+        extents = [self._demand(body, self.low, x, scope) for x in self.extents]
+        columns = extents.pop() if self.grid else f.i64(1)
+        rows = f.i64(1)
+        for x in extents:
+            rows = rows * x
+        return rows, columns, self._work_per_point(body, scope)
+
+    def _chunks(self, f: Function, rows: Value, columns: Value, work: Value) -> tuple[Value, ...]:
+        """Rows and columns of a task, and how many tasks lie side by side."""
+        if not self.grid:
+            chunk = f.maximum(f.i64(TASK) // work, 1)
+            return chunk, columns, f.i64(1)
+        wide = f.maximum(f.i64(TASK) // work, self.block)
+        wide = f.minimum((wide + (self.block - 1)) & -self.block, columns)
+        chunk = f.maximum(f.i64(TASK) // (wide * work), 1)
+        chunk = f.select(wide < columns, f.i64(1), chunk)
+        return chunk, wide, (columns + wide - 1) // wide
+
+    # Functions
+
+    def _report(self) -> None:
+        """report(words, code, value): the first error takes the slot."""
+        f = self.module.function(
+            "report", [("ptr", "words"), ("i64", "code"), ("i64", "value")], "void", True, "cold"
+        )
+        words, code, value = f.arguments
+        slot = f.load("ptr", words)
+        pair = f.emit(
+            f"cmpxchg ptr {slot.name}, i64 0, i64 {code.name} acq_rel acquire", "{ i64, i1 }"
+        )
+        won = f.emit(f"extractvalue {pair.kind} {pair.name}, 1", "i1")
+        with f.when(won):
+            f.store(value, slot, 1)
+        f.finish()
+
+    def _work(self) -> None:
+        """work(words, task, slot): one task, or everything if task is negative."""
+        f = self.module.function(
+            "work", [("ptr", "words"), ("i64", "task"), ("i64", "slot")], "void", True, "noinline"
+        )
+        words, task, slot = f.arguments
+        body, scope = self._body(f), Scope()
+        self._scratch(body, scope, words, slot)
+        rows, columns, work = self._sizes(body, scope)
+        ranges = [f.slot("i64", x) for x in (f.i64(0), rows, f.i64(0), columns)]
+
+        with f.when(task >= 0):
+            chunk, wide, across = self._chunks(f, rows, columns, work)
+            down = task // across
+            first, left = down * chunk, (task - down * across) * wide
+            for made, x in zip(
+                ranges,
+                (first, f.minimum(first + chunk, rows), left, f.minimum(left + wide, columns)),
+                strict=True,
+            ):
+                made.set(x)
+        for code in self.codes:
+            for node in code.once[0]:
+                if scope.find(id(node)) is None:
+                    scope.values[id(node)] = [body.node(code.low, node, scope, 0)]
+        start, stop, left, right = [r.get() for r in ranges]
+        self._rows(body, scope, start, stop, left, right)
+        f.finish()
+
+    def _rows(
+        self, body: Body, scope: Scope, start: Value, stop: Value, left: Value, right: Value
+    ) -> None:
+        f = body.f
+        axes = list(self.kernel.grid[:-1] if self.grid else self.kernel.grid)
+        extents = [body.value(x, scope) for x in self.extents[: len(axes)]]
+        # The place of the first row by division, of the next ones by counting.
+        counters = []
+        rest = start
+        for extent in reversed(extents[1:]):
+            upper = rest // extent
+            counters.insert(0, f.slot("i64", rest - upper * extent))
+            rest = upper
+        if axes:
+            counters.insert(0, f.slot("i64", rest))
+        with f.loop(start, stop):
+            inner = Scope(scope)
+            places = [c.get() for c in counters]
+            for axis, place in zip(axes, places, strict=True):
+                body.bind(inner, "index", axis.name, place)
+            self._row(body, inner, left, right)
+            step = f.i64(1)
+            for counter, place, extent in reversed(list(zip(counters, places, extents, strict=True))):
+                following = place + step
+                if counter is not counters[0]:
+                    full = following.eq(extent)
+                    step = f.cast(full, "zext", "i64")
+                    following = f.select(full, f.i64(0), following)
+                counter.set(following)
+
+    def _row(self, body: Body, scope: Scope, left: Value, right: Value) -> None:
+        """All stages at one row of the grid."""
+        if not self.grid:
+            for code in self.codes:
+                body.stage(code, scope)
+            return
+        for code in self.codes:
+            body.emit_once(code, 1, scope)
+            body.emit_each(code, 1, scope, 0)
+
+        def visit(i: Value) -> None:
+            point = Scope(scope)
+            body.bind(point, "start", self.kernel.grid[-1].name, i)
+            for code in self.codes:
+                body.stage(code, point)
+
+        body.vectors(left, right, self.units, visit)
+
+    def _entry(self) -> None:
+        f = self.module.function(self.symbol, [("ptr", "words")])
+        words = f.arguments[0]
+        body, scope = self._body(f), Scope()
+        rows, columns, work = self._sizes(body, scope)
+        points = rows * columns
+        threads = f.load("i64", words, 2)
+        many = (threads > 1) & (points * work > 2 * TASK)
+
+        def parallel() -> None:
+            chunk, _, across = self._chunks(f, rows, columns, work)
+            tasks = (rows + chunk - 1) // chunk * across
+            f.call("lucid_parallel", Value("@work", "ptr", f), words, tasks, threads)
+
+        with f.when(points > 0):
+            f.either(many, parallel, lambda: f.call("work", words, f.i64(-1), f.i64(0)))
+        f.finish()
+
+    # Local buffers
+
+    def _scratch(self, body: Body, scope: Scope, words: Value, slot: Value) -> None:
+        """The addresses of this thread's local buffers, one after another, aligned."""
+        if not self.locals:
+            return
+        f = body.f
+        offset, places = f.i64(0), []
+        for buffer in self.locals:
+            places.append(offset)
+            count = f.i64(self.block)
+            for extent in buffer.extents:
+                count = count * self._demand(body, self.low, self.low.lower(extent), scope)
+            offset = offset + ((count * buffer.dtype.itemsize + (ALIGN - 1)) & -ALIGN)
+        start = f.address(f.load("ptr", words, 1), slot * offset)
+        for buffer, place in zip(self.locals, places, strict=True):
+            node = self.table.make("base", (), int64, buffer.name)
+            scope.values[id(node)] = [f.address(start, place)]
+
+    def scratch(self, words: dict[str, int]) -> int:
+        """Bytes of local buffers for each thread, as `_scratch` lays them out."""
+        total = 0
+        for buffer in self.locals:
+            count = self.block
+            for extent in buffer.extents:
+                count *= number(extent, words)
+            total += -(-count * buffer.dtype.itemsize // ALIGN) * ALIGN
+        return total
+
+
+def number(node: Expr, words: dict[str, int]) -> int:
+    """An expression of words and constants as an int."""
+    if node.op == "const":
+        return int(node.attr)  # type: ignore[call-overload]
+    if node.op == "word":
+        return words[node.attr]  # type: ignore[index]
+    a = [number(x, words) for x in node.args]
+    rules: dict[str, Callable[[], int]] = {
+        "add": lambda: a[0] + a[1],
+        "sub": lambda: a[0] - a[1],
+        "mul": lambda: a[0] * a[1],
+        "idiv": lambda: a[0] // a[1],
+        "lt": lambda: a[0] < a[1],
+        "gt": lambda: a[0] > a[1],
+        "where": lambda: a[1] if a[0] else a[2],
+    }
+    if node.op not in rules:
+        raise ValueError(f"the size of a local buffer cannot use {node.op}")
+    return rules[node.op]()
+
+
+def emit(kernel: Kernel, symbol: str, target: Target, expand: Expand | None = None) -> str:
+    """The kernel as LLVM text that defines `symbol`, a `void (ptr words)`."""
+    return Schedule(kernel, symbol, target, expand or math.expand).text()
