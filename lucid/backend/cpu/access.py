@@ -115,8 +115,9 @@ class Lowering:
         if node.op == "load":
             return self._load(node, args)
         if node.op == "index":
-            return self.note(self.table.make("lane" if node.attr == self.lane else "index", (),
-                                             int64, node.attr))
+            return self.note(
+                self.table.make("lane" if node.attr == self.lane else "index", (), int64, node.attr)
+            )
         return self.node(node.op, args, node.dtype, node.attr)
 
     def node(
@@ -229,9 +230,7 @@ class Lowering:
             stride = self.table.mul(stride, self.lower(extent))
         return tuple(strides)
 
-    def _linear(
-        self, node: Expr, scale: Expr, terms: list[tuple[Expr, Expr | None]]
-    ) -> None:
+    def _linear(self, node: Expr, scale: Expr, terms: list[tuple[Expr, Expr | None]]) -> None:
         """Append node * scale as a sum of scale * atom; integers wrap, so this is exact."""
         t = self.table
         if node.op in ("add", "sub") and node.dtype is int64:

@@ -5,18 +5,23 @@ tasks, rows, and vectors of the last grid axis; stages.py writes what happens at
 A kernel is `void name(ptr words)`: error slot, scratch, threads, addresses, words, scalars.
 """
 
-from collections.abc import Callable, Sequence
+import functools
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+from lucid.backend.cpu import jit
 from lucid.backend.cpu.access import Lowering, Table
 from lucid.backend.cpu.emit import Emitter
 from lucid.backend.cpu.llvm import Function, Module, Value
+from lucid.backend.cpu.math import expand
 from lucid.backend.cpu.stages import Body, Scope, StageCode
-from lucid.backend.cpu.target import Target
+from lucid.backend.cpu.target import Target, target
 from lucid.dtypes import FLOATING, int64
 from lucid.kernel import expr as e
 from lucid.kernel.expr import Expr
-from lucid.kernel.loops import LANES, Buffer, Fold, Kernel, Map, Scan, Stage
+from lucid.kernel.loops import LANES, Fold, Kernel, Map, Scan, Stage
 
 TASK = 16384  # elements of work in a task
 HEADER = 3  # words before the buffers' addresses
@@ -63,6 +68,20 @@ def expanded(stage: Stage, expand: Expand) -> Stage:
     return Map(stage.axes, stores)
 
 
+def units_in_flight(kernel: Kernel) -> int:
+    """Vectors of the last grid axis that are worked on together: fewer for long bodies."""
+    roots: list[Expr] = []
+    for stage in kernel.stages:
+        if isinstance(stage, Fold):
+            roots += stage.values
+            continue
+        roots += stage.update if isinstance(stage, Scan) else ()
+        roots += [s.value for s in stage.stores]
+    nodes = [n for n in e.postorder(roots) if n.args and n.op != "load"]
+    size = sum(15 if n.op in e.MATH else 1 for n in nodes)
+    return 4 if size <= 24 else 2 if size <= 80 else 1
+
+
 class Schedule:
     """The text of one kernel in the making."""
 
@@ -75,7 +94,7 @@ class Schedule:
         self.table = Table()
         self.grid = lanes_along_grid(kernel)
         stages = [expanded(s, expand) for s in kernel.stages]
-        self.units = self._units(stages)
+        self.units = units_in_flight(kernel)
         self.block = LANES * self.units if self.grid else 1
         self.codes = [StageCode(kernel, s, self.table, self.grid, self.block) for s in stages]
         depths = {a.name: 1 for a in kernel.grid}
@@ -93,16 +112,6 @@ class Schedule:
             + [("scalar", n) for n in kernel.scalars]
         ):
             self.place[key] = HEADER + number
-
-    def _units(self, stages: Sequence[Stage]) -> int:
-        """Vectors of the last grid axis in flight: fewer for long bodies."""
-        roots: list[Expr] = []
-        for stage in stages:
-            roots += stage.values if isinstance(stage, Fold) else ()
-            roots += stage.update if isinstance(stage, Scan) else ()
-            roots += [s.value for s in stage.stores] if not isinstance(stage, Fold) else ()
-        size = sum(1 for n in e.postorder(roots) if n.args and n.op != "load")
-        return 4 if size <= 24 else 2 if size <= 80 else 1
 
     def text(self) -> str:
         self._report()
@@ -128,9 +137,7 @@ class Schedule:
     def _body(self, f: Function) -> Body:
         words = f.arguments[0]
         leaf = self._leaf(f, words)
-        return Body(
-            self.kernel, self.table, f, Emitter(f, self.target.flags), self.expand, leaf
-        )
+        return Body(self.kernel, self.table, f, Emitter(f, self.target.flags), self.expand, leaf)
 
     def _demand(self, body: Body, low: Lowering, node: Expr, scope: Scope) -> Value:
         for n in e.postorder([node]):
@@ -238,7 +245,9 @@ class Schedule:
                 body.bind(inner, "index", axis.name, place)
             self._row(body, inner, left, right)
             step = f.i64(1)
-            for counter, place, extent in reversed(list(zip(counters, places, extents, strict=True))):
+            for counter, place, extent in reversed(
+                list(zip(counters, places, extents, strict=True))
+            ):
                 following = place + step
                 if counter is not counters[0]:
                     full = following.eq(extent)
@@ -301,15 +310,20 @@ class Schedule:
             node = self.table.make("base", (), int64, buffer.name)
             scope.values[id(node)] = [f.address(start, place)]
 
-    def scratch(self, words: dict[str, int]) -> int:
-        """Bytes of local buffers for each thread, as `_scratch` lays them out."""
-        total = 0
-        for buffer in self.locals:
-            count = self.block
-            for extent in buffer.extents:
-                count *= number(extent, words)
-            total += -(-count * buffer.dtype.itemsize // ALIGN) * ALIGN
-        return total
+
+def scratch_bytes(kernel: Kernel, words: dict[str, int]) -> int:
+    """Bytes of local buffers for each thread, as `Schedule._scratch` lays them out."""
+    buffers = [b for b in kernel.buffers if b.role == "local"]
+    if not buffers:
+        return 0
+    block = LANES * units_in_flight(kernel) if lanes_along_grid(kernel) else 1
+    total = 0
+    for buffer in buffers:
+        count = block
+        for extent in buffer.extents:
+            count *= number(extent, words)
+        total += -(-count * buffer.dtype.itemsize // ALIGN) * ALIGN
+    return total
 
 
 def number(node: Expr, words: dict[str, int]) -> int:
@@ -333,6 +347,34 @@ def number(node: Expr, words: dict[str, int]) -> int:
     return rules[node.op]()
 
 
-def emit(kernel: Kernel, symbol: str, target: Target, expand: Expand | None = None) -> str:
+@dataclass(frozen=True)
+class CompiledKernel:
+    """Machine code of a kernel: its address, and the bytes of scratch that each thread needs for
+    given words."""
+
+    address: int
+    scratch_per_thread: Callable[[dict[str, int]], int]
+
+
+def emit(kernel: Kernel, symbol: str, place: Target, expand: Expand = expand) -> str:
     """The kernel as LLVM text that defines `symbol`, a `void (ptr words)`."""
-    return Schedule(kernel, symbol, target, expand or math.expand).text()
+    return Schedule(kernel, symbol, place, expand).text()
+
+
+def compile(kernel: Kernel) -> CompiledKernel:
+    """The kernel as machine code for the present target."""
+    key = f"{kernel}\n{_revision()}"
+    address = jit.function(key, lambda symbol: emit(kernel, symbol, target()))
+    return CompiledKernel(address, lambda words: scratch_bytes(kernel, words))
+
+
+@functools.cache
+def _revision() -> str:
+    """The sources that kernels' code depends on, as a number: what is cached on disk is theirs."""
+    here = Path(__file__).parent
+    names = ["access.py", "emit.py", "half.py", "llvm.py", "schedule.py", "stages.py"]
+    files = [here / name for name in names] + sorted((here / "math").glob("*.py"))
+    digest = hashlib.blake2b(digest_size=8)
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -59,8 +59,7 @@ class StageCode:
         self.depths = depths
         self.innermost = self.entry + len(inner)
         ragged = any(
-            n.op == "index" and n.attr in inner
-            for n in e.postorder([a.extent for a in stage.axes])
+            n.op == "index" and n.attr in inner for n in e.postorder([a.extent for a in stage.axes])
         )
         self.low = low = Lowering(
             table,
@@ -127,10 +126,10 @@ class StageCode:
             if id(node) in live:
                 group = self.each if low.many[id(node)] else self.once
                 group[low.depth[id(node)]].append(node)
-        hoisted = [n for level in (self.once, self.each) for d in level[: self.innermost] for n in d]
-        self.guarded = bool(self.stage.axes) and any(
-            n.op in ("read", "checked") for n in hoisted
-        )
+        hoisted = [
+            n for level in (self.once, self.each) for d in level[: self.innermost] for n in d
+        ]
+        self.guarded = bool(self.stage.axes) and any(n.op in ("read", "checked") for n in hoisted)
 
     @property
     def size(self) -> int:
@@ -360,7 +359,7 @@ class Body:
         count = LANES if code.low.wide_state else 1
         for i, kind in enumerate(_state_types(stage)):
             slots = []
-            for unit in range(self.units if count > 1 else 1):
+            for _ in range(self.units if count > 1 else 1):
                 slot = f.slot(register(kind, count))
                 if isinstance(stage, Fold):
                     slot.set(self.neutral(stage, count)[i])
