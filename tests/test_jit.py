@@ -11,7 +11,7 @@ import threading
 import numpy as np
 import pytest
 
-from lucid.backend.cpu import call, compiler, jit, target
+from lucid.backend.cpu import call, compiler, elf, jit, target
 from lucid.backend.cpu.call import Call, Segment
 from lucid.config import settings
 from lucid.kernel import cache
@@ -155,6 +155,111 @@ def test_wide_vectors_run_on_every_target(name, monkeypatch, folder):
     x = np.arange(16.0)
     assert Segment([Call(address, [0, 0, 1, 0], [(3, 0, 0)])]).run(x.ctypes.data) is None
     assert (x == np.arange(16.0) / 3).all()
+
+
+# Everything that an object file may ask of a loader: constants, a jump table, written and zeroed
+# data, a table of addresses, calls within, to the process and to other code.
+LOADED = """
+@count = global i64 5
+@zeros = internal global [100 x i64] zeroinitializer, align 128
+@table = internal constant [3 x ptr] [ptr @seven, ptr @eight, ptr @outer]
+declare i64 @outer()
+declare ptr @memset(ptr, i32, i64)
+
+define internal i64 @seven() noinline { ret i64 7 }
+define internal i64 @eight() noinline { ret i64 8 }
+
+define i64 @pick(i64 %i) {
+  switch i64 %i, label %other [
+    i64 0, label %a
+    i64 1, label %b
+    i64 2, label %c
+    i64 3, label %d
+    i64 4, label %e
+  ]
+a:
+  %y0 = load i64, ptr @count
+  %y1 = add i64 %y0, 1
+  store i64 %y1, ptr @count
+  ret i64 %y1
+b:
+  %last = getelementptr i64, ptr @zeros, i64 99
+  %z0 = load i64, ptr %last
+  %z1 = add i64 %z0, 10
+  store i64 %z1, ptr %last
+  ret i64 %z1
+c:
+  %m = call ptr @memset(ptr @zeros, i32 1, i64 8)
+  %w = load i64, ptr @zeros
+  ret i64 %w
+d:
+  %v = load <4 x double>, ptr @zeros
+  %s = fadd <4 x double> <double 1.5, double 2.5, double 3.5, double 4.5>, %v
+  %x = extractelement <4 x double> %s, i64 1
+  %r = fptosi double %x to i64
+  ret i64 %r
+e:
+  ret i64 99
+other:
+  %n = sub i64 %i, 5
+  %at = getelementptr ptr, ptr @table, i64 %n
+  %f = load ptr, ptr %at
+  %called = call i64 %f()
+  ret i64 %called
+}
+define i64 @both(i64 %i) {
+  %a = call i64 @pick(i64 %i)
+  %b = call i64 @outer()
+  %y = add i64 %a, %b
+  ret i64 %y
+}
+"""
+
+
+@pytest.mark.parametrize("loader", ["ours", "llvm"])
+def test_the_loaders(loader):
+    outer = ctypes.CFUNCTYPE(ctypes.c_int64)(lambda: 1000)
+    extra = {"outer": ctypes.cast(outer, ctypes.c_void_p).value}
+    image = compiler.compile_text(LOADED)
+    exports = ["pick", "both", "count"]
+    if loader == "llvm":
+        code = compiler._load_by_llvm(image, exports, extra)
+    elif elf.supported(image):
+        code = compiler.load(image, exports, extra)
+    else:
+        pytest.skip("made for x86-64 Linux")
+    integer = ctypes.c_int64
+    pick = ctypes.CFUNCTYPE(integer, integer)(code["pick"])
+    both = ctypes.CFUNCTYPE(integer, integer)(code["both"])
+    assert [pick(i) for i in (0, 0, 1, 1, 4, 5, 6, 7)] == [6, 7, 10, 20, 99, 7, 8, 1000]
+    assert pick(3) == 2 and pick(2) == 0x0101010101010101
+    assert both(0) == 1008 and integer.from_address(code["count"]).value == 8
+
+
+def test_the_loader_refuses_what_it_does_not_know():
+    image = compiler.compile_text(LOADED)
+    if not elf.supported(image):
+        pytest.skip("made for x86-64 Linux")
+    with pytest.raises(RuntimeError, match="outer"):
+        compiler.load(image, ["pick"])
+    outer = {"outer": 1}
+    with pytest.raises(KeyError):
+        compiler.load(image, ["absent"], outer)
+    broken = image.replace(struct.pack("<I", 42), struct.pack("<I", 77))
+    with pytest.raises(RuntimeError, match="relocation of type 77"):
+        compiler.load(broken, ["pick"], outer)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_code_is_not_writable():
+    address = jit.function("test protection", lambda s: store(s, "7"))
+    with open("/proc/self/maps") as maps:
+        for line in maps:
+            low, _, high = line.split()[0].partition("-")
+            if int(low, 16) <= address < int(high, 16):
+                assert line.split()[1] == "r-xp"
+                return
+    raise AssertionError("code in no mapping")
 
 
 # Segments

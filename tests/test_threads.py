@@ -230,10 +230,8 @@ def test_the_portable_form_of_waiting():
     code = compiler.load(compiler.compile_text(pool.text(futex=0)), pool.EXPORTS)
     knobs = (ctypes.c_int64 * 3).from_address(code["lucid_knobs"])
     knobs[0], knobs[1], knobs[2] = 4, 0, 0  # every wait sleeps
-    library = "portable pool"
-    compiler.share(library, {"lucid_parallel": code["lucid_parallel"]})
     image = compiler.compile_text(TEXT.replace("SYMBOL", "portable"))
-    address = compiler.load(image, ["portable"], library)["portable"]
+    address = compiler.load(image, ["portable"], code)["portable"]
     check(Segment([Call(address, [0, 0, 4, 0, 16, 50], [(3, 0, 0)])], True), 16, 4, 1000)
     ctypes.CFUNCTYPE(None)(code["lucid_stop"])()
 
@@ -243,20 +241,20 @@ def test_the_quota_of_the_cgroup(tmp_path):
     root = tmp_path / "fs"
     (root / "a" / "b").mkdir(parents=True)
     membership.write_text("0::/a/b\n")
-    assert threads._quota(membership, root) == 1e9
+    assert threads._quota(str(membership), str(root)) == 1e9
     (root / "a" / "b" / "cpu.max").write_text("max 100000\n")
     (root / "a" / "cpu.max").write_text("350000 100000\n")
-    assert threads._quota(membership, root) == 3.5
+    assert threads._quota(str(membership), str(root)) == 3.5
     (root / "a" / "b" / "cpu.max").write_text("20000 100000\n")
-    assert threads._quota(membership, root) == 1.0
+    assert threads._quota(str(membership), str(root)) == 1.0
     # Version 1: the path within the controller's own tree.
     membership.write_text("5:memory:/m\n4:cpu,cpuacct:/c/d\n")
     (root / "cpu,cpuacct" / "c").mkdir(parents=True)
     (root / "cpu,cpuacct" / "c" / "cpu.cfs_quota_us").write_text("200000\n")
     (root / "cpu,cpuacct" / "c" / "cpu.cfs_period_us").write_text("100000\n")
-    assert threads._quota(membership, root) == 2.0
+    assert threads._quota(str(membership), str(root)) == 2.0
     (root / "cpu,cpuacct" / "c" / "cpu.cfs_quota_us").write_text("-1\n")
-    assert threads._quota(membership, root) == 1e9
+    assert threads._quota(str(membership), str(root)) == 1e9
 
 
 def test_the_environment_sets_the_number(monkeypatch):

@@ -6,15 +6,17 @@ taken only if its checksum holds. What cannot be written is not kept: the progra
 """
 
 import contextlib
-import hashlib
 import os
-import secrets
 import stat
 import time
 import warnings
-from pathlib import Path
 
 from lucid.config import VERSION, settings
+
+try:  # hashlib would load OpenSSL for it
+    from _blake2 import blake2b
+except ImportError:
+    from hashlib import blake2b
 
 MAGIC = b"lucid code 1\n"
 _CHECKSUM = 32
@@ -29,7 +31,7 @@ def digest(*parts: str) -> str:
     """The name of an entry: a hash of the parts, of Lucid's version and of the emitters' files."""
     if _state["stamp"] is None:
         _state["stamp"] = _stamp()
-    made = hashlib.blake2b(digest_size=20)
+    made = blake2b(digest_size=20)
     for part in (VERSION, _state["stamp"], *parts):
         data = part.encode()
         made.update(len(data).to_bytes(8, "little"))
@@ -37,12 +39,16 @@ def digest(*parts: str) -> str:
     return made.hexdigest()
 
 
-def directory() -> Path:
+def directory() -> str:
     """`settings.cache_dir`, or lucid/ in the user's cache directory."""
     if settings.cache_dir:
-        return Path(settings.cache_dir)
+        return settings.cache_dir
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "lucid"
+    if not os.path.isabs(base):
+        base = os.path.expanduser("~/.cache")
+        if not os.path.isabs(base):
+            raise FileNotFoundError("there is no home directory to keep machine code in")
+    return os.path.join(base, "lucid")
 
 
 def get(name: str) -> bytes | None:
@@ -65,7 +71,7 @@ def put(name: str, image: bytes) -> None:
     with _opened(create=True) as folder:
         if folder is None:
             return
-        temporary = f".{os.getpid()}-{secrets.token_hex(8)}"
+        temporary = f".{os.getpid()}-{os.urandom(8).hex()}"
         data = MAGIC + _checksum(name, image) + image
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -99,7 +105,7 @@ def _opened(create: bool):
     if settings.cache_mb > 0:
         try:
             folder = _open(directory(), create)
-        except (OSError, RuntimeError):  # read-only, absent, a link, no home
+        except OSError:  # read-only, absent, or a link
             folder = None
     try:
         yield folder
@@ -108,19 +114,19 @@ def _opened(create: bool):
             os.close(folder)
 
 
-def _open(path: Path, create: bool) -> int | None:
+def _open(path: str, create: bool) -> int | None:
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         folder = os.open(path, flags)
     except FileNotFoundError:
         if not create:
             return None
-        path.parent.mkdir(parents=True, exist_ok=True)
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         with contextlib.suppress(FileExistsError):
-            path.mkdir(mode=0o700)
+            os.mkdir(path, 0o700)
         folder = os.open(path, flags)
     except OSError:
-        if path.is_symlink():
+        if os.path.islink(path):
             _warn(f"{path} is a link")
         raise
     status = os.fstat(folder)
@@ -165,7 +171,7 @@ def _read(name: str, folder: int) -> bytes | None:
 
 
 def _checksum(name: str, image: bytes) -> bytes:
-    return hashlib.blake2b(image, digest_size=_CHECKSUM, person=name[:16].encode()).digest()
+    return blake2b(image, digest_size=_CHECKSUM, person=name[:16].encode()).digest()
 
 
 def _unlink(name: str, folder: int) -> None:
@@ -204,10 +210,10 @@ def _evict(folder: int, cap: int) -> int:
 
 def _stamp() -> str:
     """Sizes and times of the files that emit code: an edited emitter makes other keys."""
-    root = Path(__file__).resolve().parent.parent
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     marks = []
     for folder in ("kernel", "backend/cpu"):
-        with os.scandir(root / folder) as items:
+        with os.scandir(os.path.join(root, folder)) as items:
             for item in items:
                 if item.name.endswith(".py"):
                     status = item.stat()

@@ -5,10 +5,14 @@ LLVM (llvmlite holds one of its own around every call), so threads may compile a
 """
 
 import ctypes
+import importlib.util
+import os
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
+from lucid.backend.cpu import elf
 from lucid.backend.cpu.target import Target, target
 from lucid.config import settings
 from lucid.kernel import cache
@@ -39,16 +43,21 @@ PROCESS_SYMBOLS = (
     "pthread_sigmask sigfillset memcpy memset memmove"
 ).split()
 
+NOTHING: Mapping[str, int] = MappingProxyType({})
+
 lock = threading.RLock()
 _machines: dict[Target, object] = {}
-_loader: list = []  # the LLJIT, once made
-_shared: dict[str, frozenset[str]] = {}
+_process: list = []  # the process's symbols, and LLVM's loader where it is needed: made once
+_jit: list = []
+_stamp: list[str] = []
 _loaded = 0
 
 
 def pipeline() -> str:
     """What besides text and CPU decides about machine code; part of every key."""
-    return f"{','.join(PASSES)};{LEVEL};pic;llvm {'.'.join(map(str, llvm.llvm_version_info))}"
+    if not _stamp:
+        _stamp.append(_llvm_version())
+    return f"{','.join(PASSES)};{LEVEL};pic;{_stamp[0]}"
 
 
 def compile_text(text: str) -> bytes:
@@ -72,58 +81,48 @@ def compile_text(text: str) -> bytes:
         return machine.emit_object(module)
 
 
-def load(image: bytes, exports: Iterable[str], host: str = "process") -> dict[str, int]:
-    """Load an object for good and give the addresses of the symbols it exports.
+def load(
+    image: bytes, exports: Iterable[str], extra: Mapping[str, int] = NOTHING
+) -> dict[str, int]:
+    """Load an object for good and give the addresses of the symbols it exports. It may use
+    PROCESS_SYMBOLS and the `extra` ones."""
 
-    `host` names the library whose symbols it may use: see `share`.
-    """
-    global _loaded
-    exports = list(exports)
+    def resolve(name: str) -> int | None:
+        if name in extra:
+            return extra[name]
+        return _process_symbol(name) if name in PROCESS_SYMBOLS else None
+
     with lock:
-        jit = _jit()
-        _loaded += 1
-        builder = llvm.JITLibraryBuilder().add_object_img(image).add_jit_library("process")
-        if host != "process":
-            builder.add_jit_library(host)
-        for name in exports:
-            builder.export_symbol(name)
-        tracker = builder.link(jit, f"code{_loaded}")
-        tracker.detach()  # never unloaded: a thread may be inside while the interpreter exits
-        return {name: tracker[name] for name in exports}
-
-
-def share(library: str, symbols: dict[str, int]) -> None:
-    """Name addresses, so that code loaded with `host=library` can call them by symbol."""
-    with lock:
-        builder = llvm.JITLibraryBuilder()
-        for name, address in symbols.items():
-            builder.import_symbol(name, address)
-        builder.link(_jit(), library).detach()
-        _shared[library] = frozenset(symbols)
+        if elf.supported(image):
+            return elf.link(image, exports, resolve)
+        return _load_by_llvm(image, list(exports), extra)
 
 
 def cached(
-    key: str, exports: Iterable[str], build: Callable[[], str], host: str = "process"
+    key: str,
+    exports: Iterable[str],
+    build: Callable[[], str],
+    extra: Mapping[str, int] = NOTHING,
 ) -> dict[str, int]:
     """Load the code that the disk has under `key`; otherwise build its text, compile and keep it.
 
-    `key` says everything about the text but the versions, the CPU and the pipeline.
+    `key` says everything about the text but the versions, the target and the pipeline.
     """
     place = target()
-    digest = cache.digest(key, place.cpu, place.features, pipeline())
+    digest = cache.digest(key, place.cpu, ",".join(sorted(place.flags)), pipeline())
     image = cache.get(digest)
     if image is not None:
         try:
-            return load(image, exports, host)
+            return load(image, exports, extra)
         except RuntimeError:  # the checksum holds, so the writer was at fault: build it again
             cache.drop(digest)
     text = build()
     for name in _undefined(text):
-        if name not in PROCESS_SYMBOLS and name not in _shared.get(host, ()):
+        if name not in PROCESS_SYMBOLS and name not in extra:
             raise RuntimeError(f"emitted text uses {name}, which is on no list of symbols\n{text}")
     image = compile_text(text)
     cache.put(digest, image)
-    return load(image, exports, host)
+    return load(image, exports, extra)
 
 
 def _undefined(text: str) -> list[str]:
@@ -135,7 +134,8 @@ def _undefined(text: str) -> list[str]:
 def _machine(place: Target):
     machine = _machines.get(place)
     if machine is None:
-        _initialize()
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
         machine = llvm.Target.from_default_triple().create_target_machine(
             cpu=place.cpu, features=place.features, opt=LEVEL, reloc="pic", codemodel="small"
         )
@@ -143,20 +143,44 @@ def _machine(place: Target):
     return machine
 
 
-def _initialize() -> None:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
+def _process_symbol(name: str) -> int:
+    if not _process:
+        _process.append(ctypes.CDLL(None))
+    address = ctypes.cast(getattr(_process[0], name), ctypes.c_void_p).value
+    assert address is not None
+    return address
 
 
-def _jit():
-    if not _loader:
-        _initialize()
-        jit = llvm.create_lljit_compiler()
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(jit))  # never unloaded either
-        process = ctypes.CDLL(None)
-        builder = llvm.JITLibraryBuilder()
-        for name in PROCESS_SYMBOLS:
-            builder.import_symbol(name, ctypes.cast(getattr(process, name), ctypes.c_void_p).value)
-        builder.link(jit, "process").detach()
-        _loader.append(jit)
-    return _loader[0]
+def _load_by_llvm(image: bytes, exports: list[str], extra: Mapping[str, int]) -> dict[str, int]:
+    """For systems that elf.py does not cover."""
+    global _loaded
+    if not _jit:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        _jit.append(llvm.create_lljit_compiler())
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(_jit[0]))  # see below
+    _loaded += 1
+    builder = llvm.JITLibraryBuilder().add_object_img(image)
+    for name in PROCESS_SYMBOLS:
+        builder.import_symbol(name, _process_symbol(name))
+    for name, address in extra.items():
+        builder.import_symbol(name, address)
+    for name in exports:
+        builder.export_symbol(name)
+    tracker = builder.link(_jit[0], f"code{_loaded}")
+    tracker.detach()  # never unloaded: a thread may be inside while the interpreter exits
+    return {name: tracker[name] for name in exports}
+
+
+def _llvm_version() -> str:
+    """What tells one LLVM from another, without the cost of loading it."""
+    found = importlib.util.find_spec("llvmlite")
+    if found is None or not found.submodule_search_locations:
+        raise ImportError("llvmlite is not installed; it comes with `pip install lucid`")
+    marks = []
+    with os.scandir(os.path.join(found.submodule_search_locations[0], "binding")) as items:
+        for item in items:
+            if not item.name.endswith(".py") and item.is_file():
+                status = item.stat()
+                marks.append(f"{item.name} {status.st_size} {status.st_mtime_ns}")
+    return "\n".join(sorted(marks))

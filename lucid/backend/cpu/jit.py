@@ -4,12 +4,11 @@ schedule.py and the templates (gemm, conv, attention) call it. Kernels may call 
 and what compiler.PROCESS_SYMBOLS lists.
 """
 
-import hashlib
 from collections.abc import Callable
 
 from lucid.backend.cpu import compiler, threads
-from lucid.backend.cpu.target import target
 from lucid.config import settings
+from lucid.kernel.cache import blake2b
 
 _addresses: dict[tuple[str, str], int] = {}
 _names: dict[int, str] = {}
@@ -38,11 +37,8 @@ def name(address: int) -> str:
 
 
 def _make(key: str, build: Callable[[str], str]) -> int:
-    threads.addresses()  # shares lucid_parallel
-    symbol = "k" + hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
-    flags = ",".join(sorted(target().flags))
-    code = compiler.cached(
-        f"kernel {symbol} {flags}\n{key}", [symbol], lambda: build(symbol), threads.LIBRARY
-    )
+    symbol = "k" + blake2b(key.encode(), digest_size=12).hexdigest()
+    pool = {"lucid_parallel": threads.addresses()["lucid_parallel"]}
+    code = compiler.cached(f"kernel {symbol}\n{key}", [symbol], lambda: build(symbol), pool)
     _names[code[symbol]] = key.partition("\n")[0]
     return code[symbol]

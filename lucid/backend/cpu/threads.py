@@ -7,12 +7,10 @@ import atexit
 import ctypes
 import os
 import time
-from pathlib import Path
 
 from lucid.backend.cpu import compiler, pool
 from lucid.config import settings
 
-LIBRARY = "pool"  # kernels are loaded with this library's symbols in reach
 # How long a worker looks for work, and the caller for its workers, before they sleep. Waking up
 # takes far longer than this; spinning on takes the core from others.
 WORKER_SPIN = 200.0  # microseconds
@@ -84,14 +82,13 @@ def available() -> int:
         count = len(os.sched_getaffinity(0))
     else:
         count = os.cpu_count() or 1
-    quota = _quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    quota = _quota("/proc/self/cgroup", "/sys/fs/cgroup")
     return max(1, min(count, int(quota), pool.MOST))
 
 
 def _load() -> None:
     text = pool.text()
     found = compiler.cached(text, pool.EXPORTS, lambda: text)
-    compiler.share(LIBRARY, {"lucid_parallel": found["lucid_parallel"]})
     _addresses.update(found)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_stop, after_in_parent=_resume, after_in_child=_resume)
@@ -124,38 +121,41 @@ def _knobs():
     return (ctypes.c_int64 * 3).from_address(_addresses["lucid_knobs"])
 
 
-def _quota(membership: Path, root: Path) -> float:
+def _quota(membership: str, root: str) -> float:
     """CPUs that the cgroup of this process and those around it may use; 1e9 without a quota."""
     quota = 1e9
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return quota
-    for line in lines:
+    text = _read(membership) or ""
+    for line in text.splitlines():
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if number == "0" and not controllers:
-            bases = [root, root / "unified"]
+            bases = [root, f"{root}/unified"]
         elif "cpu" in controllers.split(","):
-            bases = [root / controllers, root / "cpu"]
+            bases = [f"{root}/{controllers}", f"{root}/cpu"]
         else:
             continue
-        place = Path(path.strip("/"))
         for base in bases:
-            for folder in (place, *place.parents):  # the nearest limit up to the root counts
-                quota = min(quota, _limit_of(base / folder))
+            inner = path.rstrip("/")
+            quota = min(quota, _limit_of(base + inner))
+            while inner:  # every group around it may have a limit
+                inner = inner.rpartition("/")[0]
+                quota = min(quota, _limit_of(base + inner))
     return quota
 
 
-def _limit_of(folder: Path) -> float:
-    try:
-        if (folder / "cpu.max").exists():
-            allowed, period = (folder / "cpu.max").read_text().split()[:2]
-        else:
-            allowed = (folder / "cpu.cfs_quota_us").read_text().strip()
-            period = (folder / "cpu.cfs_period_us").read_text().strip()
-        if allowed == "max" or int(allowed) <= 0:
-            return 1e9
-        return max(1.0, int(allowed) / int(period))
-    except (OSError, ValueError):
+def _limit_of(folder: str) -> float:
+    text = _read(f"{folder}/cpu.max")
+    if text is None:
+        text = f"{_read(f'{folder}/cpu.cfs_quota_us')} {_read(f'{folder}/cpu.cfs_period_us')}"
+    allowed, _, period = text.strip().partition(" ")
+    if not allowed.isdigit() or not period.strip().isdigit():  # max, -1, or no such file
         return 1e9
+    return max(1.0, int(allowed) / int(period))
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return None
