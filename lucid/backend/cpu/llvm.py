@@ -303,6 +303,11 @@ class Function:
         call = f"{value.kind} {value.name}, {pointers.kind} align {align} {pointers.name}, "
         self.line(f"call void @{name}({call}{mask.kind} {mask.name})")
 
+    def prefetch(self, pointer: Value) -> None:
+        """Ask for the line of `pointer` to be read into all caches; any address will do."""
+        hint = [Value(text, "i32", self) for text in ("0", "3", "1")]  # read, keep, data
+        self.intrinsic("llvm.prefetch.p0", "void", pointer, *hint)
+
     def declare(self, name: str, result: str, kinds: Sequence[str], tail: str = "") -> None:
         self.module.declarations.setdefault(
             name, f"declare {result} @{name}({', '.join(kinds)}{tail})"

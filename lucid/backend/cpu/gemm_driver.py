@@ -1,0 +1,360 @@
+"""The loops of a matrix product around its register tile: tasks, blocks of k, packing, epilogue.
+
+gemm.py chooses a `Variant` and fills the words. The text is generic in sizes and strides: a new
+size needs at most new register tiles (gemm_tile.py), whose addresses are words too.
+
+    for task: for block of k: pack B; for strip of rows: (pack A); for panel of columns: tile
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from lucid.backend.cpu import gemm_pack
+from lucid.backend.cpu import llvm as ll
+from lucid.backend.cpu.emit import memory
+from lucid.backend.cpu.gemm_epilogue import Block, Epilogue, emit_block
+from lucid.backend.cpu.gemm_tile import ADD, AHEAD, ARGUMENTS, CONTINUE, STORE, Tile
+from lucid.backend.cpu.target import Target
+from lucid.dtypes import dtype
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What the text depends on. left, right: how A and B are packed (gemm_pack.py), or "direct".
+    right "streamed": few rows, B is read once, some rows of it at a time from end to end.
+    No epilogue: the tile stores to C itself."""
+
+    storage: dtype
+    left: str
+    right: str
+    batch_dims: int
+    epilogue: Epilogue | None
+
+    def key(self) -> str:
+        finish = self.epilogue.key() if self.epilogue else "none"
+        return (
+            f"gemm {self.storage.name} {self.left} {self.right} {self.batch_dims}\n"
+            f"epilogue {finish}"
+        )
+
+    @property
+    def packs_right(self) -> bool:
+        return self.right not in ("direct", "streamed")
+
+    @property
+    def operands(self) -> int:
+        return len(self.epilogue.kinds) if self.epilogue else 0
+
+
+HEADER = 3  # words before the pointers: error slot, scratch, threads
+# Of a register tile: [rows - 1][full or last panel].
+BODIES = 2
+
+
+def word_names(variant: Variant, rows: int) -> list[str]:
+    """The call's words after the header, in order."""
+    operands = range(variant.operands)
+    batch = range(variant.batch_dims)
+    return [
+        *("a", "b", "c"),
+        *(f"operand{i}" for i in operands),
+        *("m", "n", "k", "a_m", "a_k", "b_k", "b_n", "c_m", "c_n"),
+        *(f"operand{i}_m" for i in operands),
+        *(f"operand{i}_n" for i in operands),
+        *(f"batch{d}" for d in batch),
+        *(f"{x}_batch{d}" for x in "abc" for d in batch),
+        *(f"operand{i}_batch{d}" for i in operands for d in batch),
+        *("tasks", "row_tiles", "column_tiles", "tile_rows", "tile_panels", "blocks", "depth"),
+        *("slot_bytes", "left_at", "right_at", "sums_at", "chunk"),
+        *(f"body{r}_{last}" for r in range(1, rows + 1) for last in range(BODIES)),
+    ]
+
+
+class Words:
+    """Reads the words of a call by name."""
+
+    def __init__(self, f: ll.Function, words: ll.Value, names: Sequence[str]):
+        self.f = f
+        self.words = words
+        self.places = {name: HEADER + i for i, name in enumerate(names)}
+
+    def __getitem__(self, name: str) -> ll.Value:
+        return self.f.load("i64", self.words, self.places[name])
+
+    def pointer(self, name: str) -> ll.Value:
+        return self.f.load("ptr", self.words, self.places[name])
+
+
+def emit(symbol: str, machine: Target, tile: Tile, variant: Variant) -> str:
+    """The text of a variant: `symbol(ptr words)` and what it calls."""
+    module = ll.Module(machine.flags)
+    names = word_names(variant, tile.rows)
+    if variant.left != "direct":
+        gemm_pack.left(module, "pack_left", variant.storage, tile, variant.left)
+    if variant.packs_right:
+        gemm_pack.right(module, "pack_right", variant.storage, tile, variant.right)
+    _Task(module, names, machine, tile, variant).emit()
+    emit_entry(module, symbol, names)
+    return module.text()
+
+
+def emit_entry(module: ll.Module, symbol: str, names: Sequence[str], task: str = "task") -> None:
+    """void symbol(ptr words): runs the tasks on the threads that the call may use."""
+    f = module.function(symbol, [("ptr", "words")])
+    words = f.arguments[0]
+    f.call(
+        "lucid_parallel",
+        ll.Value(f"@{task}", "ptr", f),
+        words,
+        Words(f, words, names)["tasks"],
+        f.load("i64", words, 2),
+    )
+    f.finish()
+
+
+def call_body(f: ll.Function, body: ll.Value, values: Sequence[ll.Value]) -> None:
+    """An indirect call of a register tile: see gemm_tile.body."""
+    given = ", ".join(f"{kind} {v.name}" for (kind, _), v in zip(ARGUMENTS, values, strict=True))
+    f.line(f"call void {body.name}({given})")
+
+
+class _Task:
+    """void task(ptr words, i64 task, i64 slot): one block of rows by a range of panels."""
+
+    def __init__(
+        self, module: ll.Module, names: list[str], machine: Target, tile: Tile, variant: Variant
+    ):
+        self.f = f = module.function(
+            "task", [("ptr", "words"), ("i64", "task"), ("i64", "slot")], internal=True
+        )
+        self.tile, self.variant, self.machine = tile, variant, machine
+        self.words, self.number, slot = f.arguments
+        self.w = w = Words(f, self.words, names)
+        self.unit = memory(variant.storage)
+        scratch = f.address(f.load("ptr", self.words, 1), slot * w["slot_bytes"])
+        self.left_at = f.address(scratch, w["left_at"])
+        self.right_at = f.address(scratch, w["right_at"])
+        self.sums_at = f.address(scratch, w["sums_at"])
+        self.rows = f.slot(f"[{tile.rows} x ptr]").pointer
+        self.runs = f.slot("[2 x i64]").pointer
+        f.store(f.i64(0), self.runs)
+
+    def emit(self) -> None:
+        f, w, tile = self.f, self.w, self.tile
+        column_tile = self.number % w["column_tiles"]
+        rest = self.number // w["column_tiles"]
+        row_tile, batch = rest % w["row_tiles"], rest // w["row_tiles"]
+        self._locate(batch)
+        self.first_row = row_tile * w["tile_rows"]
+        self.task_rows = f.minimum(w["tile_rows"], w["m"] - self.first_row)
+        panels = (w["n"] + (tile.width - 1)) // tile.width
+        self.first_panel = column_tile * w["tile_panels"]
+        self.stop_panel = f.minimum(self.first_panel + w["tile_panels"], panels)
+        strips = (self.task_rows + (tile.rows - 1)) // tile.rows
+        with f.loop(0, w["blocks"]) as block:
+            self._block(block, strips)
+        f.finish()
+
+    def _locate(self, batch: ll.Value) -> None:
+        """The addresses of this batch element's matrices."""
+        f, w, variant = self.f, self.w, self.variant
+        names = ["a", "b", "c", *(f"operand{i}" for i in range(variant.operands))]
+        offsets = [f.i64(0) for _ in names]
+        for d in reversed(range(variant.batch_dims)):
+            index, batch = batch % w[f"batch{d}"], batch // w[f"batch{d}"]
+            offsets = [
+                o + index * w[f"{name}_batch{d}"] for o, name in zip(offsets, names, strict=True)
+            ]
+        epilogue = variant.epilogue
+        units = [self.unit, self.unit, memory(epilogue.output) if epilogue else self.unit]
+        units += [memory(kind) for kind in epilogue.kinds] if epilogue else []
+        self.a, self.b, self.c, *self.operands = [
+            f.address(w.pointer(name), offset, unit)
+            for name, offset, unit in zip(names, offsets, units, strict=True)
+        ]
+
+    def _block(self, block: ll.Value, strips: ll.Value) -> None:
+        f, w, tile, variant = self.f, self.w, self.tile, self.variant
+        start = block * w["depth"]
+        depth = f.minimum(w["depth"], w["k"] - start)
+        f.store(depth, self.runs, 1)
+        if variant.packs_right:
+            with f.loop(self.first_panel, self.stop_panel) as panel:
+                first = panel * tile.width
+                f.call(
+                    "pack_right",
+                    f.address(self.b, start * w["b_k"] + first * w["b_n"], self.unit),
+                    w["b_k"],
+                    w["b_n"],
+                    depth,
+                    f.minimum(w["n"] - first, tile.width),
+                    self._packed(panel, depth),
+                )
+        if variant.right == "streamed":
+            self._stream(block, start, depth, strips)
+        else:
+            with self._each_strip(strips) as (row, rows):
+                self._strip(block, start, depth, row, rows)
+        if variant.epilogue and variant.right == "streamed":
+            with f.when((block + 1).eq(w["blocks"])):
+                self._finish(f.i64(0), self.task_rows, self.sums_at)
+
+    @contextlib.contextmanager
+    def _each_strip(self, strips: ll.Value) -> Iterator[tuple[ll.Value, ll.Value]]:
+        # Strips differ by one row at most: a short last strip would stall on its few chains.
+        f = self.f
+        least, longer = self.task_rows // strips, self.task_rows % strips
+        with f.loop(0, strips) as strip:
+            row = strip * least + f.minimum(strip, longer)
+            yield row, least + f.select(strip < longer, f.i64(1), f.i64(0))
+
+    def _stream(self, block: ll.Value, start: ll.Value, depth: ll.Value, strips: ll.Value) -> None:
+        """Chunks of k over all panels: B's rows are read from end to end, a few at a time."""
+        f, w = self.f, self.w
+        sums, pitch = self._sums()
+        # A later block's chain begins at zero, so it needs a place of its own.
+        partial = self.right_at
+        later = block > 0
+        to = f.select(later, partial, sums)
+        to_pitch = f.select(later, self._pitch(), pitch)
+        with f.loop(0, f.maximum(depth, 1), w["chunk"]) as at:
+            f.store(at * w["a_k"], self.runs)
+            f.store(f.minimum(w["chunk"], depth - at), self.runs, 1)
+            mode = f.select(at.eq(0), f.i64(STORE), f.i64(CONTINUE))
+            with f.loop(self.first_panel, self.stop_panel) as panel:
+                right = (start + at) * w["b_k"] + panel * self.tile.width
+                right = f.address(self.b, right, self.tile.element)
+                column = (panel - self.first_panel) * self.tile.width
+                with self._each_strip(strips) as (row, rows):
+                    self._point_rows(self._source(row, start), w["a_m"])
+                    place = f.address(to, row * to_pitch + column, self.tile.element)
+                    ahead = 2 * self.tile.width  # the panel after the next one of the same row
+                    self._call(
+                        panel, rows, w["a_k"], right, w["b_k"], place, to_pitch, mode, f.i64(ahead)
+                    )
+        with f.when(later):
+            self._accumulate(partial, sums, pitch)
+
+    def _accumulate(self, partial: ll.Value, sums: ll.Value, pitch: ll.Value) -> None:
+        """sums += partial."""
+        f, lanes, element = self.f, self.tile.lanes, self.tile.element
+        columns = self._columns()
+        with f.loop(0, self.task_rows) as i, f.loop(0, columns, lanes) as j:
+            mask = f.first_lanes(columns - j, lanes)
+            place = f.address(sums, i * pitch + j, element)
+            more = f.load(ll.vector(lanes, element), partial, i * self._pitch() + j)
+            f.masked_store(f.masked_load(more.kind, place, mask) + more, place, mask)
+
+    def _sums(self) -> tuple[ll.Value, ll.Value]:
+        """Where the task's sums go, and the stride of rows there."""
+        f, w = self.f, self.w
+        if self.variant.epilogue:
+            return self.sums_at, self._pitch()
+        column = self.first_panel * self.tile.width
+        place = f.address(self.c, self.first_row * w["c_m"] + column, self.tile.element)
+        return place, w["c_m"]
+
+    def _source(self, row: ll.Value, start: ll.Value) -> ll.Value:
+        w = self.w
+        return self.f.address(
+            self.a, (self.first_row + row) * w["a_m"] + start * w["a_k"], self.unit
+        )
+
+    def _point_rows(self, source: ll.Value, pitch: ll.Value) -> None:
+        for i in range(self.tile.rows):  # those beyond the strip are not read
+            self.f.store(self.f.address(source, pitch * i, self.tile.element), self.rows, i)
+
+    def _packed(self, panel: ll.Value, depth: ll.Value) -> ll.Value:
+        place = (panel - self.first_panel) * depth * self.tile.width
+        return self.f.address(self.right_at, place, self.tile.element)
+
+    def _strip(
+        self, block: ll.Value, start: ll.Value, depth: ll.Value, row: ll.Value, rows: ll.Value
+    ) -> None:
+        """`rows` rows of the task, from `row` on, times every panel."""
+        f, w, tile, variant = self.f, self.w, self.tile, self.variant
+        source = self._source(row, start)
+        if variant.left == "direct":
+            pitch, step = w["a_m"], w["a_k"]
+        else:
+            f.call("pack_left", source, w["a_m"], w["a_k"], depth, rows, self.left_at)
+            source = self.left_at
+            pitch, step = (f.i64(x) for x in gemm_pack.left_layout(tile, variant.left, depth))
+        self._point_rows(source, pitch)
+        sums, to_pitch = self._sums()
+        # A single block of k is finished strip by strip, in the same place.
+        kept = f.select(w["blocks"].eq(1), f.i64(0), row) if variant.epilogue else row
+        to = f.address(sums, kept * to_pitch, tile.element)
+        mode = f.select(block.eq(0), f.i64(STORE), f.i64(ADD))
+        with f.loop(self.first_panel, self.stop_panel) as panel:
+            if variant.right == "direct":
+                right = start * w["b_k"] + panel * tile.width
+                right, right_step = f.address(self.b, right, tile.element), w["b_k"]
+            else:
+                right, right_step = self._packed(panel, depth), f.i64(tile.width)
+            place = f.address(to, (panel - self.first_panel) * tile.width, tile.element)
+            ahead = right_step * AHEAD
+            self._call(panel, rows, step, right, right_step, place, to_pitch, mode, ahead)
+        if variant.epilogue:
+            with f.when((block + 1).eq(w["blocks"])):
+                self._finish(row, rows, to)
+
+    def _call(
+        self,
+        panel: ll.Value,
+        rows: ll.Value,
+        step: ll.Value,
+        right: ll.Value,
+        right_step: ll.Value,
+        to: ll.Value,
+        pitch: ll.Value,
+        mode: ll.Value,
+        ahead: ll.Value,
+    ) -> None:
+        """The register tile of a strip and a panel."""
+        f, w, tile = self.f, self.w, self.tile
+        columns = f.minimum(w["n"] - panel * tile.width, tile.width)
+        last = f.select(columns.eq(tile.width), f.i64(0), f.i64(1))
+        index = (rows - 1) * BODIES + last + w.places["body1_0"]
+        call_body(
+            f,
+            f.load("ptr", f.address(self.words, index, "i64")),
+            [
+                *(self.rows, self.runs, f.i64(1), step, right, right_step, to, pitch, mode),
+                *((columns - 1) % tile.lanes + 1, ahead),
+            ],
+        )
+
+    def _pitch(self) -> ll.Value:
+        return self.w["tile_panels"] * self.tile.width
+
+    def _columns(self) -> ll.Value:
+        width = self.tile.width
+        return self.f.minimum(self.w["n"], self.stop_panel * width) - self.first_panel * width
+
+    def _finish(self, row: ll.Value, rows: ll.Value, sums: ll.Value) -> None:
+        """The epilogue of some rows of the task."""
+        f, w, variant, tile = self.f, self.w, self.variant, self.tile
+        assert variant.epilogue is not None
+        operands = range(variant.operands)
+        emit_block(
+            f,
+            self.machine.flags,
+            tile,
+            variant.epilogue,
+            Block(
+                sums,
+                self._pitch(),
+                self.first_row + row,
+                rows,
+                self.first_panel * tile.width,
+                self._columns(),
+                self.c,
+                w["c_m"],
+                w["c_n"],
+                self.operands,
+                [w[f"operand{i}_m"] for i in operands],
+                [w[f"operand{i}_n"] for i in operands],
+            ),
+        )

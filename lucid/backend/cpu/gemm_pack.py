@@ -1,0 +1,164 @@
+"""Copies of the operands of a matrix product in the order in which its register tile reads them.
+
+gemm_driver.py adds these functions to its module. Storage types narrower than the arithmetic are
+widened on the way. Which copy fits follows from the strides:
+    rows     k (left) or n (right) is contiguous
+    columns  m (left) or k (right) is contiguous
+    any      neither is
+"""
+
+from lucid.backend.cpu.emit import Emitter, memory
+from lucid.backend.cpu.gemm_tile import Tile
+from lucid.backend.cpu.llvm import Function, Module, Value
+from lucid.dtypes import dtype
+
+_STRIDED = [("ptr", "x"), ("i64", "s_first"), ("i64", "s_second")]
+_SIZES = [("i64", "depth"), ("i64", "count"), ("ptr", "to")]
+
+
+class Reader:
+    """Loads of a storage type as values of its compute type."""
+
+    def __init__(self, f: Function, flags: frozenset[str], storage: dtype):
+        self.f = f
+        self.storage = storage
+        self.unit = memory(storage)
+        self.emitter = Emitter(f, flags)
+
+    def at(self, pointer: Value, offset: Value | int) -> Value:
+        """The address `offset` elements further."""
+        return self.f.address(pointer, offset, self.unit)
+
+    def read(self, pointer: Value, count: int = 1, mask: Value | None = None) -> Value:
+        kind = memory(self.storage, count)
+        if mask is None:
+            found = self.f.load(kind, pointer)
+        else:
+            found = self.f.masked_load(kind, pointer, mask)
+        return self.emitter.convert(found, self.storage, self.storage.compute)
+
+    def write(self, value: Value, pointer: Value, mask: Value | None = None) -> None:
+        """Store a value of the compute type, rounded."""
+        small = self.emitter.convert(value, self.storage.compute, self.storage)
+        if mask is None:
+            self.f.store(small, pointer)
+        else:
+            self.f.masked_store(small, pointer, mask)
+
+
+def transpose(f: Function, rows: list[Value]) -> list[Value]:
+    """n vectors of n lanes, n a power of two: the n columns."""
+    count, distance = len(rows), 1
+    while distance < count:
+        made = list(rows)
+        for i in range(count):
+            if i & distance:
+                continue
+            a, b = rows[i], rows[i + distance]
+            low = [x if not x & distance else count + x - distance for x in range(count)]
+            high = [x + distance if not x & distance else count + x for x in range(count)]
+            made[i], made[i + distance] = f.shuffle(a, b, low), f.shuffle(a, b, high)
+        rows, distance = made, 2 * distance
+    return rows
+
+
+def left(module: Module, name: str, storage: dtype, tile: Tile, mode: str) -> None:
+    """void name(ptr x, i64 s_m, i64 s_k, i64 depth, i64 rows, ptr to): `rows` rows of A.
+
+    Row i starts at to + i * pitch; k steps by `stride`: see `left_layout`.
+    """
+    f = module.function(name, [*_STRIDED, *_SIZES], internal=True, inline="noinline")
+    x, s_m, s_k, depth, rows, to = f.arguments
+    reader = Reader(f, module.features, storage)
+    if mode == "columns":
+        mask = f.first_lanes(rows, tile.lanes)
+        # A column of the strip is less than a vector; the next one overwrites what is beyond it.
+        with f.loop(0, depth) as k:
+            column = reader.read(reader.at(x, k * s_k), tile.lanes, mask)
+            f.store(column, to, k * tile.rows)
+    else:
+        pitch = _round(depth, tile.lanes)
+        with f.loop(0, rows) as i:
+            source, target = reader.at(x, i * s_m), f.address(to, i * pitch, tile.element)
+            whole = f.i64(0)
+            if mode == "rows":
+                whole = depth & -tile.lanes
+                with f.loop(0, whole, tile.lanes) as k:
+                    f.store(reader.read(reader.at(source, k), tile.lanes), target, k)
+            with f.loop(whole, depth) as k:
+                f.store(reader.read(reader.at(source, k * s_k)), target, k)
+    f.finish()
+
+
+def left_layout(tile: Tile, mode: str, depth: Value) -> tuple[Value | int, Value | int]:
+    """(pitch, stride) in elements of the copy that `left` makes."""
+    if mode == "columns":
+        return 1, tile.rows
+    return _round(depth, tile.lanes), 1
+
+
+def right(module: Module, name: str, storage: dtype, tile: Tile, mode: str) -> None:
+    """void name(ptr x, i64 s_k, i64 s_n, i64 depth, i64 columns, ptr to): a panel of B.
+
+    to[k][tile.width]; what lies beyond `columns` is not read by the caller. depth is rounded up
+    to whole vectors.
+    """
+    f = module.function(name, [*_STRIDED, *_SIZES], internal=True, inline="noinline")
+    x, s_k, s_n, depth, columns, to = f.arguments
+    reader = Reader(f, module.features, storage)
+    if mode == "rows":
+        _right_rows(f, reader, tile)
+    elif mode == "columns":
+        _right_columns(f, reader, tile)
+    else:
+        with f.loop(0, depth) as k, f.loop(0, columns) as n:
+            f.store(reader.read(reader.at(x, k * s_k + n * s_n)), to, k * tile.width + n)
+    f.finish()
+
+
+def _right_rows(f: Function, reader: Reader, tile: Tile) -> None:
+    x, s_k, _, depth, columns, to = f.arguments
+
+    def copy(masked: bool) -> None:
+        masks: list[Value | None] = [None] * tile.vectors
+        if masked:
+            masks = [
+                f.first_lanes(columns - j * tile.lanes, tile.lanes) for j in range(tile.vectors)
+            ]
+        with f.loop(0, depth) as k:
+            source, target = reader.at(x, k * s_k), f.address(to, k * tile.width, tile.element)
+            for j in range(tile.vectors):
+                place = reader.at(source, j * tile.lanes)
+                f.store(reader.read(place, tile.lanes, masks[j]), target, j * tile.lanes)
+
+    f.either(columns.eq(tile.width), lambda: copy(False), lambda: copy(True))
+
+
+def _right_columns(f: Function, reader: Reader, tile: Tile) -> None:
+    """Squares of lanes by lanes, transposed in registers."""
+    x, _, s_n, depth, columns, to = f.arguments
+    lanes = tile.lanes
+    whole = depth & -lanes
+    last = columns - 1
+    with f.loop(0, columns, lanes) as n:
+        # Rows beyond the last one repeat it: the lanes they fill are never stored to C.
+        sources = [reader.at(x, f.minimum(n + i, last) * s_n) for i in range(lanes)]
+        with f.loop(0, whole, lanes) as k:
+            rows = [reader.read(reader.at(source, k), lanes) for source in sources]
+            for i, column in enumerate(transpose(f, rows)):
+                f.store(column, to, (k + i) * tile.width + n)
+        with f.loop(whole, depth) as k, f.loop(0, lanes) as i:
+            source = reader.at(x, f.minimum(n + i, last) * s_n + k)
+            f.store(reader.read(source), to, k * tile.width + n + i)
+
+
+def _round(n: Value, step: int) -> Value:
+    return (n + (step - 1)) & -step
+
+
+def bytes_of_left(tile: Tile, depth: int) -> int:
+    return (-(-depth // tile.lanes) * tile.lanes * tile.rows + tile.lanes) * tile.size
+
+
+def bytes_of_right(tile: Tile, depth: int, panels: int) -> int:
+    return depth * tile.width * panels * tile.size
