@@ -11,12 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from lucid.backend.cpu import compiler, jit
+from lucid.backend.cpu import compiler, cpython, jit
 from lucid.config import settings
 
 MOST = 8192  # arguments of a segment, and words of a call: they lie on the stack
 _POLL = 20_000_000  # nanoseconds of a segment without the GIL before Ctrl-C is looked for
-_FASTCALL = 0x80
 
 Outcome = tuple[int, int, int] | None
 
@@ -99,33 +98,21 @@ class _Traced:
         return outcome
 
 
-class _MethodDef(ctypes.Structure):
-    _fields_ = [
-        ("name", ctypes.c_char_p),
-        ("function", ctypes.c_void_p),
-        ("flags", ctypes.c_int),
-        ("doc", ctypes.c_char_p),
-    ]
-
-
-_definitions: dict[str, _MethodDef] = {}  # CPython keeps pointers to them
-_new = ctypes.pythonapi.PyCMethod_New
-_new.restype = ctypes.py_object
+_codes: dict[str, cpython.Code] = {}
 
 
 def _builtin(name: str, owner: object) -> Callable[..., Outcome]:
-    definition = _definitions.get(name)
-    if definition is None:
+    code = _codes.get(name)
+    if code is None:
         with compiler.lock:
             text = _text()
-            code = compiler.cached(text, ("lucid_run", "lucid_bound"), lambda: text)
+            found = compiler.cached(text, ("lucid_run", "lucid_bound"), lambda: text)
             for short in ("run", "bound"):
-                _definitions[short] = _MethodDef(
-                    b"run", code[f"lucid_{short}"], _FASTCALL, b"run(...): see Segment"
-                )
-        definition = _definitions[name]
-    self_ = ctypes.py_object(owner) if owner is not None else None
-    return _new(ctypes.byref(definition), self_, None, None)
+                address = found[f"lucid_{short}"]
+                doc = "run(...): see Segment"
+                _codes[short] = cpython.Code("run", address, cpython.FAST_CALL, doc)
+        code = _codes[name]
+    return code.builtin(owner)
 
 
 def _text() -> str:

@@ -51,17 +51,25 @@ class _Spec(ctypes.Structure):
     ]
 
 
-_new_function = ctypes.pythonapi.PyCMethod_New
-_new_function.restype, _new_function.argtypes = ctypes.py_object, [ctypes.c_void_p] * 4
 _new_type = ctypes.pythonapi.PyType_FromSpec
 _new_type.restype, _new_type.argtypes = ctypes.py_object, [ctypes.c_void_p]
+_new_function = ctypes.pythonapi.PyCMethod_New
+_new_function.restype = ctypes.py_object
 
 
-def builtin(name: str, address: int, flags: int) -> Any:
-    """The function of CPython whose machine code is at `address`."""
-    method = _Method(name.encode(), address, flags, None)
-    _kept.append(method)
-    return _new_function(ctypes.addressof(method), None, None, None)
+class Code:
+    """Machine code to be shown as builtin functions: `code.builtin(owner)`."""
+
+    __slots__ = ("_method",)
+
+    def __init__(self, name: str, address: int, flags: int, doc: str = ""):
+        self._method = _Method(name.encode(), address, flags, doc.encode() or None)
+        _kept.append(self._method)
+
+    def builtin(self, owner: object = None) -> Any:
+        """The function; the machine code gets `owner` as its `self`, and null for None."""
+        held = None if owner is None else ctypes.py_object(owner)
+        return _new_function(ctypes.byref(self._method), held, None, None)
 
 
 def new_type(

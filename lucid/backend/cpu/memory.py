@@ -77,9 +77,9 @@ def build(name: str) -> type:
     ]
     slots = [(cpython.DEALLOC, code[block.FREE]), (cpython.GET_BUFFER, code[block.BUFFER])]
     made = cpython.new_type(name, block.SIZE, members, slots)
-    allocate = cpython.builtin("allocate", code[block.ALLOCATE], cpython.ONE_ARGUMENT)
-    _take = cpython.builtin("take", code[block.TAKE], cpython.ONE_ARGUMENT)
-    make = cpython.builtin("make", code[block.MAKE], cpython.FAST_CALL)
+    allocate = cpython.Code("allocate", code[block.ALLOCATE], cpython.ONE_ARGUMENT).builtin()
+    _take = cpython.Code("take", code[block.TAKE], cpython.ONE_ARGUMENT).builtin()
+    make = cpython.Code("make", code[block.MAKE], cpython.FAST_CALL).builtin()
     _state = (ctypes.c_int64 * block.WORDS).from_address(code[block.STATE])
     _kept.extend((made, refill, 0))
     _state[block.MADE], _state[block.REFILL], _state[block.ZERO] = map(id, _kept)
