@@ -52,7 +52,9 @@ MATH = frozenset(
     "atanh erf erfc erfinv pow atan2 lgamma digamma".split()
 )
 COMPARISONS = frozenset(("lt", "le", "gt", "ge", "eq", "ne"))
-LEAVES = frozenset(("const", "arg", "index", "word", "scalar", "load", "folded", "state", "next"))
+LEAVES = frozenset(
+    ("const", "arg", "index", "word", "scalar", "load", "folded", "state", "next", "size")
+)
 
 
 class Expr:
@@ -228,6 +230,9 @@ def minimum(x: Expr, y: Expr) -> Expr:
     return where(x.ne(x), x, smaller) if x.dtype.category == FLOATING else smaller
 
 
+ZERO = const(0, int64)
+
+
 def index(axis: str) -> Expr:
     """The position along a loop axis (int64)."""
     return Expr("index", (), int64, axis)
@@ -236,6 +241,11 @@ def index(axis: str) -> Expr:
 def word(name: str) -> Expr:
     """A run-time int64 of the call: a size or a stride."""
     return Expr("word", (), int64, name)
+
+
+def size(n: int) -> Expr:
+    """An int64 that depends on sizes: the planner passes it at run time, as a word."""
+    return Expr("size", (), int64, n) if n not in (0, 1) else const(n, int64)
 
 
 def scalar(name: str, kind: dtype) -> Expr:

@@ -1,0 +1,364 @@
+"""Records and families of ops: everything that Lucid knows of an op stands in its record.
+
+ops/*.py define the records; graph.py types them, plan/ lowers them, apply.py runs and records them.
+A record is a class that is never instantiated: calling it calls the op.
+
+    class relu(Elementwise):
+        def body(b, x):   return b.where(x <= 0, b.zero(x), x)
+        def vjp_x(g, y):  return where(y <= 0, 0, g)
+
+The inputs of an op are the parameters of its `body` (or `forward`, ...); keyword-only parameters
+are static: part of the plan's key. One rule `vjp_NAME` for each input that has a gradient; its
+parameters say what it needs: `g` the cotangent of the output, `y` the output, an input, a static
+parameter, or NAME_meta for an input's shape and dtype only.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from lucid import dtypes
+from lucid.dtypes import BOOL, FLOATING, dtype
+from lucid.kernel import expr
+from lucid.kernel.expr import Expr
+from lucid.kernel.loops import Axis, Monoid
+from lucid.layout import broadcast_shapes
+
+Type = tuple[tuple[int, ...], dtype, bool]  # shape, dtype, whether it is a Python number
+Load = Callable[[Sequence[Expr]], Expr]  # subscripts to the element, in the compute type
+
+REGISTRY: dict[str, "type[Op]"] = {}
+
+# Error codes that native code puts into the error slot, and what they mean; {value} is the
+# offending number.
+ERROR_INDEX = 1
+ERROR_DIVISION = 2
+ERROR_TARGET = 3
+ERRORS: dict[int, tuple[type[Exception], str]] = {
+    ERROR_INDEX: (IndexError, "index {value} is out of range"),
+    ERROR_DIVISION: (ZeroDivisionError, "integer division by zero"),
+    ERROR_TARGET: (IndexError, "target {value} is out of range for the number of classes"),
+}
+
+
+class Rule:
+    """A vjp rule and the names of what it needs."""
+
+    __slots__ = ("function", "names")
+
+    def __init__(self, function: Callable):
+        self.function = function
+        code = function.__code__
+        self.names = code.co_varnames[: code.co_argcount]
+
+
+class OpMeta(type):
+    """Calling a record calls the op."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        return cls.call(*args, **kwargs)  # type: ignore[attr-defined]
+
+    def __repr__(cls) -> str:
+        return cls.__name__
+
+
+class Op(metaclass=OpMeta):
+    """The root of the families. `dispatch` is the funnel, set by apply.py."""
+
+    name: ClassVar[str]
+    inputs: ClassVar[tuple[str, ...]] = ()
+    statics: ClassVar[tuple[str, ...]] = ()
+    defaults: ClassVar[dict[str, Any]] = {}
+    rules: ClassVar[dict[str, Rule]] = {}
+    count: ClassVar[int] = 1  # outputs
+    hidden: ClassVar[tuple[str, ...]] = ()  # names of outputs kept for the rules alone
+    autocast: ClassVar[str] = "widest"
+    samples: ClassVar[Any] = ()
+    public: ClassVar[bool] = True
+    dispatch: ClassVar[Callable]
+
+    def __init_subclass__(cls, abstract: bool = False, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        for key, value in list(vars(cls).items()):
+            # Records are written without self or cls; their functions are static.
+            if inspect.isfunction(value):
+                setattr(cls, key, staticmethod(value))
+        if abstract:
+            return
+        cls.name = vars(cls).get("name", cls.__name__.rstrip("_"))
+        signature = cls.signature()
+        if signature is not None:
+            parameters = list(inspect.signature(signature).parameters.values())
+            skip = 1 if parameters and parameters[0].name == "b" else 0
+            kinds = inspect.Parameter
+            cls.inputs = tuple(
+                p.name for p in parameters[skip:] if p.kind is kinds.POSITIONAL_OR_KEYWORD
+            )
+            static = [p for p in parameters if p.kind is kinds.KEYWORD_ONLY]
+            cls.statics = tuple(p.name for p in static)
+            cls.defaults = {p.name: p.default for p in static if p.default is not p.empty}
+        cls.rules = {key[4:]: Rule(getattr(cls, key)) for key in dir(cls) if key.startswith("vjp_")}
+        if cls.name in REGISTRY:
+            raise TypeError(f"two ops are named {cls.name}")
+        REGISTRY[cls.name] = cls
+
+    @classmethod
+    def signature(cls) -> Callable | None:
+        """The function whose parameters name the inputs and static parameters."""
+        return getattr(cls, "body", None)
+
+    @classmethod
+    def call(cls, *args: Any, **kwargs: Any) -> Any:
+        """Call with inputs by position and static parameters by name (or after the inputs)."""
+        n = len(cls.inputs)
+        params = []
+        for i, static in enumerate(cls.statics):
+            if n + i < len(args):
+                params.append(args[n + i])
+            elif static in kwargs:
+                params.append(kwargs.pop(static))
+            else:
+                params.append(cls.defaults[static])
+        args = args[:n]
+        if len(args) < n:
+            args = args + tuple(kwargs.pop(k) for k in cls.inputs[len(args) :])
+        if kwargs:
+            raise TypeError(f"{cls.name}() has no parameter {', '.join(map(repr, kwargs))}")
+        return cls.dispatch(cls, args, tuple(params))
+
+    @classmethod
+    def infer(cls, types: Sequence[Type], params: tuple) -> list[tuple[tuple[int, ...], dtype]]:
+        """The outputs' shapes and dtypes; raises what the user should read."""
+        raise NotImplementedError(cls.name)
+
+    @classmethod
+    def static(cls, params: tuple) -> dict[str, Any]:
+        return dict(zip(cls.statics, params, strict=True))
+
+
+def find(name: str) -> type[Op]:
+    return REGISTRY[name]
+
+
+def result_type(types: Sequence[Type]) -> dtype:
+    """Type promotion: tensors with dimensions decide, then 0-d tensors, then Python numbers,
+    where the later only matter if their category is higher."""
+    found: list[dtype | None] = [None, None, None]
+    for shape, kind, weak in types:
+        level = 2 if weak else (0 if shape else 1)
+        known = found[level]
+        found[level] = kind if known is None else dtypes.promote(known, kind)
+
+    def combine(higher: dtype | None, lower: dtype | None) -> dtype | None:
+        if higher is None or lower is None:
+            return higher or lower
+        return higher if higher.category >= lower.category else dtypes.promote(higher, lower)
+
+    result = combine(found[0], combine(found[1], found[2]))
+    assert result is not None
+    return result
+
+
+class Pointwise(Op, abstract=True):
+    """One expression for each element of the output, which may load inputs anywhere.
+
+    `element(shapes, index, loads, kinds, result, **static) -> Expr`: the output's element at
+    `index`; loads[i](subscripts) reads input i in its compute type.
+    """
+
+    @classmethod
+    def elements(
+        cls,
+        types: Sequence[Type],
+        params: tuple,
+        index: Sequence[Expr],
+        loads: Sequence[Load],
+    ) -> list[Expr]:
+        """The outputs' elements at `index`, in their own dtypes."""
+        made = cls.element(types, index, loads, **cls.static(params))  # type: ignore[attr-defined]
+        made = made if isinstance(made, tuple) else (made,)
+        kinds = [kind for _, kind in cls.infer(types, params)]
+        return [expr.cast(m, kind) for m, kind in zip(made, kinds, strict=True)]
+
+    @classmethod
+    def signature(cls) -> Callable | None:
+        return getattr(cls, "names", None)
+
+
+class Elementwise(Pointwise, abstract=True):
+    """`body(b, x, ...)`: a scalar expression of the inputs, which are broadcast and promoted.
+
+    result: "same" as the promoted type, "float" (integers become the default floating type), or
+    "bool".
+    """
+
+    result: ClassVar[str] = "same"
+    refuses: ClassVar[tuple[int, ...]] = ()  # categories that raise
+
+    @classmethod
+    def signature(cls) -> Callable | None:
+        return cls.body  # type: ignore[attr-defined]
+
+    @classmethod
+    def common(cls, types: Sequence[Type]) -> dtype:
+        kind = result_type(types)
+        if cls.result == "float" and kind.category != FLOATING:
+            return dtypes.get_default_dtype()
+        return kind
+
+    @classmethod
+    def infer(cls, types: Sequence[Type], params: tuple) -> list[tuple[tuple[int, ...], dtype]]:
+        kind = cls.common(types)
+        if kind.category in cls.refuses:
+            raise TypeError(f"{cls.name} is not defined for {kind!r}")
+        if cls.result == "bool":
+            kind = dtypes.bool_
+        return [(broadcast_shapes(cls.name, *(t[0] for t in types)), kind)]
+
+    @classmethod
+    def elements(
+        cls, types: Sequence[Type], params: tuple, index: Sequence[Expr], loads: Sequence[Load]
+    ) -> list[Expr]:
+        common = cls.common(types).compute
+        values = []
+        for (shape, _, _), read in zip(types, loads, strict=True):
+            values.append(expr.cast(read(broadcast_index(shape, index)), common))
+        made = cls.body(expr, *values, **cls.static(params))  # type: ignore[attr-defined]
+        return [expr.cast(made, cls.infer(types, params)[0][1])]
+
+
+def broadcast_index(shape: Sequence[int], index: Sequence[Expr]) -> list[Expr]:
+    """The subscripts of an input of this shape for the output's index."""
+    aligned = index[len(index) - len(shape) :]
+    return [expr.ZERO if n == 1 else i for n, i in zip(shape, aligned, strict=True)]
+
+
+class Reduction(Op, abstract=True):
+    """A fold of expressions over a domain: some axes are folded, the rest is the output.
+
+    domain(types, params) -> (extents, folded): all loop extents and which of them are folded;
+    monoid(types, params); element(types, params, index, loads) -> the state's components;
+    finish(types, params, states) -> the output element. Outputs drop the folded axes;
+    `keepdim` among the statics keeps them as size 1.
+    """
+
+    @classmethod
+    def domain(
+        cls, types: Sequence[Type], params: tuple
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        raise NotImplementedError
+
+    @classmethod
+    def monoid(cls, types: Sequence[Type], params: tuple) -> Monoid:
+        raise NotImplementedError
+
+    @classmethod
+    def element(
+        cls, types: Sequence[Type], params: tuple, index: Sequence[Expr], loads: Sequence[Load]
+    ) -> tuple[Expr, ...]:
+        raise NotImplementedError
+
+    @classmethod
+    def finish(cls, types: Sequence[Type], params: tuple, states: Sequence[Expr]) -> list[Expr]:
+        return [states[0]]
+
+    @classmethod
+    def signature(cls) -> Callable | None:
+        return getattr(cls, "names", None)
+
+
+class View(Op, abstract=True):
+    """Other indices for the same elements.
+
+    shape(shape, **static) -> the new shape;
+    strides(shape, strides, offset, **static) -> (strides, offset), or None where it takes a copy;
+    pull(shape, index, **static) -> the input's subscripts for the output's index.
+    """
+
+    @classmethod
+    def infer(cls, types: Sequence[Type], params: tuple) -> list[tuple[tuple[int, ...], dtype]]:
+        shape, kind, _ = types[0]
+        return [(tuple(cls.shape(shape, **cls.static(params))), kind)]  # type: ignore[attr-defined]
+
+    @classmethod
+    def signature(cls) -> Callable | None:
+        def names(x):  # noqa: ANN001, ANN202
+            return x
+
+        shape = list(inspect.signature(cls.shape).parameters.values())  # type: ignore[attr-defined]
+        statics = [p for p in shape if p.kind is p.KEYWORD_ONLY]
+        x = inspect.Parameter("x", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        names.__signature__ = inspect.Signature([x, *statics])  # type: ignore[attr-defined]
+        return names
+
+
+class Opaque(Op, abstract=True):
+    """An op with kernels of its own, never fused: templates (matmul, convolution) and scans.
+
+    lower(layouts, params, outputs) -> list of plan steps, where layouts describe the inputs
+    (shape, strides, dtype) and outputs the row-major results. See plan/steps.py.
+    """
+
+    @classmethod
+    def lower(cls, context: Any, inputs: Sequence[Any], params: tuple, outputs: Sequence[Any]):
+        raise NotImplementedError
+
+    @classmethod
+    def signature(cls) -> Callable | None:
+        return getattr(cls, "names", None)
+
+
+class Composite(Op, abstract=True):
+    """A plain function of ops, traced once for each signature and fused.
+
+    `forward(x, ..., *, static)` returns the output, or a tuple when `count` or `hidden` say so.
+    """
+
+    @classmethod
+    def signature(cls) -> Callable | None:
+        return cls.forward  # type: ignore[attr-defined]
+
+    @classmethod
+    def infer(cls, types: Sequence[Type], params: tuple) -> list[tuple[tuple[int, ...], dtype]]:
+        raise TypeError(f"{cls.name} is composite: its trace gives its types")
+
+
+def normal_dim(op: str, dim: int, rank: int) -> int:
+    """A dimension counted from either end, as a non-negative number."""
+    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+        raise TypeError(f"{op}: dim must be an int, got {type(dim).__name__}")
+    place = dim.__index__()
+    low = max(rank, 1)
+    if not -low <= place < low:
+        raise IndexError(
+            f"{op}: dim {place} is out of range for {rank} dimensions (expected {-low} to {low - 1})"
+        )
+    return place + low if place < 0 else place
+
+
+def normal_dims(op: str, dims: Any, rank: int) -> tuple[int, ...]:
+    """None (all), one or several dimensions, sorted; a repeated one raises."""
+    if dims is None:
+        return tuple(range(rank))
+    if hasattr(dims, "__index__"):
+        dims = (dims,)
+    if rank == 0:
+        for d in dims:
+            normal_dim(op, d, 0)
+        return ()
+    found = tuple(sorted(normal_dim(op, d, rank) for d in dims))
+    for a, b in zip(found, found[1:], strict=False):
+        if a == b:
+            raise RuntimeError(f"{op}: dim {a} appears more than once")
+    return found
+
+
+def reduced_shape(shape: Sequence[int], dims: Sequence[int], keepdim: bool) -> tuple[int, ...]:
+    if keepdim:
+        return tuple(1 if d in dims else n for d, n in enumerate(shape))
+    return tuple(n for d, n in enumerate(shape) if d not in dims)
+
+
+__all__ = [
+    "BOOL", "Axis", "Composite", "Elementwise", "Op", "Opaque", "Pointwise", "Reduction", "View",
+]  # fmt: skip

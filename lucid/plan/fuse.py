@@ -1,0 +1,301 @@
+"""Fusion: which equations of a graph become one kernel.
+
+lower.py calls `partition` with a graph; each `Group` it returns becomes one loop nest (nest.py).
+Pointwise equations and views are inlined into whoever reads them; a reduction opens a group, and
+whatever reads its result row by row joins it, so that softmax or layer_norm is one group.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lucid.graph import Equation, Graph, Value
+from lucid.kernel import expr
+from lucid.kernel.expr import Expr
+from lucid.kernel.loops import folded
+from lucid.op import Opaque, Pointwise, Reduction, View
+
+
+class Misaligned(Exception):
+    """A group's own reduction is read at other rows: it must be in memory first."""
+
+
+@dataclass(eq=False)
+class Root:
+    """Something a group computes: a reduction's states or a value to store."""
+
+    value: Value
+    equation: Equation | None = None  # the reduction, or None for a store
+    level: str = "full"  # where a store happens: "full" or "row"
+    index: tuple[Expr, ...] = ()
+    exprs: tuple[Expr, ...] = ()
+
+
+@dataclass(eq=False)
+class Group:
+    """One kernel to be: a domain, the folded dimensions, and its roots in order."""
+
+    number: int
+    domain: tuple[int, ...]
+    dims: tuple[int, ...]  # the folded ones
+    static: bool  # whether the folded extents belong in the text (pooling windows)
+    folds: list[Root] = field(default_factory=list)
+    stores: list[Root] = field(default_factory=list)
+    reads: list[Value] = field(default_factory=list)  # buffers loaded, in order of appearance
+    numbers: list[Value] = field(default_factory=list)  # scalars, in order of appearance
+    memo: dict = field(default_factory=dict)
+    axes: tuple[Expr, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.axes = tuple(expr.index(f"i{d}") for d in range(len(self.domain)))
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        return tuple(d for d in range(len(self.domain)) if d not in self.dims)
+
+
+Item = Group | Equation  # an Equation here is opaque
+
+
+class Partition:
+    """The groups of a graph and the values that must be in memory."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.items: list[Item] = []
+        self.made: dict[int, int] = {id(v): -1 for v in graph.inputs}  # value -> item number
+        self.fold_group: dict[int, Group] = {}  # reduction output -> its group
+        self.fold_number: dict[int, int] = {}
+        self.wanted = {id(v) for v in graph.outputs}
+        for equation in graph.equations:
+            if issubclass(equation.op, Opaque):
+                self.wanted.update(id(base(v)) for v in equation.inputs if not is_number(v))
+        for equation in graph.equations:
+            self._place(equation)
+
+    def _place(self, equation: Equation) -> None:
+        if issubclass(equation.op, Opaque):
+            for v in equation.outputs:
+                self.made[id(v)] = len(self.items)
+            self.items.append(equation)
+            return
+        if issubclass(equation.op, Reduction):
+            self._fold(equation)
+        for v in equation.outputs:
+            if id(v) in self.wanted and id(v) not in self.made:
+                self.materialise(v)
+
+    def _fold(self, equation: Equation) -> None:
+        types = types_of(equation)
+        domain, dims = equation.op.domain(types, equation.params)
+        static = getattr(equation.op, "static_window", False)
+
+        def attempt(group: Group) -> None:
+            values = equation.op.element(
+                types, equation.params, group.axes, self._loads(equation, group)
+            )
+            root = Root(equation.outputs[0], equation, exprs=tuple(values))
+            number = len(group.folds)
+            group.folds.append(root)
+            for v in equation.outputs:
+                self.fold_group[id(v)] = group
+                self.fold_number[id(v)] = number
+
+        for group in self._candidates(equation.outputs[0], equation.inputs):
+            if group.domain == domain and group.dims == dims and group.static == static:
+                if self._try(group, attempt):
+                    return
+        self._new(domain, dims, static, equation.inputs, attempt)
+
+    def materialise(self, value: Value) -> None:
+        """Give the value a place in memory: a store in some group."""
+        if id(value) in self.made or value.number is not None:
+            return
+        group = self.fold_group.get(id(value))
+        if group is not None:
+            # A reduction's result is stored by its own group, at row level.
+            self._store(group, value, "row")
+            return
+
+        equation = value.equation
+        assert equation is not None
+        for group in self._candidates(value, equation.inputs):
+            level = store_level(group, value.shape)
+            if level is not None and self._try(
+                group, lambda g, lv=level: self._store(g, value, lv)
+            ):
+                return
+        self._new(value.shape, (), False, equation.inputs, lambda g: self._store(g, value, "full"))
+
+    def _store(self, group: Group, value: Value, level: str) -> None:
+        index = store_index(group, value.shape, level)
+        element = self._pull(value, index, group)
+        group.stores.append(Root(value, None, level, index, (element,)))
+        self.made[id(value)] = group.number
+
+    def _candidates(self, value: Value, inputs: Sequence[Value]) -> list[Group]:
+        """Groups that run late enough to have all that the value reads, the latest first."""
+        earliest = self._ready(inputs)
+        found = [g for g in self.items[max(earliest, 0) :] if isinstance(g, Group)]
+        return found[::-1]
+
+    def _ready(self, inputs: Sequence[Value]) -> int:
+        """The first item that may compute something from these inputs."""
+        latest, seen, stack = 0, set(), list(inputs)
+        while stack:
+            v = stack.pop()
+            if id(v) in seen or is_number(v):
+                continue
+            seen.add(id(v))
+            if id(v) in self.made:
+                # What a group stores can be computed again inside that group.
+                opaque = v.equation is not None and issubclass(v.equation.op, Opaque)
+                latest = max(latest, self.made[id(v)] + opaque)
+            elif id(v) in self.fold_group:
+                latest = max(latest, self.fold_group[id(v)].number)
+            elif v.equation is not None:
+                stack.extend(v.equation.inputs)
+        return latest
+
+    def _try(self, group: Group, attempt) -> bool:
+        saved = (len(group.folds), len(group.stores), len(group.reads), len(group.numbers))
+        try:
+            attempt(group)
+            return True
+        except Misaligned:
+            for items, n in zip(
+                (group.folds, group.stores, group.reads, group.numbers), saved, strict=True
+            ):
+                del items[n:]
+            group.memo.clear()
+            return False
+
+    def _new(self, domain, dims, static, inputs: Sequence[Value], attempt) -> None:
+        for v in self._pending_folds(inputs):
+            self.materialise(v)
+        group = Group(len(self.items), tuple(domain), tuple(dims), static)
+        self.items.append(group)
+        attempt(group)
+
+    def _pending_folds(self, inputs: Sequence[Value]) -> list[Value]:
+        """Reductions that the inputs read through inlined equations and that are not in memory."""
+        found, seen, stack = [], set(), list(inputs)
+        while stack:
+            v = stack.pop()
+            if id(v) in seen or id(v) in self.made or is_number(v):
+                continue
+            seen.add(id(v))
+            if id(v) in self.fold_group:
+                found.append(v)
+            elif v.equation is not None:
+                stack.extend(v.equation.inputs)
+        return found
+
+    def _loads(self, equation: Equation, group: Group) -> list:
+        return [
+            lambda subscripts, v=v: self._pull(v, tuple(subscripts), group) for v in equation.inputs
+        ]
+
+    def _pull(self, value: Value, index: tuple[Expr, ...], group: Group) -> Expr:
+        """The value's element at `index`, as an expression over the group's axes."""
+        key = (id(value), tuple(id(i) for i in index))
+        found = group.memo.get(key)
+        if found is None:
+            # The indices are kept with the entry: their ids must stay theirs.
+            found = group.memo[key] = (self._pull_new(value, index, group), index)
+        return found[0]
+
+    def _pull_new(self, value: Value, index: tuple[Expr, ...], group: Group) -> Expr:
+        if value.weak:
+            number = position(group.numbers, value)
+            return expr.scalar(f"s{number}", value.dtype)
+        own = self.fold_group.get(id(value))
+        if own is group:
+            return self._read_fold(value, index, group)
+        made = self.made.get(id(value))
+        if made is not None and made < group.number:
+            return compute(expr.load(f"x{position(group.reads, value)}", index, value.dtype))
+        if own is not None:
+            if own.number >= group.number:
+                raise Misaligned
+            self.materialise(value)
+            return compute(expr.load(f"x{position(group.reads, value)}", index, value.dtype))
+        equation = value.equation
+        assert equation is not None
+        if issubclass(equation.op, View):
+            source = equation.inputs[0]
+            static = equation.op.static(equation.params)
+            return self._pull(source, tuple(equation.op.pull(source.shape, index, **static)), group)
+        if not issubclass(equation.op, Pointwise):
+            raise Misaligned
+        types = types_of(equation)
+        made_all = equation.op.elements(types, equation.params, index, self._loads(equation, group))
+        return compute(made_all[value.place])
+
+    def _read_fold(self, value: Value, index: tuple[Expr, ...], group: Group) -> Expr:
+        subscripts = index
+        if len(index) == len(group.domain):
+            subscripts = tuple(index[d] for d in group.kept)
+        for d, sub in zip(group.kept, subscripts, strict=True):
+            if sub is not group.axes[d] and group.domain[d] != 1:
+                raise Misaligned
+        equation = value.equation
+        assert equation is not None
+        number = self.fold_number[id(value)]
+        types = types_of(equation)
+        monoid = equation.op.monoid(types, equation.params)
+        states = [folded(number, i, kind) for i, kind in enumerate(monoid.dtypes)]
+        results = equation.op.finish(types, equation.params, states)
+        # Bits must not depend on fusion: the value passes through its own type.
+        return compute(expr.cast(results[value.place], value.dtype))
+
+
+def compute(x: Expr) -> Expr:
+    """The expression in its type's arithmetic type (bfloat16 computes in float32)."""
+    return expr.cast(x, x.dtype.compute)
+
+
+def position(items: list[Value], value: Value) -> int:
+    for i, v in enumerate(items):
+        if v is value:
+            return i
+    items.append(value)
+    return len(items) - 1
+
+
+def is_number(v: Value) -> bool:
+    return v.weak
+
+
+def types_of(equation: Equation) -> list[tuple]:
+    return [(v.shape, v.dtype, v.weak) for v in equation.inputs]
+
+
+def base(value: Value) -> Value:
+    """The value itself, or what it is a view of."""
+    while value.equation is not None and issubclass(value.equation.op, View):
+        value = value.equation.inputs[0]
+    return value
+
+
+def store_level(group: Group, shape: tuple[int, ...]) -> str | None:
+    """Where in the group a value of this shape can be stored, if anywhere."""
+    if shape == group.domain:
+        return "full"
+    if not group.dims:
+        return None
+    if shape == tuple(group.domain[d] for d in group.kept):
+        return "row"
+    kept = tuple(1 if d in group.dims else n for d, n in enumerate(group.domain))
+    return "row" if shape == kept else None
+
+
+def store_index(group: Group, shape: tuple[int, ...], level: str) -> tuple[Expr, ...]:
+    if level == "full":
+        return group.axes
+    if len(shape) == len(group.domain):
+        return tuple(expr.ZERO if d in group.dims else a for d, a in enumerate(group.axes))
+    return tuple(group.axes[d] for d in group.kept)
+
+
+def partition(graph: Graph) -> Partition:
+    return Partition(graph)

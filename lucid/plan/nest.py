@@ -1,0 +1,469 @@
+"""From a group of equations to a loop nest: stages, axes merged and ordered, sizes to words.
+
+lower.py calls `build` with a group of fuse.py and the places of its buffers; the kernel's text
+depends on the structure only, never on a size, so that another batch size compiles nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from lucid.dtypes import dtype, int64
+from lucid.kernel import expr, loops
+from lucid.kernel.expr import Expr
+from lucid.kernel.loops import Axis, Buffer, Fold, Kernel, Map, Monoid, Scan, Stage, Store
+from lucid.plan.fuse import Group, Root, types_of
+
+SHORT = 16  # a folded axis shorter than this is not worth lanes of its own
+
+
+@dataclass
+class Array:
+    """A buffer of a nest, with its numbers: shape and strides in elements."""
+
+    name: str
+    dtype: dtype
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    role: str
+
+
+@dataclass
+class Nest:
+    """A kernel before its sizes become words."""
+
+    name: str
+    arrays: dict[str, Array]
+    extents: dict[str, int]  # axis -> size
+    grid: list[str]
+    inner: list[str]
+    stages: list[Stage]
+    scalars: list[str]
+    static: bool = False
+    block: tuple[str, int] | None = None  # an inner axis cut into blocks: partial folds
+
+
+@dataclass
+class Call:
+    """A kernel with the values of its words; buffers and scalars are bound by lower.py."""
+
+    kernel: Kernel
+    words: list[int]
+    arrays: list[str] = field(default_factory=list)  # buffer order
+
+
+def stages_of(group: Group) -> tuple[list[Stage], list[Store]]:
+    """The group's folds, those that do not need each other in one pass, then its stores."""
+    inner = tuple(Axis(f"i{d}", expr.ZERO) for d in group.dims)
+    level: list[int] = []
+    for root in group.folds:
+        needs = [level[n.attr[0]] for n in expr.postorder(root.exprs) if n.op == "folded"]
+        level.append(1 + max(needs, default=-1))
+    stages: list[Stage] = []
+    places: dict[tuple[int, int], tuple[int, int]] = {}
+    for depth in range(max(level, default=-1) + 1):
+        members = [i for i, at in enumerate(level) if at == depth]
+        monoids, values = [], []
+        for i in members:
+            monoid = monoid_of(group.folds[i])
+            for component in range(len(monoid.dtypes)):
+                places[i, component] = (depth, len(values) + component)
+            monoids.append(monoid)
+            values.extend(group.folds[i].exprs)
+        joined = monoids[0] if len(monoids) == 1 else product(monoids)
+        stages.append(Fold(depth, inner, joined, tuple(values)))
+
+    def renumber(node: Expr) -> Expr | None:
+        if node.op == "folded":
+            return Expr("folded", (), node.dtype, places[node.attr])  # type: ignore[index]
+        return None
+
+    stages = [
+        replace(s, values=tuple(expr.rewrite(s.values, renumber)))
+        for s in stages  # type: ignore
+    ]
+    full, row = [], []
+    values = [r.exprs[0] for r in group.stores]
+    for i, (root, value) in enumerate(
+        zip(group.stores, expr.rewrite(values, renumber), strict=True)
+    ):
+        store = Store(f"y{i}", root.index, expr.cast(value, root.value.dtype))
+        (full if root.level == "full" else row).append(store)
+    if row:
+        stages.append(Map((), tuple(row)))
+    if full:
+        stages.append(Map(inner, tuple(full)))
+    return stages, [*row, *full]
+
+
+def monoid_of(root: Root) -> Monoid:
+    assert root.equation is not None
+    return root.equation.op.monoid(types_of(root.equation), root.equation.params)
+
+
+def product(monoids: Sequence[Monoid]) -> Monoid:
+    """Several folds in one pass."""
+
+    def combine(a: Sequence[Expr], b: Sequence[Expr]) -> tuple[Expr, ...]:
+        out: list[Expr] = []
+        at = 0
+        for m in monoids:
+            n = len(m.dtypes)
+            out.extend(m.combine(a[at : at + n], b[at : at + n]))
+            at += n
+        return tuple(out)
+
+    return Monoid(
+        "+".join(m.name for m in monoids),
+        tuple(k for m in monoids for k in m.dtypes),
+        tuple(v for m in monoids for v in m.neutral),
+        combine,
+    )
+
+
+def nest_of(group: Group, name: str, strides: dict[int, tuple[int, ...]]) -> Nest:
+    """The group as a nest. `strides` gives, by id, the strides of what it reads and stores."""
+    stages, _ = stages_of(group)
+    arrays: dict[str, Array] = {}
+    for i, root in enumerate(group.stores):
+        v = root.value
+        arrays[f"y{i}"] = Array(f"y{i}", v.dtype, v.shape, strides[id(v)], "out")
+    for i, v in enumerate(group.reads):
+        arrays[f"x{i}"] = Array(f"x{i}", v.dtype, v.shape, strides[id(v)], "in")
+    return Nest(
+        name,
+        arrays,
+        {f"i{d}": n for d, n in enumerate(group.domain)},
+        [f"i{d}" for d in group.kept],
+        [f"i{d}" for d in group.dims],
+        stages,
+        [f"s{i}" for i in range(len(group.numbers))],
+        group.static,
+    )
+
+
+# Every use of a buffer: (array name, subscripts). Loads and stores alike.
+Use = tuple[str, tuple[Expr, ...]]
+
+
+def expressions(stages: Sequence[Stage]) -> list[Expr]:
+    """All expressions of the stages, stores' subscripts included."""
+    found: list[Expr] = []
+    for s in stages:
+        if isinstance(s, Fold):
+            found.extend(s.values)
+            continue
+        if isinstance(s, Scan):
+            found.extend((*s.initial, *s.update))
+        for store in s.stores:
+            found.extend((*store.subscripts, store.value))
+            if store.mask is not None:
+                found.append(store.mask)
+    return found
+
+
+def rebuild(stages: Sequence[Stage], rule, store_rule) -> list[Stage]:
+    """The stages with every expression rewritten by `rule` and every store by `store_rule`."""
+    roots = expressions(stages)
+    new = iter(expr.rewrite(roots, rule))
+    result: list[Stage] = []
+    for s in stages:
+        if isinstance(s, Fold):
+            result.append(replace(s, values=tuple(next(new) for _ in s.values)))
+            continue
+        changed: dict = {}
+        if isinstance(s, Scan):
+            changed["initial"] = tuple(next(new) for _ in s.initial)
+            changed["update"] = tuple(next(new) for _ in s.update)
+        stores = []
+        for store in s.stores:
+            subscripts = tuple(next(new) for _ in store.subscripts)
+            value = next(new)
+            mask = next(new) if store.mask is not None else None
+            stores.append(store_rule(Store(store.buffer, subscripts, value, mask)))
+        result.append(replace(s, stores=tuple(stores), **changed))
+    return result
+
+
+def uses(stages: Sequence[Stage]) -> list[Use]:
+    found: list[Use] = []
+    for node in expr.postorder(expressions(stages)):
+        if node.op == "load":
+            found.append((node.attr, node.args))  # type: ignore[arg-type]
+    for s in stages:
+        if not isinstance(s, Fold):
+            found.extend((store.buffer, store.subscripts) for store in s.stores)
+    return found
+
+
+def simplify(nest: Nest) -> None:
+    """Drop axes of size 1 and buffer dimensions that do not move; merge axes that run together."""
+    ones = {a for a, n in nest.extents.items() if n == 1}
+    if ones:
+        nest.stages = rebuild(
+            nest.stages,
+            lambda node: expr.ZERO if node.op == "index" and node.attr in ones else None,
+            lambda store: store,
+        )
+    nest.grid = [a for a in nest.grid if a not in ones]
+    nest.inner = [a for a in nest.inner if a not in ones]
+    _drop_still_dimensions(nest)
+    _merge(nest)
+
+
+def _drop_still_dimensions(nest: Nest) -> None:
+    moving: dict[str, set[int]] = {name: set() for name in nest.arrays}
+    for name, subscripts in uses(nest.stages):
+        for d, sub in enumerate(subscripts):
+            if not is_zero(sub) and nest.arrays[name].strides[d] != 0:
+                moving[name].add(d)
+    _keep_dimensions(nest, {name: sorted(dims) for name, dims in moving.items()})
+
+
+def _keep_dimensions(nest: Nest, keep: dict[str, list[int]]) -> None:
+    def pick(name: str, items: Sequence) -> tuple:
+        return tuple(items[d] for d in keep[name])
+
+    def rule(node: Expr) -> Expr | None:
+        if node.op == "load":
+            return expr.load(node.attr, pick(node.attr, node.args), node.dtype)  # type: ignore
+        return None
+
+    def store_rule(store: Store) -> Store:
+        return replace(store, subscripts=pick(store.buffer, store.subscripts))
+
+    nest.stages = rebuild(nest.stages, rule, store_rule)
+    for name, array in nest.arrays.items():
+        array.shape = pick(name, array.shape)
+        array.strides = pick(name, array.strides)
+
+
+def is_zero(x: Expr) -> bool:
+    return x.op == "const" and x.attr == 0
+
+
+def _merge(nest: Nest) -> None:
+    """Two neighbouring axes become one where every buffer steps through both as through one."""
+    roots = expressions(nest.stages)
+    nodes = list(expr.postorder(roots))
+    inside: set[str] = set()  # axes used other than as a whole subscript
+    used = uses(nest.stages)
+    for node in nodes:
+        if node.op not in ("load", "index"):
+            inside.update(a.attr for a in node.args if a.op == "index")  # type: ignore
+    for s in nest.stages:
+        values: list[Expr] = list(s.values) if isinstance(s, Fold) else []
+        if isinstance(s, Scan):
+            values.extend((*s.initial, *s.update))
+        if not isinstance(s, Fold):
+            values.extend(store.value for store in s.stores)
+            values.extend(store.mask for store in s.stores if store.mask is not None)
+        inside.update(v.attr for v in values if v.op == "index")  # type: ignore
+
+    def together(outer: str, last: str) -> bool:
+        if outer in inside or last in inside:
+            return False
+        for name, subscripts in used:
+            strides = nest.arrays[name].strides
+            a = [d for d, s in enumerate(subscripts) if s.op == "index" and s.attr == outer]
+            b = [d for d, s in enumerate(subscripts) if s.op == "index" and s.attr == last]
+            if not a and not b:
+                continue
+            if len(a) != 1 or len(b) != 1:
+                return False
+            if strides[a[0]] != strides[b[0]] * nest.extents[last]:
+                return False
+        return True
+
+    # Merging goes pairwise from the right; a merged run keeps the name of its last axis.
+    gone: set[str] = set()
+    for axes in (nest.grid, nest.inner):
+        for place in range(len(axes) - 2, -1, -1):
+            outer, last = axes[place], axes[place + 1]
+            if together(outer, last):
+                nest.extents[last] *= nest.extents[outer]
+                gone.add(outer)
+                axes[place] = last
+                del axes[place + 1]
+    if gone:
+        keep = {name: list(range(len(a.strides))) for name, a in nest.arrays.items()}
+        for name, subscripts in used:
+            keep[name] = [
+                d
+                for d in keep[name]
+                if not (subscripts[d].op == "index" and subscripts[d].attr in gone)
+            ]
+        _keep_dimensions(nest, keep)
+
+
+def order(nest: Nest) -> str:
+    """Order the grid so that its last axis is the contiguous one; say where the lanes lie."""
+
+    def stride(axis: str, found: list[Use]) -> list[int]:
+        return [
+            sum(
+                nest.arrays[name].strides[d]
+                for d, s in enumerate(subs)
+                if s.op == "index" and s.attr == axis
+            )
+            for name, subs in found
+        ]
+
+    found = uses(nest.stages)
+    stores = [u for u in found if nest.arrays[u[0]].role != "in"]
+    if not nest.inner and len(nest.grid) > 1:
+        nest.grid.sort(key=lambda a: [-abs(s) for s in stride(a, stores)])
+    if nest.inner:
+        if len(nest.inner) > 1 and not nest.static:
+            loads = [u for u in found if nest.arrays[u[0]].role == "in"]
+            nest.inner.sort(key=lambda a: -max((abs(s) for s in stride(a, loads)), default=0))
+        last = nest.inner[-1]
+        along = [s for s in stride(last, found) if s != 0]
+        dense = sum(1 for s in along if s == 1)
+        short = nest.extents[last] < SHORT
+        if not nest.grid:
+            return "inner"
+        if not short and dense * 2 >= max(len(along), 1):
+            return "inner"
+        # Lanes along the grid: put its most contiguous axis last.
+        best = min(nest.grid, key=lambda a: grid_cost(stride(a, found), nest.extents[a]))
+        cost = grid_cost(stride(best, found), nest.extents[best])
+        if short or cost < grid_cost(along, nest.extents[last]):
+            nest.grid.remove(best)
+            nest.grid.append(best)
+            return "grid"
+        return "inner"
+    return "grid" if nest.grid else "none"
+
+
+def grid_cost(strides: Sequence[int], extent: int) -> tuple[float, int]:
+    """Smaller is better: the share of uses that are neither contiguous nor still."""
+    bad = sum(1 for s in strides if s not in (0, 1))
+    return (bad / max(len(strides), 1) + (extent < SHORT), -extent)
+
+
+def finish(nest: Nest, vector: str) -> Call:
+    """Sizes and strides to words, in the order of their appearance."""
+    words: list[str] = []
+    numbers: list[int] = []
+
+    def word(value: int, exact: bool = False) -> Expr:
+        if value in (0, 1) or exact:
+            return expr.const(value, int64)
+        words.append(f"w{len(words)}")
+        numbers.append(value)
+        return expr.word(words[-1])
+
+    extents: dict[str, Expr] = {}
+    for axis in nest.grid:
+        extents[axis] = word(nest.extents[axis])
+    for axis in nest.inner:
+        extents[axis] = word(nest.extents[axis], nest.static)
+    bound = nest.extents
+    if nest.block is not None:
+        # The blocked axis: index = block * size + position, the last block may be short.
+        axis, size = nest.block
+        whole = word(bound[axis])
+        start = expr.index("block") * size
+        left = whole - start
+        extents[axis] = expr.where(left < size, left, expr.const(size, int64))
+    sizes: dict[int, Expr] = {}
+
+    def rule(node: Expr) -> Expr | None:
+        if node.op == "size":
+            n = int(node.attr)  # type: ignore[call-overload]
+            if n not in sizes:
+                sizes[n] = word(n)
+            return sizes[n]
+        if nest.block is not None and node.op == "index" and node.attr == nest.block[0]:
+            return expr.index("block") * nest.block[1] + node
+        return None
+
+    stages = rebuild(nest.stages, rule, lambda store: store)
+    axes = tuple(Axis(a, extents[a]) for a in nest.grid)
+    inner = tuple(Axis(a, extents[a]) for a in nest.inner)
+    stages = [replace(s, axes=inner if s.axes else ()) for s in stages]
+    buffers = []
+    for name, array in nest.arrays.items():
+        strides = tuple(word(s) for s in array.strides)
+        buffers.append(Buffer(name, array.dtype, strides, array.role))
+    kernel = Kernel(
+        nest.name, tuple(buffers), tuple(words), tuple(nest.scalars), axes, tuple(stages), vector
+    )
+    return Call(kernel, numbers, list(nest.arrays))
+
+
+def build(group: Group, name: str, strides: dict[int, tuple[int, ...]]) -> tuple[Nest, str]:
+    """The group's nest, simplified and ordered, and where its lanes lie."""
+    nest = nest_of(group, name, strides)
+    simplify(nest)
+    return nest, order(nest)
+
+
+def split(nest: Nest, vector: str) -> tuple[Nest, Nest, int] | None:
+    """A long fold over few rows as two nests: states of its blocks, then their combination.
+
+    The bits are those of the one nest (loops.Fold): blocks fold alike and join in order. Returns
+    the nests and the number of blocks; None where the fold is short or its rows are many.
+    """
+    block = loops.ROW_BLOCK if vector == "inner" else loops.COLUMN_BLOCK
+    folds = [s for s in nest.stages if isinstance(s, Fold)]
+    maps = [s for s in nest.stages if not isinstance(s, Fold)]
+    if len(folds) != 1 or len(nest.inner) != 1 or any(s.axes for s in maps) or nest.static:
+        return None
+    axis = nest.inner[0]
+    rows = 1
+    for a in nest.grid:
+        rows *= nest.extents[a]
+    enough = 64 if vector == "inner" else 4096
+    if nest.extents[axis] <= 2 * block or rows >= enough:
+        return None
+    blocks = -(-nest.extents[axis] // block)
+    fold = folds[0]
+    kinds = fold.monoid.dtypes
+    shape = tuple(nest.extents[a] for a in nest.grid)
+    partial = {}
+    for i, kind in enumerate(kinds):
+        steps = [1] * (len(shape) + 1)  # (block, *grid), row-major
+        for d in range(len(shape) - 1, -1, -1):
+            steps[d] = steps[d + 1] * shape[d]
+        partial[f"p{i}"] = Array(f"p{i}", kind, (blocks, *shape), tuple(steps), "out")
+    at = (expr.index("block"), *(expr.index(a) for a in nest.grid))
+    stores = tuple(
+        Store(f"p{i}", at, loops.folded(fold.number, i, kind)) for i, kind in enumerate(kinds)
+    )
+    first = Nest(
+        nest.name + "_blocks",
+        {**partial, **{n: a for n, a in nest.arrays.items() if a.role == "in"}},
+        {"block": blocks, **nest.extents},
+        ["block", *nest.grid],
+        [axis],
+        [fold, Map((), stores)],
+        nest.scalars,
+        block=(axis, block),
+    )
+    before = [loops.state(fold.number, i, kind) for i, kind in enumerate(kinds)]
+    read = [expr.load(f"p{i}", at, kind) for i, kind in enumerate(kinds)]
+    scan = Scan(
+        fold.number,
+        (Axis("block", expr.ZERO),),
+        fold.monoid.neutral,
+        fold.monoid.combine(before, read),
+        (),
+    )
+    second = Nest(
+        nest.name + "_join",
+        {
+            **{n: a for n, a in nest.arrays.items() if n in used_by(maps)},
+            **{n: replace(a, role="in") for n, a in partial.items()},
+        },
+        {"block": blocks, **nest.extents},
+        list(nest.grid),
+        ["block"],
+        [scan, *maps],
+        nest.scalars,
+    )
+    return first, second, blocks
+
+
+def used_by(stages: Sequence[Stage]) -> set[str]:
+    return {name for name, _ in uses(stages)}
