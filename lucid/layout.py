@@ -8,7 +8,6 @@ from math import prod
 from weakref import WeakValueDictionary
 
 from lucid.device import device
-
 from lucid.dtypes import dtype
 
 

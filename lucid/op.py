@@ -27,6 +27,9 @@ from lucid.layout import broadcast_shapes
 Type = tuple[tuple[int, ...], dtype, bool]  # shape, dtype, whether it is a Python number
 Load = Callable[[Sequence[Expr]], Expr]  # subscripts to the element, in the compute type
 
+# PyTorch's names of inputs, accepted beside ours.
+ALIASES = {"input": "x", "other": "w", "self": "x", "target": "t"}
+
 REGISTRY: dict[str, "type[Op]"] = {}
 
 # Error codes that native code puts into the error slot, and what they mean; {value} is the
@@ -75,6 +78,7 @@ class Op(metaclass=OpMeta):
     autocast: ClassVar[str] = "widest"
     samples: ClassVar[Any] = ()
     public: ClassVar[bool] = True
+    optional: ClassVar[dict[str, Any]] = {}  # defaults of inputs that are numbers
     dispatch: ClassVar[Callable]
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any):
@@ -110,21 +114,25 @@ class Op(metaclass=OpMeta):
     @classmethod
     def call(cls, *args: Any, **kwargs: Any) -> Any:
         """Call with inputs by position and static parameters by name (or after the inputs)."""
-        n = len(cls.inputs)
-        params = []
-        for i, static in enumerate(cls.statics):
-            if n + i < len(args):
-                params.append(args[n + i])
-            elif static in kwargs:
-                params.append(kwargs.pop(static))
+        names = (*cls.inputs, *cls.statics)
+        if kwargs:
+            kwargs = {ALIASES.get(k, k) if k not in names else k: v for k, v in kwargs.items()}
+        if len(args) > len(names):
+            raise TypeError(f"{cls.name}() takes {len(names)} arguments, got {len(args)}")
+        values = list(args)
+        for name in names[len(args) :]:
+            if name in kwargs:
+                values.append(kwargs.pop(name))
+            elif name in cls.defaults:
+                values.append(cls.defaults[name])
+            elif name in cls.optional:
+                values.append(cls.optional[name])
             else:
-                params.append(cls.defaults[static])
-        args = args[:n]
-        if len(args) < n:
-            args = args + tuple(kwargs.pop(k) for k in cls.inputs[len(args) :])
+                raise TypeError(f"{cls.name}() needs an argument {name!r}")
         if kwargs:
             raise TypeError(f"{cls.name}() has no parameter {', '.join(map(repr, kwargs))}")
-        return cls.dispatch(cls, args, tuple(params))
+        n = len(cls.inputs)
+        return cls.dispatch(cls, tuple(values[:n]), tuple(values[n:]))
 
     @classmethod
     def infer(cls, types: Sequence[Type], params: tuple) -> list[tuple[tuple[int, ...], dtype]]:

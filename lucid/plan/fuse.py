@@ -5,13 +5,14 @@ Pointwise equations and views are inlined into whoever reads them; a reduction o
 whatever reads its result row by row joins it, so that softmax or layer_norm is one group.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from lucid.graph import Equation, Graph, Value
 from lucid.kernel import expr
 from lucid.kernel.expr import Expr
 from lucid.kernel.loops import folded
+from lucid.layout import contiguous_strides
 from lucid.op import Opaque, Pointwise, Reduction, View
 
 
@@ -68,7 +69,7 @@ class Partition:
         self.wanted = {id(v) for v in graph.outputs}
         for equation in graph.equations:
             if issubclass(equation.op, Opaque):
-                self.wanted.update(id(base(v)) for v in equation.inputs if not is_number(v))
+                self.wanted.update(id(viewed(v)[0]) for v in equation.inputs if not is_number(v))
         for equation in graph.equations:
             self._place(equation)
 
@@ -222,6 +223,10 @@ class Partition:
         equation = value.equation
         assert equation is not None
         if issubclass(equation.op, View):
+            base = viewed(value)[0]
+            if base is not value and self.made.get(id(base), group.number) < group.number:
+                # The base is in memory: read it through the view's own strides.
+                return compute(expr.load(f"x{position(group.reads, value)}", index, value.dtype))
             source = equation.inputs[0]
             static = equation.op.static(equation.params)
             return self._pull(source, tuple(equation.op.pull(source.shape, index, **static)), group)
@@ -270,11 +275,25 @@ def types_of(equation: Equation) -> list[tuple]:
     return [(v.shape, v.dtype, v.weak) for v in equation.inputs]
 
 
-def base(value: Value) -> Value:
-    """The value itself, or what it is a view of."""
-    while value.equation is not None and issubclass(value.equation.op, View):
-        value = value.equation.inputs[0]
-    return value
+def viewed(
+    value: Value, strides_of: Callable[[Value], tuple[int, ...]] | None = None
+) -> tuple[Value, tuple[int, ...], int]:
+    """What a value is a view of, with its strides and offset there; itself where it takes a copy.
+
+    `strides_of` gives the strides of values in memory; without it, inputs have their own and
+    everything else is row-major.
+    """
+    equation = value.equation
+    if equation is not None and issubclass(equation.op, View):
+        source = equation.inputs[0]
+        base, strides, offset = viewed(source, strides_of)
+        static = equation.op.static(equation.params)
+        found = equation.op.strides(source.shape, strides, offset, **static)
+        if found is not None:
+            return base, found[0], found[1]
+    if strides_of is not None:
+        return value, strides_of(value), 0
+    return value, value.strides or contiguous_strides(value.shape), 0
 
 
 def store_level(group: Group, shape: tuple[int, ...]) -> str | None:

@@ -1,0 +1,399 @@
+"""The funnel: the only way into an op.
+
+Every public function and method comes here. `apply` finds or builds the plan for what it was
+given, runs it, and attaches a Node where the result needs a gradient. Inside a trace it adds an
+equation to a graph instead. A hit costs a look-up, an allocation and one native call.
+"""
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+from lucid.autograd.mode import is_grad_enabled
+from lucid.lines import user_line
+
+from lucid import dtypes
+from lucid.array import Array
+from lucid.autograd.node import Meta, Node, Saved
+from lucid.config import settings
+from lucid.device import device
+from lucid.graph import Graph, Value
+from lucid.layout import Layout, dense_order, layout, strides_in_order
+from lucid.op import Composite, Elementwise, Op, View
+from lucid.plan.run import Plan
+from lucid.storage import Storage
+
+CPU = device("cpu")
+MOST_PLANS = 8192
+
+tensor_class: type[Array] = Array  # tensor.py puts Tensor here
+_tracer: ContextVar["Trace | None"] = ContextVar("lucid_tracer", default=None)
+
+
+class Entry:
+    """A cached way to run an op on inputs of certain layouts."""
+
+    __slots__ = ("plan", "layouts", "sizes", "single")
+
+    def __init__(self, plan: Plan, layouts: Sequence[Layout]):
+        self.plan = plan
+        self.layouts = tuple(layouts)
+        self.sizes = tuple(lay.nbytes for lay in layouts)
+        self.single = len(layouts) == 1
+
+
+_entries: dict[tuple, Entry] = {}
+
+
+def clear_plans() -> None:
+    """Forget every plan: after the number of threads or the target has changed."""
+    _entries.clear()
+    _pullbacks.clear()
+
+
+def apply(op: type[Op], inputs: tuple, params: tuple = ()) -> Any:
+    """Run `op` on tensors and Python numbers."""
+    try:
+        key = (op, params, *[x._layout for x in inputs])
+    except AttributeError:
+        inputs = tuple([_operand(op, x) for x in inputs])
+        key = (op, params, *[x._layout if isinstance(x, Array) else type(x) for x in inputs])
+    entry = _entries.get(key)
+    if entry is None:
+        if issubclass(op, View):
+            return _view(op, inputs[0], params)
+        trace = _trace_of(inputs)
+        if trace is not None:
+            return trace.add(op, inputs, params)
+        entry = _build(op, inputs, params, key)
+    if entry.single:
+        y = _new(entry.layouts[0], Storage(entry.sizes[0]))
+        entry.plan.run(y._ptr, *[x._ptr if isinstance(x, Array) else x for x in inputs])
+        outputs: Any = y
+    else:
+        outputs = tuple(
+            [_new(lay, Storage(n)) for lay, n in zip(entry.layouts, entry.sizes, strict=True)]
+        )
+        entry.plan.run(
+            *[y._ptr for y in outputs],
+            *[x._ptr if isinstance(x, Array) else x for x in inputs],
+        )
+    if op.rules:
+        for x in inputs:
+            if isinstance(x, Array) and x._requires_grad:
+                if is_grad_enabled():
+                    record(op, inputs, params, outputs)
+                break
+    if settings.debug:
+        _remember(outputs)
+    if op.hidden:
+        return outputs[0] if op.count == 1 else outputs[: op.count]
+    return outputs
+
+
+def _new(lay: Layout, storage: Storage) -> Any:
+    y = _allocate(tensor_class)
+    y._storage = storage
+    y._layout = lay
+    y._ptr = storage.ptr
+    return y
+
+
+_allocate = object.__new__
+
+
+def wrap(storage: Storage, lay: Layout, offset: int = 0) -> Any:
+    """A tensor over these bytes, without history."""
+    y = _new(lay, storage)
+    if offset:
+        y._offset = offset
+        y._ptr = storage.ptr + offset * lay.dtype.itemsize
+    return y
+
+
+def _operand(op: type[Op], x: object) -> Any:
+    """A tensor or a plain Python number; anything else raises."""
+    if isinstance(x, Array) or type(x) in (float, int, bool):
+        return x
+    if isinstance(x, bool):
+        return bool(x)
+    if isinstance(x, int):
+        return int(x)
+    if isinstance(x, float):
+        return float(x)
+    if hasattr(x, "dtype") and hasattr(x, "item") and getattr(x, "ndim", None) == 0:
+        return x.item()
+    raise TypeError(f"{op.name}: expected a tensor or a number, got {type(x).__name__}")
+
+
+def _build(op: type[Op], inputs: Sequence, params: tuple, key: tuple) -> Entry:
+    """Plan an op for these layouts and keep the plan."""
+    for x in inputs:
+        if isinstance(x, Array) and x._layout.device != CPU and x._layout.device.type != "cpu":
+            raise RuntimeError(f"{op.name}: no backend for {x._layout.device}")
+    graph = trace_call(lambda *xs: apply(op, xs, params), inputs)
+    strides = [_preserved(op, inputs, v) for v in graph.outputs]
+    entry = _entry(graph, strides, op.name)
+    if len(_entries) >= MOST_PLANS:
+        for old in list(_entries)[: MOST_PLANS // 2]:
+            _entries.pop(old, None)
+    _entries[key] = entry
+    return entry
+
+
+def _entry(graph: Graph, strides: Sequence[tuple[int, ...] | None], name: str) -> Entry:
+    if settings.debug >= 2:
+        print(f"{name}: {graph}")
+    layouts = [
+        layout(v.shape, s, v.dtype, CPU) for v, s in zip(graph.outputs, strides, strict=True)
+    ]
+    return Entry(Plan(graph, strides, name), layouts)
+
+
+def _preserved(op: type[Op], inputs: Sequence, output: Value) -> tuple[int, ...] | None:
+    """Elementwise results keep the dimension order of a dense input, as channels-last."""
+    if not issubclass(op, Elementwise) and not getattr(op, "keeps_strides", False):
+        return None
+    for x in inputs:
+        if isinstance(x, Array) and x._layout.shape == output.shape:
+            if x._layout.contiguous:
+                return None
+            order = dense_order(x._layout)
+            if order is not None:
+                return strides_in_order(output.shape, order)
+    return None
+
+
+# Views
+
+
+def _view(op: type[View], x: Any, params: tuple) -> Any:
+    """Another layout over the same bytes; where that is impossible, over a copy."""
+    if x._value is not None:
+        return _trace_of((x,)).add(op, (x,), params)  # type: ignore[union-attr]
+    static = op.static(params)
+    lay = x._layout
+    shape = op.shape(lay.shape, **static)
+    found = op.strides(lay.shape, lay.strides, x._offset, **static)
+    if found is None:
+        return _view(op, apply(_find("clone_contiguous"), (x,)), params)
+    y = wrap(x._storage, layout(tuple(shape), found[0], lay.dtype, lay.device), found[1])
+    if is_grad_enabled():
+        base = x._base if x._base is not None else x
+        if x._requires_grad:
+            record(op, (x,), params, y)
+        y._base = base
+        y._view = (*(x._view or ()), (op, params))
+        y._made = base._rewrites
+    elif settings.debug:
+        _remember(y)
+    return y
+
+
+def _find(name: str) -> type[Op]:
+    from lucid.op import find
+
+    return find(name)
+
+
+# Recording
+
+
+def record(op: type[Op], inputs: Sequence, params: tuple, outputs: Any) -> Node:
+    """Attach a Node to the outputs; it keeps what the needed rules name."""
+    made = outputs if isinstance(outputs, tuple) else (outputs,)
+    edges = tuple(
+        [
+            edge(x) if isinstance(x, Array) and x._requires_grad and name in op.rules else None
+            for name, x in zip(op.inputs, inputs, strict=True)
+        ]
+    )
+    saved: dict[str, Any] = {}
+    for name, e in zip(op.inputs, edges, strict=True):
+        if e is not None:
+            for needed in op.rules[name].names:
+                if needed not in saved and needed != "g":
+                    _save(op, needed, inputs, params, made, saved)
+    node = Node(
+        op,
+        params,
+        edges,
+        saved,
+        tuple([x._layout if isinstance(x, Array) else None for x in inputs]),
+        tuple([y._layout for y in made]),
+    )
+    if settings.debug:
+        node.line = user_line()
+    for nr, y in enumerate(made):
+        if y._layout.dtype.category == dtypes.FLOATING:
+            y._node = node
+            y._nr = nr
+            y._requires_grad = True
+    return node
+
+
+def _save(op: type[Op], name: str, inputs, params, made, saved: dict[str, Any]) -> None:
+    if name in op.inputs:
+        x = inputs[op.inputs.index(name)]
+        saved[name] = Saved(x, False) if isinstance(x, Array) else x
+    elif name == "y":
+        saved[name] = Saved(made[0], True)
+    elif name in op.hidden:
+        saved[name] = Saved(made[op.count + op.hidden.index(name)], True)
+    elif name in op.statics:
+        saved[name] = params[op.statics.index(name)]
+    elif name.endswith("_meta") and name[:-5] in op.inputs:
+        x = inputs[op.inputs.index(name[:-5])]
+        saved[name] = Meta(x._layout) if isinstance(x, Array) else None
+    elif name[0] == "y" and name[1:].isdigit():
+        saved[name] = Saved(made[int(name[1:])], True)
+    elif not (name[0] == "g" and name[1:].isdigit()):
+        raise TypeError(f"{op.name}: its rules ask for {name!r}, which is no input or output")
+
+
+def edge(x: Any) -> tuple:
+    """Where x's cotangent goes: (Node, output number), or (leaf, 0)."""
+    node = current_node(x)
+    return (x, 0) if node is None else (node, x._nr)
+
+
+def current_node(x: Any) -> Node | None:
+    """x's Node; that of a view is made anew after an in-place write to its base."""
+    base = x._base
+    if base is not None and x._made != base._rewrites:
+        _regenerate(x, base)
+    return x._node
+
+
+def _regenerate(x: Any, base: Any) -> None:
+    """The view's history again, from the base as it is now."""
+    y = base
+    for op, params in x._view:
+        y = _view(op, y, params)
+    x._node, x._nr, x._requires_grad = y._node, y._nr, y._requires_grad
+    x._made = base._rewrites
+
+
+def _remember(outputs: Any) -> None:
+    """At LUCID_DEBUG >= 1: where a tensor without a graph was made."""
+    if not is_grad_enabled():
+        for y in outputs if isinstance(outputs, tuple) else (outputs,):
+            y._origin = user_line()
+
+
+# Tracing
+
+
+class Trace:
+    """A graph being recorded: its tensors have a `_value` and no bytes."""
+
+    def __init__(self) -> None:
+        self.graph = Graph()
+
+    def input(self, x: Any) -> Any:
+        """The stand-in of an input: a tensor's layout, or a number that arrives at run time."""
+        if isinstance(x, Array):
+            lay = x._layout
+            value = Value(lay.shape, lay.dtype, strides=lay.strides)
+        else:
+            value = Value((), dtypes.of_scalar(x), True)
+        self.graph.inputs.append(value)
+        return self.tensor(value)
+
+    def tensor(self, value: Value) -> Any:
+        y = _allocate(tensor_class)
+        # A layout of its own, never interned: it hits no plan.
+        y._layout = (
+            Layout(value.shape, value.strides or (), value.dtype, CPU)
+            if (value.strides is not None)
+            else _row_major(value)
+        )
+        y._value = value
+        y._storage = None
+        y._trace = self
+        return y
+
+    def add(self, op: type[Op], inputs: Sequence, params: tuple) -> Any:
+        if issubclass(op, Composite):
+            made = op.forward(*inputs, **op.static(params))  # type: ignore[attr-defined]
+            return made[: op.count] if op.hidden and op.count > 1 else made
+        values = [self.value(op, x) for x in inputs]
+        made = tuple([self.tensor(v) for v in self.graph.add(op, values, params)])
+        return made[0] if len(made) == 1 else made
+
+    def value(self, op: type[Op], x: Any) -> Value:
+        if not isinstance(x, Array):
+            return Value((), dtypes.of_scalar(x), True, x)
+        if x._value is None:
+            raise RuntimeError(
+                f"{op.name}: a tensor made outside of the traced function is used inside it; "
+                "pass it as an argument"
+            )
+        return x._value
+
+
+def _row_major(value: Value) -> Layout:
+    from lucid.layout import contiguous_strides
+
+    return Layout(value.shape, contiguous_strides(value.shape), value.dtype, CPU)
+
+
+def _trace_of(inputs: Sequence) -> Trace | None:
+    for x in inputs:
+        if isinstance(x, Array) and x._value is not None:
+            return x._trace  # type: ignore[attr-defined]
+    return _tracer.get()
+
+
+def trace_call(function: Callable, inputs: Sequence) -> Graph:
+    """The graph of function(*inputs); no kernel runs."""
+    trace = Trace()
+    token = _tracer.set(trace)
+    try:
+        made = function(*[trace.input(x) for x in inputs])
+    finally:
+        _tracer.reset(token)
+    outputs = made if isinstance(made, (tuple, list)) else (made,)
+    trace.graph.outputs = [y._value for y in outputs]
+    return trace.graph
+
+
+# Fused calls: a Python function of tensors as one plan
+
+_pullbacks: dict[tuple, Any] = {}
+
+
+def fused(key: tuple, function: Callable, inputs: Sequence, name: str) -> tuple:
+    """function(*inputs) as one plan, kept under `key` and the inputs' layouts. No gradient is
+    recorded. The function returns a tuple of tensors; None entries stay None."""
+    trace = _trace_of(inputs)
+    if trace is not None:
+        return function(*inputs)
+    key = (*key, *[x._layout if isinstance(x, Array) else type(x) for x in inputs])
+    found = _pullbacks.get(key)
+    if found is None:
+        present: list[bool] = []
+
+        def outputs_only(*xs: Any) -> list:
+            made = function(*xs)
+            present[:] = [y is not None for y in made]
+            return [y for y in made if y is not None]
+
+        graph = trace_call(outputs_only, inputs)
+        entry = _entry(graph, [None] * len(graph.outputs), name)
+        if len(_pullbacks) >= MOST_PLANS:
+            for old in list(_pullbacks)[: MOST_PLANS // 2]:
+                _pullbacks.pop(old, None)
+        found = _pullbacks[key] = (entry, tuple(present))
+    entry, kept = found
+    outputs = [_new(lay, Storage(n)) for lay, n in zip(entry.layouts, entry.sizes, strict=True)]
+    entry.plan.run(
+        *[y._ptr for y in outputs], *[x._ptr if isinstance(x, Array) else x for x in inputs]
+    )
+    if all(kept):
+        return tuple(outputs)
+    rest = iter(outputs)
+    return tuple([next(rest) if there else None for there in kept])
+
+
+Op.dispatch = staticmethod(apply)  # type: ignore[assignment]

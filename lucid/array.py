@@ -1,0 +1,32 @@
+"""`Array`: the fields of a tensor. tensor.py adds the methods; apply.py makes them.
+
+A field that most tensors leave alone is a class attribute, so that making a tensor sets four.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lucid.autograd.node import Node
+    from lucid.graph import Value
+    from lucid.layout import Layout
+    from lucid.storage import Storage
+
+
+class Array:
+    """Bytes, how they are laid out, and where they came from."""
+
+    _storage: "Storage"
+    _layout: "Layout"
+    _offset: int = 0  # elements from the start of the storage
+    _ptr: int  # address of the first element
+    _requires_grad: bool = False
+    _node: "Node | None" = None  # what made it, when recorded
+    _nr: int = 0  # which output of the node
+    _grad: Any = None
+    _base: Any = None  # the tensor whose storage a differentiable view shows
+    _view: Any = None  # how: ((op, params), ...) from the base
+    _made: int = 0  # of a view: the base's `_rewrites` when its node was made
+    _rewrites: int = 0  # of a base: how often its history was rebased
+    _hooks: Any = None
+    _value: "Value | None" = None  # of a tensor in a trace
+    _origin: str | None = None  # where it was made without a graph, at LUCID_DEBUG >= 1

@@ -1,0 +1,759 @@
+"""Elementwise ops: arithmetic, comparison, logic, rounding. Transcendental ones: transcendental.py.
+
+Each record is a scalar body, a rule for each input that has a gradient, and a NumPy reference.
+"""
+
+import numpy as np
+
+from lucid.dtypes import BOOL, FLOATING, bool_
+from lucid.kernel import expr
+from lucid.kernel.expr import checked, mad, one, zero
+from lucid.op import ERROR_DIVISION, Elementwise, broadcast_index, result_type
+
+
+class add(Elementwise):
+    """add(x, w) = x + w; on bool, x or w."""
+
+    def body(b, x, w):
+        return x | w if x.dtype is bool_ else x + w
+
+    def vjp_x(g):
+        return g
+
+    def vjp_w(g):
+        return g
+
+    ref = np.add
+
+
+class sub(Elementwise):
+    """sub(x, w) = x - w."""
+
+    refuses = (BOOL,)
+
+    def body(b, x, w):
+        return x - w
+
+    def vjp_x(g):
+        return g
+
+    def vjp_w(g):
+        return -g
+
+    ref = np.subtract
+
+
+class mul(Elementwise):
+    """mul(x, w) = x * w; on bool, x and w."""
+
+    def body(b, x, w):
+        return x & w if x.dtype is bool_ else x * w
+
+    def vjp_x(g, w):
+        return g * w
+
+    def vjp_w(g, x):
+        return g * x
+
+    ref = np.multiply
+
+
+class div(Elementwise):
+    """div(x, w) = x / w; integers become the default floating type."""
+
+    result = "float"
+
+    def body(b, x, w):
+        return x / w
+
+    def vjp_x(g, w):
+        return g / w
+
+    def vjp_w(g, x, w):
+        return -g * x / (w * w)
+
+    ref = np.true_divide
+
+
+class neg(Elementwise):
+    """neg(x) = -x."""
+
+    refuses = (BOOL,)
+
+    def body(b, x):
+        return -x
+
+    def vjp_x(g):
+        return -g
+
+    ref = np.negative
+
+
+class positive(Elementwise):
+    """positive(x) = x."""
+
+    refuses = (BOOL,)
+
+    def body(b, x):
+        return x
+
+    def vjp_x(g):
+        return g
+
+    ref = np.positive
+
+
+class clone(Elementwise):
+    """clone(x): the same values in new memory."""
+
+    def body(b, x):
+        return x
+
+    def vjp_x(g):
+        return g
+
+    ref = np.copy
+
+
+class abs_(Elementwise):
+    """abs(x) = |x|. The gradient at 0 is 0."""
+
+    def body(b, x):
+        return x if x.dtype is bool_ or not x.dtype.signed else abs(x)
+
+    def vjp_x(g, x):
+        return g * sign(x)
+
+    ref = np.abs
+
+
+class sign(Elementwise):
+    """sign(x) = -1, 0 or 1; 0 at NaN as at 0."""
+
+    def body(b, x):
+        if x.dtype is bool_:
+            return x
+        above = b.where(x > 0, one(x), zero(x))
+        return b.where(x < 0, b.const(-1, x.dtype), above) if x.dtype.signed else above
+
+    def vjp_x(g):
+        return g * 0.0
+
+    def ref(x):
+        return np.where(np.isnan(x), 0, np.sign(x)) if x.dtype.kind == "f" else np.sign(x)
+
+
+class square(Elementwise):
+    """square(x) = x * x."""
+
+    def body(b, x):
+        return x & x if x.dtype is bool_ else x * x
+
+    def vjp_x(g, x):
+        return g * x * 2.0
+
+    ref = np.square
+
+
+class reciprocal(Elementwise):
+    """reciprocal(x) = 1 / x."""
+
+    result = "float"
+
+    def body(b, x):
+        return 1.0 / x
+
+    def vjp_x(g, y):
+        return -g * (y * y)
+
+    ref = np.reciprocal
+
+
+class sqrt(Elementwise):
+    """sqrt(x); NaN below 0."""
+
+    result = "float"
+    domain = (0.0, 9.0)
+
+    def body(b, x):
+        return b.unary("sqrt", x)
+
+    def vjp_x(g, y):
+        return g / (y * 2.0)
+
+    ref = np.sqrt
+
+
+class rsqrt(Elementwise):
+    """rsqrt(x) = 1 / sqrt(x)."""
+
+    result = "float"
+    domain = (0.1, 9.0)
+
+    def body(b, x):
+        return 1.0 / b.unary("sqrt", x)
+
+    def vjp_x(g, y):
+        return g * (y * y * y) * -0.5
+
+    def ref(x):
+        return 1 / np.sqrt(x)
+
+
+def _rounding(name: str, primitive: str, formula: str, reference):  # noqa: ANN001, ANN202
+    """An op that rounds: integers pass through, the gradient is 0."""
+
+    def body(b, x):  # noqa: ANN001, ANN202
+        return b.unary(primitive, x) if x.dtype.category == FLOATING else x
+
+    def vjp_x(g):  # noqa: ANN001, ANN202
+        return g * 0.0
+
+    members = {"body": body, "vjp_x": vjp_x, "ref": reference, "__doc__": formula}
+    return type(Elementwise)(name, (Elementwise,), members)
+
+
+floor = _rounding("floor", "floor", "floor(x): the largest integer not above x.", np.floor)
+ceil = _rounding("ceil", "ceil", "ceil(x): the smallest integer not below x.", np.ceil)
+trunc = _rounding("trunc", "trunc", "trunc(x): x without its fraction.", np.trunc)
+round_ = _rounding("round", "rint", "round(x): to nearest, ties to even.", np.rint)
+
+
+class frac(Elementwise):
+    """frac(x) = x - trunc(x)."""
+
+    def body(b, x):
+        return x - b.unary("trunc", x)
+
+    def vjp_x(g):
+        return g
+
+    def ref(x):
+        return x - np.trunc(x)
+
+
+class maximum(Elementwise):
+    """maximum(x, w): the larger, NaN if either is. Equal inputs share the gradient."""
+
+    def body(b, x, w):
+        return x | w if x.dtype is bool_ else b.maximum(x, w)
+
+    def vjp_x(g, x, w):
+        return g * share(x, w)
+
+    def vjp_w(g, x, w):
+        return g * share(w, x)
+
+    ref = np.maximum
+
+
+class minimum(Elementwise):
+    """minimum(x, w): the smaller, NaN if either is. Equal inputs share the gradient."""
+
+    def body(b, x, w):
+        return x & w if x.dtype is bool_ else b.minimum(x, w)
+
+    def vjp_x(g, x, w):
+        return g * share(w, x)
+
+    def vjp_w(g, x, w):
+        return g * share(x, w)
+
+    ref = np.minimum
+
+
+class share(Elementwise):
+    """1 where x > w, 1/2 where x == w, else 0: the gradient of a maximum."""
+
+    public = False
+    result = "float"
+
+    def body(b, x, w):
+        return b.where(x > w, one(x), b.where(x.eq(w), b.const(0.5, x.dtype), zero(x)))
+
+    def vjp_x(g):
+        return g * 0.0
+
+    def vjp_w(g):
+        return g * 0.0
+
+    def ref(x, w):
+        return np.where(x > w, 1.0, np.where(x == w, 0.5, 0.0)).astype(x.dtype)
+
+
+class fmax(Elementwise):
+    """fmax(x, w): the larger; a NaN is ignored if the other is a number."""
+
+    def body(b, x, w):
+        if x.dtype is bool_:
+            return x | w
+        return b.where((x >= w) | b.isnan(w), x, w)
+
+    def vjp_x(g, x, w):
+        return where((x >= w) | isnan(w), g, 0.0)
+
+    def vjp_w(g, x, w):
+        return where((x >= w) | isnan(w), 0.0, g)
+
+    ref = np.fmax
+
+
+class fmin(Elementwise):
+    """fmin(x, w): the smaller; a NaN is ignored if the other is a number."""
+
+    def body(b, x, w):
+        if x.dtype is bool_:
+            return x & w
+        return b.where((x <= w) | b.isnan(w), x, w)
+
+    def vjp_x(g, x, w):
+        return where((x <= w) | isnan(w), g, 0.0)
+
+    def vjp_w(g, x, w):
+        return where((x <= w) | isnan(w), 0.0, g)
+
+    ref = np.fmin
+
+
+def _checked_divisor(y):  # noqa: ANN001, ANN202
+    return checked(y, y.ne(0), ERROR_DIVISION, y)
+
+
+def _modulo(b, x, w, floored: bool):  # noqa: ANN001, ANN202
+    """The remainder of x / w: with the sign of w (floored) or of x."""
+    if x.dtype.category == FLOATING:
+        wide = b.dtypes.float64
+        u, v = b.cast(x, wide), b.cast(w, wide)
+        # One fused step is exact while the quotient is below 2^53.
+        r = mad(-b.unary("trunc", u / v), v, u)
+        r = b.where(abs(u) < abs(v), u, r)
+        r = b.where(abs(v).eq(float("inf")) & abs(u).ne(float("inf")), u, r)
+        if floored:
+            r = b.where(r.ne(0.0) & ((r < 0.0) ^ (v < 0.0)), r + v, r)
+        return b.cast(r, x.dtype)
+    w = _checked_divisor(w)
+    r = b.binary("irem", x, w)
+    if floored and x.dtype.signed:
+        r = b.where(r.ne(0) & ((r < 0) ^ (w < 0)), r + w, r)
+    return r
+
+
+class remainder(Elementwise):
+    """remainder(x, w) = x - floor(x / w) * w, with the sign of w. An integer w of 0 raises."""
+
+    refuses = (BOOL,)
+
+    def body(b, x, w):
+        return _modulo(b, x, w, True)
+
+    def vjp_x(g):
+        return g
+
+    def vjp_w(g, x, w):
+        return -g * floor(x / w)
+
+    domain_w = (0.5, 3.0)
+    ref = np.remainder
+
+
+class fmod(Elementwise):
+    """fmod(x, w) = x - trunc(x / w) * w, with the sign of x. An integer w of 0 raises."""
+
+    refuses = (BOOL,)
+
+    def body(b, x, w):
+        return _modulo(b, x, w, False)
+
+    def vjp_x(g):
+        return g
+
+    def vjp_w(g, x, w):
+        return -g * trunc(x / w)
+
+    domain_w = (0.5, 3.0)
+    ref = np.fmod
+
+
+class floor_divide(Elementwise):
+    """floor_divide(x, w) = floor(x / w). An integer w of 0 raises."""
+
+    refuses = (BOOL,)
+
+    def body(b, x, w):
+        if x.dtype.category == FLOATING:
+            q = b.unary("rint", (x - _modulo(b, x, w, True)) / w)
+            return b.where(w.eq(0.0), x / w, q)
+        w = _checked_divisor(w)
+        q = b.binary("idiv", x, w)
+        if not x.dtype.signed:
+            return q
+        r = x - q * w
+        return b.where(r.ne(0) & ((r < 0) ^ (w < 0)), q - 1, q)
+
+    domain_w = (0.5, 3.0)
+    ref = np.floor_divide
+
+
+class div_trunc(Elementwise):
+    """trunc(x / w): div with rounding_mode="trunc". An integer w of 0 raises."""
+
+    public = False
+
+    def body(b, x, w):
+        if x.dtype.category == FLOATING:
+            return b.unary("trunc", x / w)
+        return b.binary("idiv", x, _checked_divisor(w))
+
+    domain_w = (0.5, 3.0)
+
+    def ref(x, w):
+        return np.trunc(x / w).astype(x.dtype)
+
+
+class where(Elementwise):
+    """where(condition, x, w): x where the condition holds, else w."""
+
+    def body(b, condition, x, w):
+        raise NotImplementedError  # see elements: the condition is not promoted
+
+    @classmethod
+    def common(cls, types):
+        return result_type(types[1:])
+
+    @classmethod
+    def elements(cls, types, params, index, loads):
+        c, x, w = (read(broadcast_index(t[0], index)) for t, read in zip(types, loads, strict=True))
+        kind = cls.common(types)
+        made = expr.where(
+            expr.cast(c, bool_), expr.cast(x, kind.compute), expr.cast(w, kind.compute)
+        )
+        return [expr.cast(made, kind)]
+
+    def vjp_x(g, condition):
+        return where(condition, g, 0.0)
+
+    def vjp_w(g, condition):
+        return where(condition, 0.0, g)
+
+    ref = np.where
+
+
+class lerp(Elementwise):
+    """lerp(x, end, weight) = x + weight * (end - x)."""
+
+    def body(b, x, end, weight):
+        near = x + weight * (end - x)
+        return b.where(abs(weight) < 0.5, near, end - (end - x) * (1.0 - weight))
+
+    def vjp_x(g, weight):
+        return g * (1.0 - weight)
+
+    def vjp_end(g, weight):
+        return g * weight
+
+    def vjp_weight(g, x, end):
+        return g * (end - x)
+
+    def ref(x, end, weight):
+        return x + weight * (end - x)
+
+
+class addcmul(Elementwise):
+    """addcmul(x, t1, t2, value) = x + value * t1 * t2."""
+
+    def body(b, x, t1, t2, value):
+        return x + value * t1 * t2
+
+    def vjp_x(g):
+        return g
+
+    def vjp_t1(g, t2, value):
+        return g * (t2 * value)
+
+    def vjp_t2(g, t1, value):
+        return g * (t1 * value)
+
+    def ref(x, t1, t2, value):
+        return x + value * t1 * t2
+
+
+class addcdiv(Elementwise):
+    """addcdiv(x, t1, t2, value) = x + value * t1 / t2."""
+
+    def body(b, x, t1, t2, value):
+        return x + value * t1 / t2
+
+    def vjp_x(g):
+        return g
+
+    def vjp_t1(g, t2, value):
+        return g * (value / t2)
+
+    def vjp_t2(g, t1, t2, value):
+        return -g * (value * t1 / (t2 * t2))
+
+    domain_t2 = (0.5, 3.0)
+
+    def ref(x, t1, t2, value):
+        return x + value * t1 / t2
+
+
+class clamp_min(Elementwise):
+    """clamp_min(x, low) = max(x, low); NaN stays NaN."""
+
+    def body(b, x, low):
+        return b.maximum(x, low)
+
+    def vjp_x(g, x, low):
+        return where(x >= low, g, 0.0)
+
+    def vjp_low(g, x, low):
+        return where(x < low, g, 0.0)
+
+    ref = np.maximum
+
+
+class clamp_max(Elementwise):
+    """clamp_max(x, high) = min(x, high); NaN stays NaN."""
+
+    def body(b, x, high):
+        return b.minimum(x, high)
+
+    def vjp_x(g, x, high):
+        return where(x <= high, g, 0.0)
+
+    def vjp_high(g, x, high):
+        return where(x > high, g, 0.0)
+
+    ref = np.minimum
+
+
+class clamp_both(Elementwise):
+    """min(max(x, low), high): clamp with both bounds."""
+
+    public = False
+
+    def body(b, x, low, high):
+        return b.minimum(b.maximum(x, low), high)
+
+    def vjp_x(g, x, low, high):
+        return where((x >= low) & (x <= high), g, 0.0)
+
+    def vjp_low(g, x, low, high):
+        return where((x < low) & (low < high), g, 0.0)
+
+    def vjp_high(g, x, low, high):
+        return where((x > high) | (low >= high), g, 0.0)
+
+    def ref(x, low, high):
+        return np.minimum(np.maximum(x, low), high)
+
+
+class copysign(Elementwise):
+    """copysign(x, w): |x| with the sign of w, that of -0.0 included."""
+
+    result = "float"
+
+    def body(b, x, w):
+        kind = b.dtypes.int64 if x.dtype.itemsize == 8 else b.dtypes.int32
+        negative = b.bitcast(w, kind) < 0
+        return b.where(negative, -abs(x), abs(x))
+
+    def vjp_x(g, x, w):
+        return g * where(copysign(1.0, x) == copysign(1.0, w), 1.0, -1.0) * abs_(sign(x))
+
+    ref = np.copysign
+
+
+class heaviside(Elementwise):
+    """heaviside(x, values): 0 below 0, 1 above, `values` at 0."""
+
+    def body(b, x, values):
+        return b.where(x.eq(0), values, b.where(x > 0, one(x), b.where(x < 0, zero(x), x)))
+
+    ref = np.heaviside
+
+
+class hypot(Elementwise):
+    """hypot(x, w) = sqrt(x^2 + w^2), in float64 inside for float32."""
+
+    result = "float"
+
+    def body(b, x, w):
+        u, v = b.cast(abs(x), b.dtypes.float64), b.cast(abs(w), b.dtypes.float64)
+        if x.dtype is b.dtypes.float64:
+            large, small = b.where(u > v, u, v), b.where(u > v, v, u)
+            t = b.where(large.eq(0.0), zero(u), small / large)
+            infinite = u.eq(float("inf")) | v.eq(float("inf"))
+            root = large * b.unary("sqrt", mad(t, t, one(t)))
+            root = b.where(b.isnan(x) | b.isnan(w), x + w, root)
+            return b.where(infinite, b.const(float("inf"), x.dtype), root)
+        infinite = u.eq(float("inf")) | v.eq(float("inf"))
+        root = b.unary("sqrt", u * u + v * v)
+        return b.cast(b.where(infinite, b.const(float("inf"), root.dtype), root), x.dtype)
+
+    def vjp_x(g, x, w):
+        return g * (x / hypot(x, w))
+
+    def vjp_w(g, x, w):
+        return g * (w / hypot(x, w))
+
+    ref = np.hypot
+
+
+class nan_to_num(Elementwise):
+    """nan_to_num(x, nan, posinf, neginf): replace what is not finite."""
+
+    public = False
+
+    def body(b, x, nan, posinf, neginf):
+        if x.dtype.category != FLOATING:
+            return x
+        y = b.where(x.ne(x), nan, x)
+        y = b.where(x.eq(float("inf")), posinf, y)
+        return b.where(x.eq(float("-inf")), neginf, y)
+
+    def vjp_x(g, x):
+        return where(isfinite(x), g, 0.0)
+
+    def ref(x, nan, posinf, neginf):
+        return np.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
+
+
+# Comparison and logic: results are bool and have no gradient.
+
+
+def _comparison(name: str, primitive: str, formula: str, reference):  # noqa: ANN001, ANN202
+    def body(b, x, w):  # noqa: ANN001, ANN202
+        return b.binary(primitive, x, w)
+
+    members = {"body": body, "result": "bool", "ref": reference, "__doc__": formula}
+    return type(Elementwise)(name, (Elementwise,), members)
+
+
+eq = _comparison("eq", "eq", "eq(x, w) = x == w; false with NaN.", np.equal)
+ne = _comparison("ne", "ne", "ne(x, w) = x != w; true with NaN.", np.not_equal)
+lt = _comparison("lt", "lt", "lt(x, w) = x < w; false with NaN.", np.less)
+le = _comparison("le", "le", "le(x, w) = x <= w; false with NaN.", np.less_equal)
+gt = _comparison("gt", "gt", "gt(x, w) = x > w; false with NaN.", np.greater)
+ge = _comparison("ge", "ge", "ge(x, w) = x >= w; false with NaN.", np.greater_equal)
+
+
+def _truth(b, x):  # noqa: ANN001, ANN202
+    return x if x.dtype is bool_ else x.ne(0)
+
+
+class logical_and(Elementwise):
+    """logical_and(x, w): both are non-zero."""
+
+    result = "bool"
+
+    def body(b, x, w):
+        return _truth(b, x) & _truth(b, w)
+
+    ref = np.logical_and
+
+
+class logical_or(Elementwise):
+    """logical_or(x, w): one is non-zero."""
+
+    result = "bool"
+
+    def body(b, x, w):
+        return _truth(b, x) | _truth(b, w)
+
+    ref = np.logical_or
+
+
+class logical_xor(Elementwise):
+    """logical_xor(x, w): exactly one is non-zero."""
+
+    result = "bool"
+
+    def body(b, x, w):
+        return _truth(b, x) ^ _truth(b, w)
+
+    ref = np.logical_xor
+
+
+class logical_not(Elementwise):
+    """logical_not(x): x is zero."""
+
+    result = "bool"
+
+    def body(b, x):
+        return ~_truth(b, x)
+
+    ref = np.logical_not
+
+
+class isnan(Elementwise):
+    """isnan(x): x is not a number."""
+
+    result = "bool"
+
+    def body(b, x):
+        return x.ne(x)
+
+    ref = np.isnan
+
+
+class isinf(Elementwise):
+    """isinf(x): x is infinite."""
+
+    result = "bool"
+
+    def body(b, x):
+        return abs(x).eq(float("inf")) if x.dtype.category == FLOATING else x.ne(x)
+
+    ref = np.isinf
+
+
+class isfinite(Elementwise):
+    """isfinite(x): x is neither infinite nor NaN."""
+
+    result = "bool"
+
+    def body(b, x):
+        return abs(x) < float("inf") if x.dtype.category == FLOATING else x.eq(x)
+
+    ref = np.isfinite
+
+
+def _bitwise(name: str, primitive: str, formula: str, reference):  # noqa: ANN001, ANN202
+    def body(b, x, w):  # noqa: ANN001, ANN202
+        return b.binary(primitive, x, w)
+
+    refuses = (FLOATING, BOOL) if "shift" in name else (FLOATING,)
+    members = {"body": body, "refuses": refuses, "ref": reference, "__doc__": formula}
+    return type(Elementwise)(name, (Elementwise,), members)
+
+
+bitwise_and = _bitwise("bitwise_and", "and", "bitwise_and(x, w) = x & w.", np.bitwise_and)
+bitwise_or = _bitwise("bitwise_or", "or", "bitwise_or(x, w) = x | w.", np.bitwise_or)
+bitwise_xor = _bitwise("bitwise_xor", "xor", "bitwise_xor(x, w) = x ^ w.", np.bitwise_xor)
+bitwise_left_shift = _bitwise(
+    "bitwise_left_shift", "shl", "x << w; 0 where w is outside [0, bits).", np.left_shift
+)
+
+
+class bitwise_right_shift(Elementwise):
+    """x >> w, arithmetic for signed types."""
+
+    refuses = (FLOATING, BOOL)
+
+    def body(b, x, w):
+        return b.binary("shr" if x.dtype.signed else "lshr", x, w)
+
+    ref = np.right_shift
+
+
+class bitwise_not(Elementwise):
+    """bitwise_not(x) = ~x."""
+
+    refuses = (FLOATING,)
+
+    def body(b, x):
+        return ~x
+
+    ref = np.bitwise_not

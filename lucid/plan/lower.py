@@ -1,0 +1,159 @@
+"""Lowering: a graph to a plan's steps.
+
+run.py calls `lower`; fuse.py groups the equations, nest.py makes the loop nests, opaque ops bring
+their own steps, memory.py places what lives in between.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lucid.dtypes import dtype
+from lucid.graph import Equation, Graph, Value
+from lucid.layout import contiguous_strides
+from lucid.op import find
+from lucid.plan import fuse, nest
+from lucid.plan.fuse import Group
+from lucid.plan.memory import arrange
+from lucid.plan.steps import Operand, Step, nest_step
+
+
+@dataclass
+class Lowered:
+    """Steps in order, and the arena offsets of the values that live in between."""
+
+    steps: list[Step]
+    arena: dict[int, int]  # id(value) -> offset
+    arena_bytes: int
+    values: list[Value]  # keeps the ids of `arena` valid
+
+
+class Context:
+    """The state of one lowering; opaque ops see it as `context`."""
+
+    def __init__(self, graph: Graph, out_strides: Sequence[tuple[int, ...] | None]):
+        self.graph = graph
+        self.steps: list[Step] = []
+        self.temporaries: list[Value] = []
+        self.strides: dict[int, tuple[int, ...]] = {}
+        for v in graph.inputs:
+            self.strides[id(v)] = v.strides or contiguous_strides(v.shape)
+        for v, strides in zip(graph.outputs, out_strides, strict=True):
+            self.strides[id(v)] = strides or contiguous_strides(v.shape)
+        self.outputs = {id(v) for v in graph.outputs}
+
+    def operand(self, value: Value) -> Operand:
+        """Where a value lies in memory; a view lies where its base does."""
+        base, strides, offset = fuse.viewed(value, self._strides)
+        return Operand(base, value.shape, strides, value.dtype, offset)
+
+    def _strides(self, value: Value) -> tuple[int, ...]:
+        strides = self.strides.get(id(value))
+        if strides is None:
+            strides = self.strides[id(value)] = contiguous_strides(value.shape)
+        return strides
+
+    def temporary(self, shape: Sequence[int], kind: dtype) -> Operand:
+        """Scratch memory of the plan, alive from its first to its last use."""
+        value = Value(tuple(shape), kind)
+        self.temporaries.append(value)
+        return Operand(value, value.shape, contiguous_strides(shape), kind)
+
+
+def lower(graph: Graph, out_strides: Sequence[tuple[int, ...] | None] | None = None) -> Lowered:
+    """Plan the graph's kernels and memory. Outputs are row-major unless strides are given."""
+    _separate_outputs(graph)
+    context = Context(graph, out_strides or [None] * len(graph.outputs))
+    for item in fuse.partition(graph).items:
+        if isinstance(item, Group):
+            _lower_group(context, item)
+        else:
+            _lower_opaque(context, item)
+    return _place(context)
+
+
+def _separate_outputs(graph: Graph) -> None:
+    """Each output is a value of its own, made here: copies of inputs and repeats are explicit."""
+    seen = {id(v) for v in graph.inputs}
+    for i, v in enumerate(graph.outputs):
+        if id(v) in seen or v.number is not None:
+            graph.outputs[i] = graph.add(find("clone"), [v], ())[0]
+        seen.add(id(graph.outputs[i]))
+
+
+def _lower_group(context: Context, group: Group) -> None:
+    operands: dict[str, Operand] = {}
+    strides: dict[int, tuple[int, ...]] = {}
+    for prefix, values in (("y", [r.value for r in group.stores]), ("x", group.reads)):
+        for i, v in enumerate(values):
+            operands[f"{prefix}{i}"] = context.operand(v)
+            strides[id(v)] = operands[f"{prefix}{i}"].strides
+    if all(0 in r.value.shape for r in group.stores):
+        return
+    name = "_".join(dict.fromkeys(_names(group)))[:60]
+    made, vector = nest.build(group, name, strides)
+    work = 1
+    for n in made.extents.values():
+        work *= n
+    halves = nest.split(made, vector)
+    if halves is None:
+        _emit(context, made, vector, operands, group, work)
+        return
+    first, second, _ = halves
+    for array in first.arrays.values():
+        if array.role == "out":
+            operands[array.name] = context.temporary(array.shape, array.dtype)
+    nest.simplify(first)
+    _emit(context, first, vector, operands, group, work)
+    nest.simplify(second)
+    _emit(context, second, "grid" if second.grid else "none", operands, group, 0)
+
+
+def _emit(context: Context, made: nest.Nest, vector: str, operands, group: Group, work: int):
+    call = nest.finish(made, vector)
+    context.steps.append(nest_step(call.kernel, call.words, operands, group.numbers, work))
+
+
+def _names(group: Group) -> list[str]:
+    names = [r.equation.op.name for r in group.folds if r.equation is not None]
+    names += [r.value.equation.op.name for r in group.stores if r.value.equation is not None]
+    return names or ["copy"]
+
+
+def _lower_opaque(context: Context, equation: Equation) -> None:
+    inputs = [v if v.weak else context.operand(v) for v in equation.inputs]
+    outputs = [context.operand(v) for v in equation.outputs]
+    steps = equation.op.lower(context, inputs, equation.params, outputs)
+    context.steps.extend(steps or ())
+
+
+def _place(context: Context) -> Lowered:
+    """Give every value in between an offset in the arena, by when it lives."""
+    outside = {id(v) for v in context.graph.inputs} | context.outputs
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    values: dict[int, Value] = {}
+    for i, step in enumerate(context.steps):
+        for operand in step.operands():
+            key = id(operand.value)
+            if key not in outside:
+                first.setdefault(key, i)
+                last[key] = i
+                values[key] = operand.value
+    keys = list(values)
+    lives = [(nbytes(values[k]), first[k], last[k]) for k in keys]
+    offsets, total = arrange(lives)
+    return Lowered(
+        context.steps, dict(zip(keys, offsets, strict=True)), total, list(values.values())
+    )
+
+
+def nbytes(value: Value) -> int:
+    size = value.dtype.itemsize
+    for n in value.shape:
+        size *= n
+    return size
+
+
+def count_kernels(graph: Graph) -> list[str]:
+    """The names of the kernels that a graph becomes; nothing is compiled or run."""
+    return [step.name for step in lower(graph).steps]

@@ -1,0 +1,100 @@
+"""Plans: what a cache hit runs.
+
+apply.py keeps plans by key and calls `plan.run(addresses..., numbers...)`; `Plan` compiles its
+steps at the first run and is immutable and re-entrant afterwards.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lucid.graph import Graph
+from lucid.op import ERRORS
+from lucid.plan.lower import lower
+from lucid.plan.steps import bits
+from lucid.storage import Storage
+
+LONG = 20_000  # elements of work above which a call releases the GIL
+
+
+class Plan:
+    """A graph as native calls: `run(*outputs, *inputs)` with addresses, and numbers as they are.
+
+    Where the plan needs an arena it is taken for each call, so that eight threads can run one plan.
+    """
+
+    __slots__ = ("graph", "lowered", "run", "arena_bytes", "threads", "segment", "name")
+
+    def __init__(self, graph: Graph, out_strides: Sequence[tuple[int, ...] | None], name: str):
+        self.graph = graph
+        self.name = name
+        self.lowered = lower(graph, out_strides)
+        self.run: Any = self._first
+        self.segment: Any = None
+        self.threads = 0
+        self.arena_bytes = 0
+
+    def kernels(self) -> list[str]:
+        """The names of the kernels in order; nothing is compiled."""
+        return [step.name for step in self.lowered.steps]
+
+    def _first(self, *arguments: int | float) -> None:
+        self._bind()
+        self.run(*arguments)
+
+    def _bind(self) -> None:
+        """Compile the steps into one segment."""
+        from lucid.backend.cpu import call, threads
+
+        count = threads.get_num_threads()
+        graph, lowered = self.graph, self.lowered
+        place: dict[int, int] = {}
+        for i, v in enumerate([*graph.outputs, *graph.inputs]):
+            place[id(v)] = i
+        arena = len(graph.outputs) + len(graph.inputs)
+        scratch = max((step.scratch(count) for step in lowered.steps), default=0)
+        calls = []
+        for step in lowered.steps:
+            words = [0, 0, count, *step.words]
+            patches = []
+            for word, operand in step.pointers:
+                at = operand.offset * operand.dtype.itemsize
+                if id(operand.value) in lowered.arena:
+                    patches.append((word, arena, at + lowered.arena[id(operand.value)]))
+                else:
+                    patches.append((word, place[id(operand.value)], at))
+            for word, number in step.scalars:
+                if number.number is not None:
+                    words[word] = bits(number.number, number.dtype)
+                else:
+                    patches.append((word, place[id(number)], 0))
+            if scratch:
+                patches.append((1, arena, lowered.arena_bytes))
+            calls.append(call.Call(step.address(), words, patches))
+        self.arena_bytes = lowered.arena_bytes + scratch
+        self.threads = count
+        long = any(step.work > LONG for step in lowered.steps)
+        self.segment = call.Segment(calls, long)
+        self.run = self._with_arena if self.arena_bytes else self._without_arena
+        if not calls:
+            self.run = _nothing
+
+    def _with_arena(self, *arguments: int | float) -> None:
+        arena = Storage(self.arena_bytes)
+        outcome = self.segment.run(*arguments, arena.ptr)
+        if outcome is not None:
+            self.fail(outcome)
+
+    def _without_arena(self, *arguments: int | float) -> None:
+        outcome = self.segment.run(*arguments)
+        if outcome is not None:
+            self.fail(outcome)
+
+    def fail(self, outcome: tuple[int, int, int]) -> None:
+        """Raise what native code reported."""
+        code, value, _ = outcome
+        kind, message = ERRORS[code]
+        raise kind(f"{self.name}: {message.format(value=value)}")
+
+
+def _nothing(*arguments: int | float) -> None:
+    return None

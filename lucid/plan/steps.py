@@ -1,0 +1,102 @@
+"""What the planner puts into a plan: native calls and the operands that they bind.
+
+lower.py and the opaque ops (matmul, convolution, scans) make them; run.py turns them into a
+segment of machine code.
+"""
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from lucid.dtypes import FLOATING, dtype
+from lucid.graph import Value
+from lucid.kernel.expr import Number
+from lucid.kernel.loops import Kernel
+
+HEAD = 3  # words before the buffers: error slot, scratch, threads
+
+
+@dataclass(eq=False)
+class Operand:
+    """A strided array in memory: an argument of the plan, or a part of the arena.
+
+    `argument` is None for a value that the plan makes and drops: its block is then `value`'s.
+    Strides and offset count elements.
+    """
+
+    value: Value
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: dtype
+    offset: int = 0
+
+
+@dataclass(eq=False)
+class Step:
+    """One native call.
+
+    `address()` compiles (or finds) the code; `words` follow the three of the head, with zeros
+    where `pointers` (word, operand) and `scalars` (word, number) are put; `scratch(threads)` bytes
+    are given to the call.
+    """
+
+    name: str
+    address: Callable[[], int]
+    words: list[int]
+    pointers: list[tuple[int, Operand]]
+    scalars: list[tuple[int, Value]] = field(default_factory=list)
+    scratch: Callable[[int], int] = lambda threads: 0
+    kernel: Kernel | None = None
+    work: int = 0  # elements touched, to decide whether the GIL is released
+    writes: tuple[Operand, ...] = ()
+
+    def operands(self) -> list[Operand]:
+        return [operand for _, operand in self.pointers]
+
+
+def nest_step(
+    kernel: Kernel,
+    words: Sequence[int],
+    operands: dict[str, Operand],
+    scalars: Sequence[Value] = (),
+    work: int = 0,
+) -> Step:
+    """The call of a loop nest: buffers by name, words and scalars in the kernel's order."""
+    compiled: list = []
+
+    def compile_now():
+        if not compiled:
+            from_backend = backend()
+            compiled.append(from_backend(kernel))
+        return compiled[0]
+
+    buffers = [b for b in kernel.buffers if b.role != "local"]
+    pointers = [(HEAD + i, operands[b.name]) for i, b in enumerate(buffers)]
+    start = HEAD + len(buffers)
+    values = [0] * len(buffers) + list(words) + [0] * len(scalars)
+    named = dict(zip(kernel.words, words, strict=True))
+    return Step(
+        kernel.name,
+        lambda: compile_now().address,
+        values,
+        pointers,
+        [(start + len(words) + i, v) for i, v in enumerate(scalars)],
+        lambda threads: compile_now().scratch_per_thread(named) * threads,
+        kernel,
+        work,
+        tuple(operands[b.name] for b in buffers if b.role != "in"),
+    )
+
+
+def backend() -> Callable:
+    """The CPU's compiler of loop nests, loaded with the first kernel."""
+    from lucid.backend.cpu import schedule
+
+    return schedule.compile
+
+
+def bits(number: Number, kind: dtype) -> int:
+    """A number as the word that a kernel expects: int64, or the bits of a float64."""
+    if kind.category == FLOATING:
+        return struct.unpack("<q", struct.pack("<d", float(number)))[0]
+    return int(number)
