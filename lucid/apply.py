@@ -9,17 +9,16 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from lucid.autograd.mode import is_grad_enabled
-from lucid.lines import user_line
-
 from lucid import dtypes
 from lucid.array import Array
+from lucid.autograd.mode import is_grad_enabled
 from lucid.autograd.node import Meta, Node, Saved
 from lucid.config import settings
 from lucid.device import device
 from lucid.graph import Graph, Value
-from lucid.layout import Layout, dense_order, layout, strides_in_order
-from lucid.op import Composite, Elementwise, Op, View
+from lucid.layout import Layout, contiguous_strides, dense_order, layout, strides_in_order
+from lucid.lines import user_line
+from lucid.op import Composite, Elementwise, Op, View, find
 from lucid.plan.run import Plan
 from lucid.storage import Storage
 
@@ -53,6 +52,8 @@ def clear_plans() -> None:
 
 def apply(op: type[Op], inputs: tuple, params: tuple = ()) -> Any:
     """Run `op` on tensors and Python numbers."""
+    if not inputs and _tracer.get() is not None:
+        return _tracer.get().add(op, inputs, params)  # type: ignore[union-attr]
     try:
         key = (op, params, *[x._layout for x in inputs])
     except AttributeError:
@@ -86,9 +87,14 @@ def apply(op: type[Op], inputs: tuple, params: tuple = ()) -> Any:
                 break
     if settings.debug:
         _remember(outputs)
-    if op.hidden:
-        return outputs[0] if op.count == 1 else outputs[: op.count]
-    return outputs
+    return visible(op, outputs) if op.hidden else outputs
+
+
+def visible(op: type[Op], outputs: Any) -> Any:
+    """What the caller sees of a record's outputs: those that are not hidden."""
+    if not op.hidden:
+        return outputs
+    return outputs[0] if op.count == 1 else outputs[: op.count]
 
 
 def _new(lay: Layout, storage: Storage) -> Any:
@@ -131,7 +137,10 @@ def _build(op: type[Op], inputs: Sequence, params: tuple, key: tuple) -> Entry:
     for x in inputs:
         if isinstance(x, Array) and x._layout.device != CPU and x._layout.device.type != "cpu":
             raise RuntimeError(f"{op.name}: no backend for {x._layout.device}")
-    graph = trace_call(lambda *xs: apply(op, xs, params), inputs)
+    if issubclass(op, Composite):
+        graph = trace_call(lambda *xs: op.forward(*xs, **op.static(params)), inputs)
+    else:
+        graph = trace_call(lambda *xs: apply(op, xs, params), inputs)
     strides = [_preserved(op, inputs, v) for v in graph.outputs]
     entry = _entry(graph, strides, op.name)
     if len(_entries) >= MOST_PLANS:
@@ -152,7 +161,7 @@ def _entry(graph: Graph, strides: Sequence[tuple[int, ...] | None], name: str) -
 
 def _preserved(op: type[Op], inputs: Sequence, output: Value) -> tuple[int, ...] | None:
     """Elementwise results keep the dimension order of a dense input, as channels-last."""
-    if not issubclass(op, Elementwise) and not getattr(op, "keeps_strides", False):
+    if not issubclass(op, Elementwise) or op.row_major:
         return None
     for x in inputs:
         if isinstance(x, Array) and x._layout.shape == output.shape:
@@ -176,7 +185,7 @@ def _view(op: type[View], x: Any, params: tuple) -> Any:
     shape = op.shape(lay.shape, **static)
     found = op.strides(lay.shape, lay.strides, x._offset, **static)
     if found is None:
-        return _view(op, apply(_find("clone_contiguous"), (x,)), params)
+        return _view(op, contiguous(x), params)
     y = wrap(x._storage, layout(tuple(shape), found[0], lay.dtype, lay.device), found[1])
     if is_grad_enabled():
         base = x._base if x._base is not None else x
@@ -190,10 +199,11 @@ def _view(op: type[View], x: Any, params: tuple) -> Any:
     return y
 
 
-def _find(name: str) -> type[Op]:
-    from lucid.op import find
-
-    return find(name)
+def contiguous(x: Any) -> Any:
+    """x itself if it is row-major, else a row-major copy."""
+    if x._layout.contiguous:
+        return x
+    return apply(find("contiguous_copy"), (x,))
 
 
 # Recording
@@ -315,8 +325,7 @@ class Trace:
 
     def add(self, op: type[Op], inputs: Sequence, params: tuple) -> Any:
         if issubclass(op, Composite):
-            made = op.forward(*inputs, **op.static(params))  # type: ignore[attr-defined]
-            return made[: op.count] if op.hidden and op.count > 1 else made
+            return visible(op, op.forward(*inputs, **op.static(params)))  # type: ignore
         values = [self.value(op, x) for x in inputs]
         made = tuple([self.tensor(v) for v in self.graph.add(op, values, params)])
         return made[0] if len(made) == 1 else made
@@ -330,12 +339,6 @@ class Trace:
                 "pass it as an argument"
             )
         return x._value
-
-
-def _row_major(value: Value) -> Layout:
-    from lucid.layout import contiguous_strides
-
-    return Layout(value.shape, contiguous_strides(value.shape), value.dtype, CPU)
 
 
 def _trace_of(inputs: Sequence) -> Trace | None:

@@ -202,6 +202,7 @@ class Elementwise(Pointwise, abstract=True):
 
     result: ClassVar[str] = "same"
     refuses: ClassVar[tuple[int, ...]] = ()  # categories that raise
+    row_major: ClassVar[bool] = False  # whether the result is, whatever the inputs are
 
     @classmethod
     def signature(cls) -> Callable | None:
@@ -339,7 +340,8 @@ def normal_dim(op: str, dim: int, rank: int) -> int:
     low = max(rank, 1)
     if not -low <= place < low:
         raise IndexError(
-            f"{op}: dim {place} is out of range for {rank} dimensions (expected {-low} to {low - 1})"
+            f"{op}: dim {place} is out of range for {rank} dimensions "
+            f"(expected {-low} to {low - 1})"
         )
     return place + low if place < 0 else place
 
