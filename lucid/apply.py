@@ -313,11 +313,8 @@ class Trace:
     def tensor(self, value: Value) -> Any:
         y = _allocate(tensor_class)
         # A layout of its own, never interned: it hits no plan.
-        y._layout = (
-            Layout(value.shape, value.strides or (), value.dtype, CPU)
-            if (value.strides is not None)
-            else _row_major(value)
-        )
+        strides = value.strides or contiguous_strides(value.shape)
+        y._layout = Layout(value.shape, strides, value.dtype, CPU)
         y._value = value
         y._storage = None
         y._trace = self

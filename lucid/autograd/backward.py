@@ -297,4 +297,3 @@ def _widen(g: Any, shape: tuple[int, ...]) -> Any:
     if g.numel() == size:
         return reshape(g, shape)
     return expand(g, shape)
-

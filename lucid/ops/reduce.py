@@ -246,4 +246,3 @@ class min_located(Located):
 
     def ref(x, dim, keepdim=False):
         return np.min(x, axis=dim, keepdims=keepdim), np.argmin(x, axis=dim, keepdims=keepdim)
-

@@ -1,0 +1,363 @@
+"""Tensors from nothing: filled, counted, triangular, and from Python and NumPy data."""
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from lucid import dtypes
+from lucid.apply import CPU, _tracer, wrap
+from lucid.array import Array
+from lucid.device import device
+from lucid.dtypes import FLOATING, bool_, dtype, int64
+from lucid.kernel import expr
+from lucid.layout import layout
+from lucid.op import Pointwise
+from lucid.ops.cast import to_dtype
+from lucid.storage import Storage
+
+
+class full_(Pointwise):
+    """Every element is the number x."""
+
+    public = False
+
+    def names(x, *, size, kind):
+        pass
+
+    def infer(types, params):
+        return [(params[0], params[1])]
+
+    def element(types, index, loads, size, kind):
+        return expr.cast(loads[0](()), kind)
+
+    def ref(x, size, kind):
+        return np.full(size, x, kind.numpy)
+
+
+class count_(Pointwise):
+    """start + i * step, computed in float64 for floating types."""
+
+    public = False
+
+    def names(start, step, *, n, kind):
+        pass
+
+    def infer(types, params):
+        return [((params[0],), params[1])]
+
+    def element(types, index, loads, n, kind):
+        work = dtypes.float64 if any(t[1].category == FLOATING for t in types) else int64
+        start, step = (expr.cast(read(()), work) for read in loads)
+        return expr.cast(start + expr.cast(index[0], work) * step, kind)
+
+    def ref(start, step, n, kind):
+        return (start + np.arange(n) * step).astype(kind.numpy)
+
+
+class eye_(Pointwise):
+    """Ones on the main diagonal."""
+
+    public = False
+
+    def names(*, n, m, kind):
+        pass
+
+    def infer(types, params):
+        return [((params[0], params[1]), params[2])]
+
+    def element(types, index, loads, n, m, kind):
+        return expr.cast(index[0].eq(index[1]), kind)
+
+    def ref(n, m, kind):
+        return np.eye(n, m, dtype=kind.numpy)
+
+
+class triangle(Pointwise):
+    """x where column - row <= diagonal (lower) or >= diagonal, else 0."""
+
+    public = False
+
+    def names(x, *, diagonal, lower):
+        pass
+
+    def infer(types, params):
+        shape, kind, _ = types[0]
+        if len(shape) < 2:
+            raise RuntimeError(f"{'tril' if params[1] else 'triu'}: x must have 2 dimensions")
+        return [(shape, kind)]
+
+    def element(types, index, loads, diagonal, lower):
+        x = loads[0](index)
+        step = index[-1] - index[-2]
+        at = expr.const(diagonal, int64)
+        return expr.where((step <= at) if lower else (step >= at), x, expr.zero(x))
+
+    def vjp_x(g, diagonal, lower):
+        return triangle(g, diagonal, lower)
+
+    def ref(x, diagonal, lower):
+        return np.tril(x, diagonal) if lower else np.triu(x, diagonal)
+
+
+def size_of(args: Sequence[Any]) -> tuple[int, ...]:
+    """A shape given as zeros(2, 3), zeros((2, 3)) or zeros([2, 3])."""
+    if len(args) == 1 and not hasattr(args[0], "__index__"):
+        args = args[0]
+    size = tuple([n.__index__() for n in args])
+    for n in size:
+        if n < 0:
+            raise RuntimeError(f"size {size}: a dimension is negative")
+    return size
+
+
+def _place(where: Any) -> device:
+    return CPU if where is None else device(where)
+
+
+def _finish(y: Any, requires_grad: bool) -> Any:
+    return y.requires_grad_() if requires_grad else y
+
+
+def empty(*size, dtype: dtype | None = None, device=None, requires_grad: bool = False, **other):
+    """A tensor of whatever is in memory.
+
+    >>> import lucid
+    >>> lucid.empty(2, 3).shape
+    lucid.Size([2, 3])
+    """
+    _memory_options("empty", other)
+    kind = dtype or dtypes.get_default_dtype()
+    if _tracer.get() is not None:
+        return full(size_of(size), 0, dtype=kind)
+    lay = layout(size_of(size), None, kind, _place(device))
+    return _finish(wrap(Storage(lay.nbytes), lay), requires_grad)
+
+
+def _memory_options(name: str, other: dict) -> None:
+    """pin_memory, layout and memory_format are taken at their defaults only."""
+    other.pop("pin_memory", None)  # all memory is the CPU's: nothing to pin
+    if other.pop("layout", None) not in (None, "strided"):
+        raise TypeError(f"{name}: only strided layout is supported")
+    form = other.pop("memory_format", None)
+    if form is not None and str(form) not in ("contiguous_format", "preserve_format"):
+        raise TypeError(f"{name}: memory_format {form} is not supported")
+    if other:
+        raise TypeError(f"{name}() has no parameter {', '.join(map(repr, other))}")
+
+
+def full(size, fill_value, *, dtype=None, device=None, requires_grad: bool = False, **other):
+    """A tensor of one number, of the number's type unless dtype says otherwise.
+
+    >>> import lucid
+    >>> lucid.full((2, 2), 7)
+    tensor([[7, 7],
+            [7, 7]])
+    """
+    _memory_options("full", other)
+    _place(device)
+    if isinstance(fill_value, Array):
+        fill_value = fill_value.item()  # type: ignore[attr-defined]
+    kind = dtype or dtypes.of_scalar(fill_value)
+    y = full_(fill_value, size_of((size,)), kind)
+    return _finish(y, requires_grad)
+
+
+def zeros(*size, dtype=None, device=None, requires_grad: bool = False, **other):
+    """A tensor of zeros.
+
+    >>> import lucid
+    >>> lucid.zeros(3)
+    tensor([0., 0., 0.])
+    """
+    kind = dtype or dtypes.get_default_dtype()
+    shape = size_of(other.pop("size")) if "size" in other else size_of(size)
+    return full(shape, 0, dtype=kind, device=device, requires_grad=requires_grad, **other)
+
+
+def ones(*size, dtype=None, device=None, requires_grad: bool = False, **other):
+    """A tensor of ones.
+
+    >>> import lucid
+    >>> lucid.ones(2, dtype=lucid.int64)
+    tensor([1, 1])
+    """
+    kind = dtype or dtypes.get_default_dtype()
+    return full(size_of(size), 1, dtype=kind, device=device, requires_grad=requires_grad, **other)
+
+
+def empty_like(x, *, dtype=None, device=None, requires_grad: bool = False, **other):
+    """`empty` with the shape and dtype of x."""
+    return empty(
+        x.shape, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad, **other
+    )
+
+
+def full_like(x, fill_value, *, dtype=None, device=None, requires_grad: bool = False, **other):
+    """`full` with the shape and dtype of x."""
+    return full(
+        x.shape, fill_value, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad,
+        **other,
+    )  # fmt: skip
+
+
+def zeros_like(x, **options):
+    """`zeros` with the shape and dtype of x."""
+    return full_like(x, 0, **options)
+
+
+def ones_like(x, **options):
+    """`ones` with the shape and dtype of x."""
+    return full_like(x, 1, **options)
+
+
+def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=False, **other):
+    """start, start + step, ... below end; arange(end) starts at 0. Integers give int64.
+
+    >>> import lucid
+    >>> lucid.arange(1, 7, 2)
+    tensor([1, 3, 5])
+    """
+    _memory_options("arange", other)
+    _place(device)
+    if end is None:
+        start, end = 0, start
+    start, end, step = (v.item() if isinstance(v, Array) else v for v in (start, end, step))
+    if step == 0:
+        raise RuntimeError("arange: step must not be 0")
+    if (end - start) * step < 0:
+        raise RuntimeError(f"arange: from {start} to {end} by {step} goes the wrong way")
+    n = ceil((end - start) / step)
+    floating = any(isinstance(v, float) for v in (start, end, step))
+    kind = dtype or (dtypes.get_default_dtype() if floating else int64)
+    return _finish(count_(start, step, n, kind), requires_grad)
+
+
+def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False, **other):
+    """`steps` numbers evenly from start to end, both included.
+
+    >>> import lucid
+    >>> lucid.linspace(0, 1, 5)
+    tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
+    """
+    _memory_options("linspace", other)
+    _place(device)
+    start, end = (v.item() if isinstance(v, Array) else v for v in (start, end))
+    kind = dtype or dtypes.get_default_dtype()
+    step = (end - start) / (steps - 1) if steps > 1 else 0.0
+    return _finish(count_(float(start), float(step), steps, kind), requires_grad)
+
+
+def eye(n: int, m: int | None = None, *, dtype=None, device=None, requires_grad=False):
+    """The identity matrix, n by m.
+
+    >>> import lucid
+    >>> lucid.eye(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    _place(device)
+    kind = dtype or dtypes.get_default_dtype()
+    return _finish(eye_(n, n if m is None else m, kind), requires_grad)
+
+
+def tril(x, diagonal: int = 0):
+    """The lower triangle of the last two dimensions, zeros above `diagonal`."""
+    return triangle(x, diagonal, True)
+
+
+def triu(x, diagonal: int = 0):
+    """The upper triangle of the last two dimensions, zeros below `diagonal`."""
+    return triangle(x, diagonal, False)
+
+
+def from_numpy(array: np.ndarray):
+    """A tensor over the array's own memory: writing to one writes to the other.
+
+    Arrays that are read-only, or whose strides are no multiple of the item size, raise.
+    """
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"from_numpy: expected a NumPy array, got {type(array).__name__}")
+    if not array.flags.writeable:
+        raise ValueError("from_numpy: the array is read-only; pass array.copy()")
+    kind = dtypes.from_numpy(array.dtype)
+    if not array.dtype.isnative:
+        raise TypeError(f"from_numpy: {array.dtype} is not in the machine's byte order")
+    strides = []
+    for s in array.strides:
+        if s % kind.itemsize:
+            raise ValueError(f"from_numpy: stride {s} is no multiple of {kind.itemsize} bytes")
+        strides.append(s // kind.itemsize)
+    low = sum((n - 1) * s for n, s in zip(array.shape, strides, strict=True) if s < 0)
+    lay = layout(tuple(array.shape), tuple(strides), kind, CPU)
+    span = (lay.span[1] - lay.span[0]) * kind.itemsize
+    start = array.__array_interface__["data"][0] + low * kind.itemsize
+    storage = Storage.from_buffer(array, start, span)
+    return wrap(storage, lay, -low)
+
+
+def tensor(data: Any, *, dtype=None, device=None, requires_grad: bool = False, pin_memory=False):
+    """A new tensor from numbers, nested sequences, arrays or tensors: always a copy.
+
+    >>> import lucid
+    >>> lucid.tensor([[1.0, 2.0], [3.0, 4.0]])
+    tensor([[1., 2.],
+            [3., 4.]])
+    """
+    _place(device)
+    if isinstance(data, Array):
+        y = to_dtype(data.detach().clone(), dtype or data._layout.dtype)  # type: ignore
+        return _finish(y, requires_grad)
+    array = _array(data, dtype)
+    lay = layout(array.shape, None, dtypes.from_numpy(array.dtype), CPU)
+    storage = Storage(lay.nbytes)
+    if lay.numel:
+        storage.as_numpy(lay.dtype, lay.shape, lay.strides)[...] = array
+    return _finish(wrap(storage, lay), requires_grad)
+
+
+def _array(data: Any, kind: dtype | None) -> np.ndarray:
+    """Nested data as an array of a supported type: floats become the default type."""
+    if isinstance(data, (list, tuple)) and any(isinstance(x, Array) for x in _flat(data)):
+        data = _unpacked(data)
+    if isinstance(data, np.ndarray | np.generic):
+        array = np.asarray(data)
+        return array if kind is None else array.astype(kind.numpy)
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise ValueError(f"tensor: the nested sequences differ in length: {error}") from None
+    if array.dtype == object or array.dtype.kind in "USMmc":
+        raise TypeError(f"tensor: cannot make a tensor of {type(data).__name__} ({array.dtype})")
+    if kind is None:
+        numpy_kind = array.dtype.kind
+        if array.size == 0 and not isinstance(data, (int, float, bool)) and numpy_kind == "f":
+            kind = dtypes.get_default_dtype()
+        else:
+            kind = {"b": bool_, "i": int64, "u": int64}.get(numpy_kind, dtypes.get_default_dtype())
+    return array.astype(kind.numpy)
+
+
+def _flat(data: Any):
+    for x in data:
+        if isinstance(x, (list, tuple)):
+            yield from _flat(x)
+        else:
+            yield x
+
+
+def _unpacked(data: Any) -> Any:
+    if isinstance(data, (list, tuple)):
+        return [_unpacked(x) for x in data]
+    return data.tolist() if isinstance(data, Array) else data  # type: ignore[attr-defined]
+
+
+def as_tensor(data: Any, dtype=None, device=None):
+    """`data` as a tensor; tensors and NumPy arrays of the right dtype are not copied."""
+    _place(device)
+    if isinstance(data, Array):
+        return to_dtype(data, dtype or data._layout.dtype)
+    if isinstance(data, np.ndarray) and data.flags.writeable and data.dtype in dtypes.BY_NUMPY:
+        return to_dtype(from_numpy(data), dtype or dtypes.BY_NUMPY[data.dtype])
+    return tensor(data, dtype=dtype)
