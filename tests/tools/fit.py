@@ -138,6 +138,10 @@ def erfinv_of(w):
     return y / x
 
 
+def far_erfinv(s):
+    return erfinv_of((s + 3) ** 2)
+
+
 def stirling(z):
     """x (lgamma(x) - ((x - 1/2) log(x) - x + log(2 pi) / 2)) of z = 1 / x^2."""
     if z == 0:
@@ -157,10 +161,13 @@ def taylor(f: Callable) -> Callable:
     return lambda x: f(x if abs(x) > mp.mpf(10) ** -9 else mp.mpf(10) ** -9)
 
 
+def taylor_z(f: Callable) -> Callable:
+    return lambda z: f(z if z > mp.mpf(10) ** -7 else mp.mpf(10) ** -7)
+
+
 HALF_LN2 = mp.log(2) / 2 * mp.mpf("1.001")
 LOW, HIGH = mp.sqrt(0.5) - 1 - mp.mpf("1e-6"), mp.sqrt(2) - 1 + mp.mpf("1e-6")
 QUARTER = mp.pi / 4 * mp.mpf("1.0001")
-EIGHTH = mp.tan(mp.pi / 8) * mp.mpf("1.0001")
 ALL, WIDE = ("single", "medium", "double"), ("medium", "double")
 
 
@@ -201,13 +208,30 @@ SPECS = {
         QUARTER**2,
     ),
     "asin": (ALL, odd(mp.asin), lambda z: z, 0, 0.25),
-    "atan": (ALL, odd(mp.atan), lambda z: z, 0, EIGHTH**2),
+    "atan": (ALL, odd(mp.atan), lambda z: z, 0, mp.mpf("0.5001") ** 2),
     "sinh": (ALL, odd(mp.sinh), lambda z: z, 0, 1),
     "tanh": (ALL, odd(mp.tanh), lambda z: z, 0, 0.36),
     # The error function: x + x p(x^2) below 1; log(erfc(x)) above; (1 + 2x) erfcx(x).
     "erf": (ALL, root(taylor(lambda x: mp.erf(x) / x - 1)), lambda z: 1, 0, 1),
     "log_erfc": (("single",), lambda x: mp.log(mp.erfc(x)), lambda x: mp.erfc(x) * 2, 1, 4),
     "erfcx": (WIDE, folded_erfcx, lambda t: 1, -1, 1),
+    # erfinv(x) / x in w = -log(1 - x^2) below 5, in sqrt(w) - 3 above (1 - 2^-24: w < 15.94,
+    # 1 - 2^-53: w < 36.05).
+    "erfinv_near": (WIDE, erfinv_of, lambda w: 1 / erfinv_of(w), 0, 5),
+    "erfinv_far": (("medium",), far_erfinv, lambda s: 1 / far_erfinv(s), -0.765, 1),
+    "erfinv_farther": (("double",), far_erfinv, lambda s: 1 / far_erfinv(s), -0.765, 3.01),
+    # log_pow: log(1 + f) = 2 s / 3 (3 + z + z^2 p(z)) with s = f / (2 + f), z = s^2.
+    "log_pow": (
+        ("double",),
+        lambda z: sum(3 * z**k / (2 * k + 5) for k in range(60)),
+        lambda z: z * z / 3 * 64,
+        0,
+        (HIGH / (2 + HIGH)) ** 2,
+    ),
+    # The gamma function: lgamma(2 + t) / t, and what Stirling's formula leaves, x >= 8.
+    "lgamma": (("double",), taylor(reciprocal_gamma_tail), lambda t: 2, -0.5, 0.5),
+    "stirling": (("double",), taylor_z(stirling), lambda z: 0.05, 0, mp.mpf(1) / 64),
+    "digamma": (("double",), taylor_z(digamma_tail), lambda z: 0.05, 0, mp.mpf(1) / 64),
 }
 
 
@@ -227,13 +251,37 @@ def constants() -> dict[str, float]:
             short = rounded(value, bits - (9 if bits == 24 else 12))
             made[f"{name}_high.{kind}"] = short
             made[f"{name}_low.{kind}"] = rounded(value - mp.mpf(short), bits)
-    for name, value in (("log2_e", 1 / mp.log(2)), ("log10_e", mp.log10(mp.e))):
+    for name, value in (
+        ("log2_e", 1 / mp.log(2)),
+        ("log10_e", mp.log10(mp.e)),
+        ("scale", 2 / (3 * mp.log(2))),
+        ("pi", mp.pi),
+    ):
         for kind in ALL:
             bits = FORMATS[kind][0]
             short = rounded(value, bits // 2)
             made[f"{name}_short.{kind}"] = short
             made[f"{name}_rest.{kind}"] = rounded(value - mp.mpf(short), bits)
+    for kind in ALL:
+        bits = FORMATS[kind][0]
+        made[f"half_pi_tail.{kind}"] = rounded(mp.pi / 2 - mp.mpf(rounded(mp.pi / 2, bits)), bits)
     return made
+
+
+def half_pi_parts() -> list[float]:
+    """pi / 2 in three numbers of 32 bits and one of 53."""
+    parts, rest = [], mp.pi / 2
+    for bits in (32, 32, 32, 53):
+        parts.append(rounded(rest, bits))
+        rest -= mp.mpf(parts[-1])
+    return parts
+
+
+def two_over_pi(bits: int = 1216) -> list[str]:
+    with mp.workprec(bits + 64):
+        digits = f"{int(mp.floor(2 / mp.pi * mp.mpf(2) ** bits)):0{bits // 4}x}"
+    rows = [digits[i : i + 80] for i in range(0, len(digits), 80)]
+    return ["TWO_OVER_PI = int(", *(f'    "{row}"' for row in rows), "    , 16)"]
 
 
 def main() -> None:
@@ -253,7 +301,8 @@ def main() -> None:
             print(f"{name}.{kind}: {len(values)} terms, error 2^{float(mp.log(error, 2)):.1f}")
     text += ["}", "CONSTANTS: dict[str, float] = {"]
     text += [f'    "{name}": {value!r},' for name, value in constants().items()]
-    TARGET.write_text("\n".join([*text, "}", ""]))
+    text += ["}", f"HALF_PI_PARTS = {tuple(half_pi_parts())!r}", *two_over_pi()]
+    TARGET.write_text("\n".join([*text, ""]))
 
 
 if __name__ == "__main__":

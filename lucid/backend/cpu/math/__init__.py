@@ -6,7 +6,7 @@ float32: at most 2 ulp. float64: see docs/notes. Every function is total.
 
 from collections.abc import Callable, Sequence
 
-from lucid.backend.cpu.math import exponential, logarithm
+from lucid.backend.cpu.math import exponential, logarithm, power, special, trigonometry
 from lucid.backend.cpu.math.parts import DOUBLE, SINGLE, Format, narrowed
 from lucid.dtypes import float32, float64
 from lucid.kernel import expr as e
@@ -19,11 +19,23 @@ FUNCTIONS: dict[str, Callable[..., Expr]] = {
     "sinh": exponential.sinh,
     "cosh": exponential.cosh,
     "tanh": exponential.tanh,
-    "erf": exponential.erf,
+    "erf": special.erf,
+    "erfc": narrowed(special.erfc),
+    "erfinv": narrowed(special.erfinv),
+    "pow": narrowed(power.pow),
+    "lgamma": narrowed(special.lgamma, DOUBLE),
+    "digamma": narrowed(special.digamma, DOUBLE),
     "log": logarithm.log,
     "log2": logarithm.log2,
     "log10": logarithm.log10,
     "log1p": logarithm.log1p,
+    "sin": trigonometry.sin,
+    "cos": trigonometry.cos,
+    "tan": narrowed(trigonometry.tan),
+    "asin": trigonometry.asin,
+    "acos": trigonometry.acos,
+    "atan": trigonometry.atan,
+    "atan2": narrowed(trigonometry.atan2),
     "asinh": narrowed(logarithm.asinh),
     "acosh": narrowed(logarithm.acosh),
     "atanh": narrowed(logarithm.atanh),

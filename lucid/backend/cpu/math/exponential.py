@@ -44,19 +44,25 @@ def reduced(f: Format, x: Expr, low: Expr | None = None) -> tuple[Expr, Expr, Ex
     return mad(n, -f.constant("ln2_low"), r), n, bits
 
 
-def exp(f: Format, x: Expr, low: Expr | None = None, halved: bool = False) -> Expr:
-    """e^(x + low), or half of it, which overflows later; `low` is small beside x."""
+def exp(f: Format, x: Expr, low: Expr | None = None, factor: "Expr | float | None" = None) -> Expr:
+    """factor e^(x + low), where the factor is about 1 and `low` small beside x."""
     low = None if low is None else where(x < EXP_RANGE[f.name][0], 0.0, low)
     r, _, bits = reduced(f, clamped(x, EXP_RANGE[f.name]), low)
     y = mad(r * r, f.polynomial("exp", r), r) + 1
+    if factor is not None:  # before the scaling, which may end in a denormal number
+        y = y * factor
     first, second = powers(f, bits)
-    return y * first * (second * 0.5 if halved else second)
+    return y * first * second
 
 
-def exp2(f: Format, x: Expr) -> Expr:
-    x = clamped(x, EXP2_RANGE[f.name])
-    n, bits = nearest(f, x, 1)
-    r = x - n
+def exp2(f: Format, x: Expr, low: Expr | None = None) -> Expr:
+    """2^(x + low), `low` small beside x."""
+    limits = EXP2_RANGE[f.name]
+    limited = clamped(x, limits)
+    n, bits = nearest(f, limited, 1)
+    r = limited - n
+    if low is not None:
+        r = r + where((x < limits[0]) | (x > limits[1]), 0.0, low)
     y = mad(r, f.polynomial("exp2", r), 1)
     first, second = powers(f, bits)
     return y * first * second
@@ -78,14 +84,14 @@ def expm1(f: Format, x: Expr) -> Expr:
 
 def sinh(f: Format, x: Expr) -> Expr:
     a = abs(x)
-    half = exp(f, a, halved=True)
+    half = exp(f, a, factor=0.5)
     z = x * x
     small = mad(x * z, f.polynomial("sinh", z), x)
     return where(a < 1, small, signed_like(f, half - 0.25 / half, x))
 
 
 def cosh(f: Format, x: Expr) -> Expr:
-    half = exp(f, abs(x), halved=True)
+    half = exp(f, abs(x), factor=0.5)
     return half + 0.25 / half
 
 
@@ -106,13 +112,3 @@ def exp_positive(f: Format, x: Expr) -> Expr:
     r = mad(n, -f.constant("ln2_low"), mad(n, -f.constant("ln2_high"), x))
     y = mad(r * r, f.polynomial("exp", r), r) + 1
     return y * f.as_float((bits - f.bias) << f.bits)
-
-
-def erf(f: Format, x: Expr) -> Expr:
-    """x + x p(x^2) below 1; 1 - exp(log(erfc(|x|))) above, the logarithm by a polynomial."""
-    a = abs(x)
-    limited = where(a > 4, 4.0, a)
-    z = limited * limited
-    small = mad(x, SINGLE.polynomial("erf", z), x)
-    large = 1 - exp(SINGLE, SINGLE.polynomial("log_erfc", limited))
-    return where(a < 1, small, signed_like(SINGLE, large, x))

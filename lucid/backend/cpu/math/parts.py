@@ -61,15 +61,22 @@ def horner(x: Expr, coefficients: tuple[float, ...]) -> Expr:
     return y
 
 
-def narrowed(function: Callable[..., Expr]) -> Callable[..., Expr]:
+def narrowed(function: Callable[..., Expr], inner: Format = MEDIUM) -> Callable[..., Expr]:
     """The float32 function that computes in float64 and rounds once."""
 
     def single(f: Format, *args: Expr) -> Expr:
         if f is DOUBLE:
             return function(DOUBLE, *args)
-        return e.cast(function(MEDIUM, *(e.cast(x, float64) for x in args)), float32)
+        return e.cast(function(inner, *(e.cast(x, float64) for x in args)), float32)
 
     return single
+
+
+def two_sum(x: Expr, y: Expr) -> tuple[Expr, Expr]:
+    """x + y rounded, and what the rounding lost (Knuth)."""
+    s = x + y
+    z = s - x
+    return s, (x - (s - z)) + (y - z)
 
 
 def signed_like(f: Format, magnitude: Expr, x: Expr) -> Expr:
