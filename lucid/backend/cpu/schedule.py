@@ -23,7 +23,7 @@ from lucid.kernel import expr as e
 from lucid.kernel.expr import Expr
 from lucid.kernel.loops import LANES, Fold, Kernel, Map, Scan, Stage
 
-TASK = 16384  # elements of work in a task
+TASK_BITS = 18  # log2 of the operations in a task
 HEADER = 3  # words before the buffers' addresses
 ALIGN = 64
 
@@ -97,6 +97,8 @@ class Schedule:
         self.units = units_in_flight(kernel)
         self.block = LANES * self.units if self.grid else 1
         self.codes = [StageCode(kernel, s, self.table, self.grid, self.block) for s in stages]
+        self.weights = [code.operations for code in self.codes]
+        self.narrow = (self.block * (4 if self.grid else 1)).bit_length() - 1
         depths = {a.name: 1 for a in kernel.grid}
         self.low = Lowering(self.table, {}, depths, None, 1, 1, False, 1, True)
         self.extents = [self.low.lower(a.extent) for a in kernel.grid]
@@ -114,7 +116,8 @@ class Schedule:
             self.place[key] = HEADER + number
 
     def text(self) -> str:
-        self._report()
+        if any(n.op == "checked" for code in self.codes for n in code.low.order):
+            self._report()
         self._work()
         self._entry()
         return self.module.text()
@@ -146,36 +149,40 @@ class Schedule:
         return body.value(node, scope)
 
     def _work_per_point(self, body: Body, scope: Scope) -> Value:
-        """Inner points of one grid point, where extents are known before."""
-        total = body.f.i64(0)
-        for code in self.codes:
-            count = body.f.i64(1)
-            for extent in code.extents:
-                if code.low.depth[id(extent)] == 0:
-                    count = count * self._demand(body, code.low, extent, scope)
-            total = total + count
-        return body.f.maximum(total, 1)
+        """The work of one grid point, in operations on elements, where extents are known before."""
+        f, fixed, total = body.f, 1, None
+        for code, weight in zip(self.codes, self.weights, strict=True):
+            known = [x for x in code.extents if code.low.depth[id(x)] == 0]
+            if not known:
+                fixed += weight
+                continue
+            count = f.i64(weight)
+            for extent in known:
+                count = count * self._demand(body, code.low, extent, scope)
+            total = count if total is None else total + count
+        return f.i64(fixed) if total is None else total + fixed
 
-    def _sizes(self, body: Body, scope: Scope) -> tuple[Value, Value, Value]:
-        """Rows, columns (1 unless lanes lie along the grid) and work per point."""
+    def _sizes(self, body: Body, scope: Scope) -> tuple[Value | None, Value, Value]:
+        """Rows (None: a single one), columns (1 unless lanes lie along the grid) and work."""
         f = body.f
         extents = [self._demand(body, self.low, x, scope) for x in self.extents]
         columns = extents.pop() if self.grid else f.i64(1)
-        rows = f.i64(1)
-        for x in extents:
+        rows = extents[0] if extents else None
+        for x in extents[1:]:
             rows = rows * x
         return rows, columns, self._work_per_point(body, scope)
 
-    def _chunks(self, f: Function, rows: Value, columns: Value, work: Value) -> tuple[Value, ...]:
-        """Rows and columns of a task, and how many tasks lie side by side."""
+    def _chunks(self, f: Function, rows: Value | None, columns: Value, work: Value):
+        """Binary logarithms of the rows and columns of a task, and how many tasks lie abreast."""
+        left = f.i64(TASK_BITS) - _log2(f, work)
         if not self.grid:
-            chunk = f.maximum(f.i64(TASK) // work, 1)
-            return chunk, columns, f.i64(1)
-        wide = f.maximum(f.i64(TASK) // work, self.block)
-        wide = f.minimum((wide + (self.block - 1)) & -self.block, columns)
-        chunk = f.maximum(f.i64(TASK) // (wide * work), 1)
-        chunk = f.select(wide < columns, f.i64(1), chunk)
-        return chunk, wide, (columns + wide - 1) // wide
+            return f.maximum(left, 0), None, f.i64(1)
+        wide = f.maximum(left, self.narrow)
+        across = (columns + ((f.i64(1) << wide) - 1)) >> wide
+        if rows is None:
+            return f.i64(0), wide, across
+        many = f.maximum(left - _log2(f, columns), 0)
+        return f.select(across > 1, f.i64(0), many), wide, across
 
     # Functions
 
@@ -203,18 +210,22 @@ class Schedule:
         body, scope = self._body(f), Scope()
         self._scratch(body, scope, words, slot)
         rows, columns, work = self._sizes(body, scope)
-        ranges = [f.slot("i64", x) for x in (f.i64(0), rows, f.i64(0), columns)]
+        ranges = [f.slot("i64", x) for x in (f.i64(0), rows or f.i64(1), f.i64(0), columns)]
 
         with f.when(task >= 0):
-            chunk, wide, across = self._chunks(f, rows, columns, work)
-            down = task // across
-            first, left = down * chunk, (task - down * across) * wide
-            for made, x in zip(
-                ranges,
-                (first, f.minimum(first + chunk, rows), left, f.minimum(left + wide, columns)),
-                strict=True,
-            ):
-                made.set(x)
+            many, wide, across = self._chunks(f, rows, columns, work)
+            down = task
+            if wide is not None:
+                if rows is not None:
+                    down = task // across
+                    task = task - down * across
+                left = task << wide
+                ranges[2].set(left)
+                ranges[3].set(f.minimum(left + (f.i64(1) << wide), columns))
+            if rows is not None:
+                first = down << many
+                ranges[0].set(first)
+                ranges[1].set(f.minimum(first + (f.i64(1) << many), rows))
         for code in self.codes:
             for node in code.once[0]:
                 if scope.find(id(node)) is None:
@@ -228,6 +239,9 @@ class Schedule:
     ) -> None:
         f = body.f
         axes = list(self.kernel.grid[:-1] if self.grid else self.kernel.grid)
+        if not axes:
+            self._row(body, scope, left, right)
+            return
         extents = [body.value(x, scope) for x in self.extents[: len(axes)]]
         # The place of the first row by division, of the next ones by counting.
         counters = []
@@ -236,8 +250,7 @@ class Schedule:
             upper = rest // extent
             counters.insert(0, f.slot("i64", rest - upper * extent))
             rest = upper
-        if axes:
-            counters.insert(0, f.slot("i64", rest))
+        counters.insert(0, f.slot("i64", rest))
         with f.loop(start, stop):
             inner = Scope(scope)
             places = [c.get() for c in counters]
@@ -278,17 +291,19 @@ class Schedule:
         words = f.arguments[0]
         body, scope = self._body(f), Scope()
         rows, columns, work = self._sizes(body, scope)
-        points = rows * columns
+        points = columns if rows is None else rows * columns if self.grid else rows
         threads = f.load("i64", words, 2)
-        many = (threads > 1) & (points * work > 2 * TASK)
+        several = (threads > 1) & (points * work > 2 << TASK_BITS)
 
         def parallel() -> None:
-            chunk, _, across = self._chunks(f, rows, columns, work)
-            tasks = (rows + chunk - 1) // chunk * across
+            many, _, across = self._chunks(f, rows, columns, work)
+            tasks = across
+            if rows is not None:
+                tasks = ((rows + ((f.i64(1) << many) - 1)) >> many) * across
             f.call("lucid_parallel", Value("@work", "ptr", f), words, tasks, threads)
 
         with f.when(points > 0):
-            f.either(many, parallel, lambda: f.call("work", words, f.i64(-1), f.i64(0)))
+            f.either(several, parallel, lambda: f.call("work", words, f.i64(-1), f.i64(0)))
         f.finish()
 
     # Local buffers
@@ -324,6 +339,13 @@ def scratch_bytes(kernel: Kernel, words: dict[str, int]) -> int:
             count *= number(extent, words)
         total += -(-count * buffer.dtype.itemsize // ALIGN) * ALIGN
     return total
+
+
+def _log2(f: Function, x: Value) -> Value:
+    """The binary logarithm of a positive x, rounded up."""
+    zeros = f.intrinsic("llvm.ctlz.i64", "i64", x - 1, Value("false", "i1", f))
+    assert zeros is not None
+    return 64 - zeros
 
 
 def number(node: Expr, words: dict[str, int]) -> int:

@@ -136,6 +136,13 @@ class StageCode:
         """Operations of the innermost loop: what unrolling is decided by."""
         return len(self.each[self.innermost])
 
+    @property
+    def operations(self) -> int:
+        """A rough count of the work on one element, a load being worth four operations."""
+        nodes = self.once[self.innermost] + self.each[self.innermost]
+        reads = sum(n.op == "read" for n in nodes) + len(self.stores)
+        return 1 + 4 * reads + sum(bool(n.args) and n.op != "step" for n in nodes)
+
 
 class Scope:
     """The values emitted at one level of the loops, and those around it."""
