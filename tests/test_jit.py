@@ -298,10 +298,8 @@ def test_the_exceptions_of_arguments_pass_through():
         segment.run(1 << 64)
     with pytest.raises(TypeError, match="str"):
         segment.run("x")
-    with pytest.raises(TypeError, match="number of arguments"):
+    with pytest.raises(TypeError, match="fewer arguments"):
         segment.run()
-    with pytest.raises(TypeError, match="number of arguments"):
-        segment.run(1, 2)
     with pytest.raises(TypeError):
         segment.run(x=1)
 
@@ -371,6 +369,7 @@ def test_a_segment_has_limits_and_checks_its_patches():
     with pytest.raises(ValueError, match="patch outside"):
         Segment([Call(1, [0, 0, 1], [(0, 0, 0)])])
     assert Segment([]).run() is None
+    assert Segment([]).run(1, "not used") is None  # arguments that no kernel reads
 
 
 def test_many_arguments():
