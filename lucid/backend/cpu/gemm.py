@@ -10,7 +10,7 @@ The blocks depend on K alone (`depth_of`), so tiles, tasks and threads never cha
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from lucid.backend.cpu import gemm_driver, gemm_pack, gemm_tile, jit
+from lucid.backend.cpu import gemm_driver, gemm_pack, gemm_tile, gemv, jit
 from lucid.backend.cpu.gemm_epilogue import Epilogue, access_of, activation
 from lucid.backend.cpu.gemm_tile import Tile
 from lucid.backend.cpu.target import target
@@ -22,6 +22,7 @@ BLOCK = 384  # steps of k whose products are summed before they join C
 RIGHT_BYTES = 640 * 1024  # of packed B per task: stays in a level-2 cache of 1 MiB
 SUMS_BYTES = 256 * 1024  # of unfinished C per task
 SMALL = 1 << 20  # multiplications below which one thread is faster than two
+SMALL_READ = 1 << 17  # the same for elements of B that are read once
 CHUNK = 32  # rows of B that are streamed side by side
 FEW_ROWS = 16  # up to here B is read once and not worth packing
 
@@ -109,7 +110,37 @@ def plan_matmul(spec: MatmulSpec) -> KernelCall:
     """
     _check(spec)
     product = _transposed(_general(_merged(_plain_strides(spec))))
+    if gemv.fits(product.spec):
+        return plan_dot(product)
     return plan_product(product)
+
+
+def plan_dot(product: Product) -> KernelCall:
+    """Few rows times a B that is contiguous along k: dot products along both."""
+    spec, machine = product.spec, target()
+    tile = gemm_tile.tile_of(spec.dtype.compute, machine)
+    epilogue = epilogue_of(product, always=True)
+    assert epilogue is not None
+    strips = -(-spec.m // gemv.most_rows(machine))
+    heights = tuple(sorted({spec.m // strips, -(-spec.m // strips)}))
+    left = "direct" if spec.dtype is spec.dtype.compute and spec.a[1] == 1 else "rows"
+    left = "any" if spec.a[1] != 1 else left
+    variant = gemv.Variant(spec.dtype, left, heights, len(spec.batch), epilogue)
+    threads = spec.threads if spec.n * spec.k * _count(spec.batch) > SMALL_READ else 1
+    columns = gemv.columns_of(spec.n, threads, _count(spec.batch))
+    scratch = _Scratch()
+    pitch = -(-spec.k // tile.lanes) * tile.lanes
+    left_at = scratch.take(spec.m * pitch * tile.size if left != "direct" else 0)
+    sums_at = scratch.take(spec.m * (columns + gemv.GROUP) * tile.size)
+    column_tiles = -(-spec.n // columns)
+    values = _strides(product)
+    values |= dict(m=spec.m, n=spec.n, k=spec.k, strips=strips, column_tiles=column_tiles)
+    values |= dict(tile_columns=columns, tasks=column_tiles * _count(spec.batch))
+    values |= dict(slot_bytes=scratch.size, left_at=left_at, sums_at=sums_at)
+    address = jit.function(variant.key(), lambda symbol: gemv.emit(symbol, machine, tile, variant))
+    return finish(
+        address, gemv.word_names(variant), values, _pointer_names(product), scratch.size, threads
+    )
 
 
 def plan_product(product: Product) -> KernelCall:
@@ -165,13 +196,14 @@ def finish(
     return KernelCall(address, words, places, scratch, threads)
 
 
-def epilogue_of(product: Product) -> Epilogue | None:
+def epilogue_of(product: Product, always: bool = False) -> Epilogue | None:
     """None where the tile can store to C by itself."""
     spec = product.spec
     output = spec.output or spec.dtype
     compute = spec.dtype.compute
     access = access_of(spec.c[1]) if spec.c[1] else "strided"
-    if product.value is None and output is compute is spec.dtype and access == "next":
+    plain = product.value is None and output is compute is spec.dtype and access == "next"
+    if plain and not always:
         return None
     value = product.value if product.value is not None else Expr("arg", (), compute, 0)
     kinds = tuple(o.dtype for o in product.operands)

@@ -52,19 +52,25 @@ HEADER = 3  # words before the pointers: error slot, scratch, threads
 BODIES = 2
 
 
-def word_names(variant: Variant, rows: int) -> list[str]:
-    """The call's words after the header, in order."""
-    operands = range(variant.operands)
-    batch = range(variant.batch_dims)
+def address_names(operands: int, batch_dims: int) -> list[str]:
+    """The words that say where the matrices lie: the first ones of every product."""
+    each, batch = range(operands), range(batch_dims)
     return [
         *("a", "b", "c"),
-        *(f"operand{i}" for i in operands),
+        *(f"operand{i}" for i in each),
         *("m", "n", "k", "a_m", "a_k", "b_k", "b_n", "c_m", "c_n"),
-        *(f"operand{i}_m" for i in operands),
-        *(f"operand{i}_n" for i in operands),
+        *(f"operand{i}_m" for i in each),
+        *(f"operand{i}_n" for i in each),
         *(f"batch{d}" for d in batch),
         *(f"{x}_batch{d}" for x in "abc" for d in batch),
-        *(f"operand{i}_batch{d}" for i in operands for d in batch),
+        *(f"operand{i}_batch{d}" for i in each for d in batch),
+    ]
+
+
+def word_names(variant: Variant, rows: int) -> list[str]:
+    """The call's words after the header, in order."""
+    return [
+        *address_names(variant.operands, variant.batch_dims),
         *("tasks", "row_tiles", "column_tiles", "tile_rows", "tile_panels", "blocks", "depth"),
         *("slot_bytes", "left_at", "right_at", "sums_at", "chunk"),
         *(f"body{r}_{last}" for r in range(1, rows + 1) for last in range(BODIES)),
@@ -113,6 +119,23 @@ def emit_entry(module: ll.Module, symbol: str, names: Sequence[str], task: str =
     f.finish()
 
 
+def locate(
+    f: ll.Function, w: Words, units: Sequence[str], batch_dims: int, batch: ll.Value
+) -> list[ll.Value]:
+    """The addresses of a, b, c and the operands, of types `units`, for one batch element."""
+    names = ["a", "b", "c", *(f"operand{i}" for i in range(len(units) - 3))]
+    offsets = [f.i64(0) for _ in names]
+    for d in reversed(range(batch_dims)):
+        index, batch = batch % w[f"batch{d}"], batch // w[f"batch{d}"]
+        offsets = [
+            o + index * w[f"{name}_batch{d}"] for o, name in zip(offsets, names, strict=True)
+        ]
+    return [
+        f.address(w.pointer(name), offset, unit)
+        for name, offset, unit in zip(names, offsets, units, strict=True)
+    ]
+
+
 def call_body(f: ll.Function, body: ll.Value, values: Sequence[ll.Value]) -> None:
     """An indirect call of a register tile: see gemm_tile.body."""
     given = ", ".join(f"{kind} {v.name}" for (kind, _), v in zip(ARGUMENTS, values, strict=True))
@@ -145,7 +168,10 @@ class _Task:
         column_tile = self.number % w["column_tiles"]
         rest = self.number // w["column_tiles"]
         row_tile, batch = rest % w["row_tiles"], rest // w["row_tiles"]
-        self._locate(batch)
+        epilogue = self.variant.epilogue
+        units = [self.unit, self.unit, memory(epilogue.output) if epilogue else self.unit]
+        units += [memory(kind) for kind in epilogue.kinds] if epilogue else []
+        self.a, self.b, self.c, *self.operands = locate(f, w, units, self.variant.batch_dims, batch)
         self.first_row = row_tile * w["tile_rows"]
         self.task_rows = f.minimum(w["tile_rows"], w["m"] - self.first_row)
         panels = (w["n"] + (tile.width - 1)) // tile.width
@@ -155,24 +181,6 @@ class _Task:
         with f.loop(0, w["blocks"]) as block:
             self._block(block, strips)
         f.finish()
-
-    def _locate(self, batch: ll.Value) -> None:
-        """The addresses of this batch element's matrices."""
-        f, w, variant = self.f, self.w, self.variant
-        names = ["a", "b", "c", *(f"operand{i}" for i in range(variant.operands))]
-        offsets = [f.i64(0) for _ in names]
-        for d in reversed(range(variant.batch_dims)):
-            index, batch = batch % w[f"batch{d}"], batch // w[f"batch{d}"]
-            offsets = [
-                o + index * w[f"{name}_batch{d}"] for o, name in zip(offsets, names, strict=True)
-            ]
-        epilogue = variant.epilogue
-        units = [self.unit, self.unit, memory(epilogue.output) if epilogue else self.unit]
-        units += [memory(kind) for kind in epilogue.kinds] if epilogue else []
-        self.a, self.b, self.c, *self.operands = [
-            f.address(w.pointer(name), offset, unit)
-            for name, offset, unit in zip(names, offsets, units, strict=True)
-        ]
 
     def _block(self, block: ll.Value, strips: ll.Value) -> None:
         f, w, tile, variant = self.f, self.w, self.tile, self.variant
@@ -337,13 +345,15 @@ class _Task:
         """The epilogue of some rows of the task."""
         f, w, variant, tile = self.f, self.w, self.variant, self.tile
         assert variant.epilogue is not None
-        operands = range(variant.operands)
         emit_block(
             f,
             self.machine.flags,
             tile,
             variant.epilogue,
-            Block(
+            block_of(
+                f,
+                w,
+                variant.operands,
                 sums,
                 self._pitch(),
                 self.first_row + row,
@@ -351,10 +361,27 @@ class _Task:
                 self.first_panel * tile.width,
                 self._columns(),
                 self.c,
-                w["c_m"],
-                w["c_n"],
                 self.operands,
-                [w[f"operand{i}_m"] for i in operands],
-                [w[f"operand{i}_n"] for i in operands],
             ),
         )
+
+
+def block_of(
+    f: ll.Function,
+    w: Words,
+    count: int,
+    sums: ll.Value,
+    pitch: ll.Value,
+    row: ll.Value,
+    rows: ll.Value,
+    column: ll.Value,
+    columns: ll.Value,
+    c: ll.Value,
+    operands: list[ll.Value],
+) -> Block:
+    """A block of C for the epilogue, its strides from the words."""
+    return Block(
+        *(sums, pitch, row, rows, column, columns, c, w["c_m"], w["c_n"], operands),
+        [w[f"operand{i}_m"] for i in range(count)],
+        [w[f"operand{i}_n"] for i in range(count)],
+    )
