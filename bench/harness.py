@@ -1,0 +1,218 @@
+"""The bench harness: one program text on Lucid, PyTorch and NumPy, each in its own process.
+
+Called by the programs beside it: they declare cases with `@case` and end with `main()`. In one
+shared process the thread pools of two libraries disturb each other (measured: a factor of 2 and
+more on two threads), so every framework runs in a process of its own, in alternating rounds.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+THREAD_VARIABLES = (
+    "LUCID_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+)  # fmt: skip
+UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+
+
+@dataclass
+class Case:
+    """One row of the table.
+
+    `make(t)` builds the inputs with framework `t` (a module with PyTorch's names) and returns
+    `(f, arguments)`: what is timed is `f(*arguments)`. `flops` or `bytes` of one call turn times
+    into rates; `frameworks` are those on which the text runs.
+    """
+
+    name: str
+    make: Callable[[Any], tuple[Callable[..., Any], tuple]]
+    frameworks: tuple[str, ...] = ("lucid", "torch")
+    flops: float = 0.0
+    bytes: float = 0.0
+    unit: str = "us"
+    target: float = 1.0  # lucid's speed as a multiple of the best other's: at least this
+    results: dict[tuple[str, int], list[float]] = field(default_factory=dict)
+
+
+CASES: dict[str, Case] = {}
+
+
+def case(name: str, **settings: Any) -> Callable[[Callable], Callable]:
+    """Declare the decorated function as `Case.make`."""
+
+    def declare(make: Callable) -> Callable:
+        CASES[name] = Case(name, make, **settings)
+        return make
+
+    return declare
+
+
+def array(t: Any, *shape: int, seed: int = 0, requires_grad: bool = False) -> Any:
+    """The same normal float32 numbers in every framework: a tensor, or for NumPy an array."""
+    numpy = importlib.import_module("numpy")
+    values = numpy.random.default_rng(seed).standard_normal(shape).astype(numpy.float32)
+    if t.__name__ == "numpy":
+        return values
+    tensor = t.from_numpy(values)
+    return tensor.requires_grad_() if requires_grad else tensor
+
+
+def labels(t: Any, n: int, classes: int, seed: int = 0) -> Any:
+    """The same n random class numbers in every framework."""
+    numpy = importlib.import_module("numpy")
+    values = numpy.random.default_rng(seed).integers(0, classes, n)
+    return values if t.__name__ == "numpy" else t.from_numpy(values)
+
+
+def seconds_per_call(
+    call: Callable[[], Any], repeats: int = 9, slice_seconds: float = 0.02
+) -> float:
+    """The median over `repeats` slices of the time of one call, after a warm-up."""
+    for _ in range(3):
+        call()
+    start = time.perf_counter()
+    call()
+    once = time.perf_counter() - start
+    inner = max(1, min(200_000, int(slice_seconds / max(once, 1e-8))))
+    times = []
+    for _ in range(repeats):
+        call()
+        start = time.perf_counter()
+        for _ in range(inner):
+            call()
+        times.append((time.perf_counter() - start) / inner)
+    return statistics.median(times)
+
+
+def load(framework: str, threads: int) -> Any:
+    """The module of a framework, set to `threads` threads; `+compiled` is handled by `_measure`."""
+    module = importlib.import_module(framework.partition("+")[0])
+    if hasattr(module, "set_num_threads"):
+        module.set_num_threads(threads)
+    return module
+
+
+def main(description: str = "", extra: Callable[[Any], None] | None = None) -> None:
+    """Parse the command line, run all rounds, print the table; `extra(options)` prints more."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each framework (3)")
+    parser.add_argument("--threads", default="1,2", help="thread counts (1,2)")
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--frameworks", default="", help="such as lucid,torch,numpy,torch+compiled")
+    parser.add_argument("--json", default="", help="also write the results to this file")
+    parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    chosen = [c for c in CASES.values() if options.only in c.name]
+    if not chosen:
+        sys.exit(f"no case is named like {options.only!r}; there are {', '.join(CASES)}")
+    if options.worker:
+        _work(options.worker, int(options.threads), chosen)
+        return
+    threads = [int(n) for n in options.threads.split(",")]
+    names = options.frameworks.split(",") if options.frameworks else _installed(chosen)
+    for number in range(options.rounds):
+        for count in threads:
+            # Every other round runs in the opposite order, so that drift hits all alike.
+            for name in names if number % 2 == 0 else names[::-1]:
+                _collect(name, count, chosen, options.only)
+    table = rows(chosen, names, threads)
+    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, "
+          f"{options.rounds} rounds, medians")  # fmt: skip
+    print_table(table)
+    if extra is not None:
+        extra(options)
+    if options.json:
+        Path(options.json).write_text(json.dumps(table, indent=1))
+
+
+def rows(chosen: list[Case], names: list[str], threads: list[int]) -> list[dict[str, Any]]:
+    """One row for each case and thread count: the median of each framework, and the ratio."""
+    table = []
+    for c in chosen:
+        for count in threads:
+            row: dict[str, Any] = {"case": c.name, "threads": count}
+            medians = {
+                name: statistics.median(c.results[name, count])
+                for name in names
+                if (name, count) in c.results
+            }
+            for name, median in medians.items():
+                row[f"{name} {c.unit}"] = round(median * UNITS[c.unit], 3)
+            if "lucid" in medians:
+                if c.flops:
+                    row["GFLOP/s"] = round(c.flops / medians["lucid"] / 1e9, 1)
+                if c.bytes:
+                    row["GB/s"] = round(c.bytes / medians["lucid"] / 1e9, 1)
+                others = [m for name, m in medians.items() if not name.startswith("lucid")]
+                if others:
+                    ratio = min(others) / medians["lucid"]
+                    row["speed"] = round(ratio, 2)
+                    row["target"] = c.target
+                    row["met"] = "yes" if ratio >= c.target else "NO"
+            table.append(row)
+    return table
+
+
+def print_table(table: list[dict[str, Any]]) -> None:
+    """Rows as aligned columns. `speed` is the best other's time divided by Lucid's."""
+    columns = list(dict.fromkeys(key for row in table for key in row))
+    cells = [[str(row.get(column, "-")) for column in columns] for row in table]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    for line in [columns, *cells]:
+        aligned = zip(line, widths, strict=True)
+        print("  ".join(f"{x:<{w}}" if i == 0 else f"{x:>{w}}" for i, (x, w) in enumerate(aligned)))
+
+
+def run_process(arguments: list[str], threads: int, **variables: str) -> str:
+    """The standard output of a Python process with all thread pools set to `threads`."""
+    environment = os.environ | {name: str(threads) for name in THREAD_VARIABLES} | variables
+    environment["PYTHONPATH"] = os.pathsep.join(
+        [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
+    done = subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(arguments)} failed:\n{done.stderr}")
+    return done.stdout
+
+
+def _installed(chosen: list[Case]) -> list[str]:
+    """The frameworks of the cases that are here, Lucid first."""
+    wanted = list(dict.fromkeys(name for c in chosen for name in c.frameworks))
+    return [name for name in wanted if importlib.util.find_spec(name.partition("+")[0])]
+
+
+def _collect(framework: str, threads: int, chosen: list[Case], only: str) -> None:
+    if not any(framework.partition("+")[0] in c.frameworks for c in chosen):
+        return
+    program = str(Path(sys.argv[0]).resolve())
+    arguments = [program, "--worker", framework, "--threads", str(threads), "--only", only]
+    found = json.loads(run_process(arguments, threads).splitlines()[-1])
+    for c in chosen:
+        if c.name in found:
+            c.results.setdefault((framework, threads), []).append(found[c.name])
+
+
+def _work(framework: str, threads: int, chosen: list[Case]) -> None:
+    t = load(framework, threads)
+    found = {}
+    for c in chosen:
+        if framework.partition("+")[0] in c.frameworks:
+            f, arguments = c.make(t)
+            if framework.endswith("+compiled"):
+                f = t.compile(f)
+            found[c.name] = seconds_per_call(lambda f=f, arguments=arguments: f(*arguments))
+    print(json.dumps(found))
