@@ -20,7 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help(sys.stderr)
         return 2
-    return demo.main(options)
+    try:
+        return demo.main(options)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -35,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Train a small convolutional network on 1,797 real handwritten digits, save "
         "and reload it, evaluate it under no_grad, and write the result as one HTML file.",
     )
-    run.add_argument("--epochs", type=_positive, default=12, help="passes over the data (12)")
+    run.add_argument("--epochs", type=_positive, default=16, help="passes over the data (16)")
     run.add_argument("--seed", type=int, default=0, help="seed of the weights and the order (0)")
     run.add_argument("--output", default="lucid-demo", help="directory to write to (lucid-demo)")
     run.add_argument("--quiet", action="store_true", help="no progress bar")
