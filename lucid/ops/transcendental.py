@@ -10,8 +10,11 @@ import numpy as np
 
 from lucid.dtypes import FLOATING, bool_
 from lucid.kernel.expr import math, one, zero
+from lucid.lazy import lazy
 from lucid.op import Elementwise
 from lucid.ops.elementwise import sqrt, where
+
+special = lazy("scipy.special", extra="scipy")
 
 
 def _function(name: str, formula: str, rule, reference, domain=(-3.0, 3.0)):  # noqa: ANN001, ANN202
@@ -127,9 +130,7 @@ def _special(name: str):  # noqa: ANN202
     """A SciPy reference, looked up when a test calls it."""
 
     def reference(x):  # noqa: ANN001, ANN202
-        import scipy.special
-
-        return getattr(scipy.special, name)(x)
+        return getattr(special, name)(x)
 
     return reference
 
@@ -374,11 +375,9 @@ class gelu(Elementwise):
         return g * (0.5 * erfc(x * -root(0.5)) + x * density)
 
     def ref(x, approximate="none"):
-        import scipy.special
-
         if approximate == "tanh":
             return 0.5 * x * (1 + np.tanh(root(2 / pi) * (x + 0.044715 * x**3)))
-        return x * scipy.special.ndtr(x)
+        return x * special.ndtr(x)
 
 
 class softplus(Elementwise):

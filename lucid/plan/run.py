@@ -8,10 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from lucid.graph import Graph
+from lucid.lazy import lazy
 from lucid.op import ERRORS
 from lucid.plan.lower import lower
 from lucid.plan.steps import bits
 from lucid.storage import Storage
+
+call = lazy("lucid.backend.cpu.call")
+threads = lazy("lucid.backend.cpu.threads")
 
 LONG = 20_000  # elements of work above which a call releases the GIL
 
@@ -43,8 +47,6 @@ class Plan:
 
     def _bind(self) -> None:
         """Compile the steps into one segment."""
-        from lucid.backend.cpu import call, threads
-
         count = threads.get_num_threads()
         graph, lowered = self.graph, self.lowered
         place: dict[int, int] = {}

@@ -12,6 +12,9 @@ from lucid.dtypes import FLOATING, dtype
 from lucid.graph import Value
 from lucid.kernel.expr import Number
 from lucid.kernel.loops import Kernel
+from lucid.lazy import lazy
+
+schedule = lazy("lucid.backend.cpu.schedule")
 
 HEAD = 3  # words before the buffers: error slot, scratch, threads
 
@@ -90,8 +93,6 @@ def nest_step(
 
 def backend() -> Callable:
     """The CPU's compiler of loop nests, loaded with the first kernel."""
-    from lucid.backend.cpu import schedule
-
     return schedule.compile
 
 
