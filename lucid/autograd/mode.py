@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable
+from sys import getrefcount
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, final, overload
 
@@ -95,6 +96,16 @@ class _Block:
         self._used = True
         return hold(function, self._enabled, type(self).__name__)
 
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        self._used = True
+        return _closed, (type(self), self._enabled)
+
+
+class _MadeToBeEntered(_Block):
+    """A block that does nothing unless it is entered, and says so when it never was."""
+
+    __slots__ = ()
+
     def __del__(self) -> None:
         if not self._used and not sys.is_finalizing():
             name = type(self).__name__
@@ -104,10 +115,6 @@ class _Block:
                 ResourceWarning,
                 stacklevel=2,
             )
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        self._used = True
-        return _closed, (type(self), self._enabled)
 
 
 def _block(kind: type[Any], enabled: bool) -> Any:
@@ -121,17 +128,27 @@ def _closed(kind: type[Any], enabled: bool) -> Any:
     """The copy, or the unpickled form, of a block: not entered, whatever the original is."""
     block = _block(kind, enabled)
     block._used = True
+    if kind is set_grad_enabled:
+        block._after = None
     return block
 
 
-# Blocks of no_grad that were left, to be handed out again: making and finalising an object would be
-# a fifth of the cost of a block. A block keeps no mode, so it is no matter who else holds it.
+# Blocks of no_grad that were left, to be handed out again where nobody else holds them: making and
+# finalising an object would be a fifth of the cost of a block.
 _spare: deque[Any] = deque(maxlen=4)
 _keep_spare, _take_spare = _spare.append, _spare.pop
 
 
+def _references_of_one_name() -> int:
+    block = _new(object)
+    return getrefcount(block)
+
+
+_ALONE = _references_of_one_name()
+
+
 @final
-class no_grad(_Block, metaclass=_BlockType):  # noqa: N801 - PyTorch's name
+class no_grad(_MadeToBeEntered, metaclass=_BlockType):  # noqa: N801 - PyTorch's name
     """Turn gradient tracking off for a block, or for the body of a function.
 
     Inside, an operation makes no Node and saves nothing: its result has `requires_grad` False,
@@ -170,8 +187,10 @@ class no_grad(_Block, metaclass=_BlockType):  # noqa: N801 - PyTorch's name
         try:
             block = _take_spare()
         except IndexError:
-            block = _new(cls)
-            block._enabled = False
+            block = _block(cls, False)
+        else:
+            if getrefcount(block) > _ALONE:
+                block = _block(cls, False)
         block._used = False
         return block
 
@@ -192,7 +211,7 @@ class no_grad(_Block, metaclass=_BlockType):  # noqa: N801 - PyTorch's name
         raise TypeError("no_grad cannot be subclassed: open it in a block of your own")
 
 
-class enable_grad(_Block, metaclass=_BlockType):  # noqa: N801 - PyTorch's name
+class enable_grad(_MadeToBeEntered, metaclass=_BlockType):  # noqa: N801 - PyTorch's name
     """Turn gradient tracking on for a block, or for the body of a function, inside a `no_grad`.
 
     Everything said of `no_grad` holds, with the mode the other way round.
@@ -213,7 +232,7 @@ class enable_grad(_Block, metaclass=_BlockType):  # noqa: N801 - PyTorch's name
         return _block(cls, True) if function is None else hold(function, True, "enable_grad")
 
 
-class inference_mode(_Block, metaclass=_BlockType):  # noqa: N801 - PyTorch's name
+class inference_mode(_MadeToBeEntered, metaclass=_BlockType):  # noqa: N801 - PyTorch's name
     """`no_grad` under PyTorch's other name: `inference_mode(False)` turns gradients on.
 
     Its results are ordinary tensors, to be used anywhere afterwards. Raises TypeError if `mode`
@@ -234,7 +253,7 @@ class inference_mode(_Block, metaclass=_BlockType):  # noqa: N801 - PyTorch's na
     def __new__(cls, mode: Any = True) -> Any:
         if isinstance(mode, bool):
             return _block(cls, not mode)
-        if callable(mode):
+        if callable(mode) or isinstance(mode, classmethod | property):
             return hold(mode, False, "inference_mode")
         raise TypeError(f"inference_mode: mode must be a bool, not {type(mode).__name__}")
 
@@ -265,29 +284,33 @@ class set_grad_enabled(_Block):  # noqa: N801 - PyTorch's name
     def __new__(cls, mode: bool) -> Self:
         if not isinstance(mode, bool):
             raise TypeError(f"set_grad_enabled: mode must be a bool, not {type(mode).__name__}")
-        block: Self = _closed(cls, mode)
+        block: Self = _new(cls)
+        block._enabled = mode
+        block._used = True
         block._before = before = read()
-        block._after = (mode, before[1], before[2])
-        write(block._after)
+        block._after = after = (mode, before[1], before[2])
+        write(after)
         return block
 
     def __enter__(self) -> None:
-        self._undo()
-        super().__enter__()
+        now, after = read(), self._after
+        self._after = None
+        before = self._before if now is after else now
+        try:
+            write((self._enabled, before, self))
+        except BaseException:  # see _Block
+            write(before)
+            raise
 
     @overload
     def __call__(self, function: Method) -> Method: ...
     @overload
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]: ...
     def __call__(self, function: Any) -> Any:
-        self._undo()
-        return super().__call__(function)
-
-    def _undo(self) -> None:
-        """Take back what the call did as a statement: it is a manager or a decorator after all."""
         after, self._after = self._after, None
-        if after is not None and read() is after:
+        if read() is after:
             write(self._before)
+        return super().__call__(function)
 
 
 def propagate_grad_mode(function: Callable[P, R]) -> Callable[P, R]:
