@@ -88,9 +88,13 @@ class Module(Hooked, StateDict, Transfer):
 
     def __getattr__(self, name: str) -> Any:
         tables = self.__dict__
-        for table in ("_parameters", "_modules", "_buffers"):
-            if table in tables and name in tables[table]:
-                return tables[table][name]
+        if "_parameters" in tables:
+            if name in (table := tables["_parameters"]):
+                return table[name]
+            if name in (table := tables["_modules"]):
+                return table[name]
+            if name in (table := tables["_buffers"]):
+                return table[name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -1,7 +1,7 @@
-"""Running one formula over all parameters of a group.
+"""Running one formula over all parameters of a group, in place, as one native call.
 
 An optimizer's `update` collects its tensors and numbers and hands them, with its formula, to
-`update_all`; the formula is a scalar expression, so it can be one kernel over many buffers.
+`update_all`. The formula is a scalar expression, so each row of tensors is one kernel.
 """
 
 from __future__ import annotations
@@ -10,15 +10,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import lucid
+from lucid.apply import trace_call
+from lucid.backend.cpu.threads import get_num_threads
+from lucid.plan.rows import join
+from lucid.plan.run import Plan
 
 Formula = Callable[..., tuple[Any, ...]]
+Row = tuple[lucid.Tensor, ...]
+
+MOST_PLANS = 64
+MOST_ROWS = 512  # in one native call
+
+_joined: dict[tuple, tuple[Callable[..., object], int]] = {}
 
 
 def update_all(
-    formula: Formula,
-    rows: Sequence[tuple[lucid.Tensor, ...]],
-    numbers: tuple[float, ...],
-    **flags: bool,
+    formula: Formula, rows: Sequence[Row], numbers: tuple[float, ...], **flags: bool
 ) -> None:
     """Write `formula(b, row, numbers, **flags)` into the first tensors of each row.
 
@@ -26,6 +33,63 @@ def update_all(
     values as it changes tensors; these stand first in the row. `flags` choose between forms of
     the formula, `numbers` differ from call to call.
     """
+    for start in range(0, len(rows), MOST_ROWS):
+        part = rows[start : start + MOST_ROWS]
+        if _separate(part):
+            _at_once(formula, part, numbers, flags)
+        else:
+            _one_by_one(formula, part, numbers, flags)
+
+
+def _separate(rows: Sequence[Row]) -> bool:
+    """Whether no two tensors share bytes, so that the order of reads and writes is free."""
+    storages = [t._storage for row in rows for t in row]
+    return None not in storages and len(set(map(id, storages))) == len(storages)
+
+
+def _at_once(formula: Formula, rows: Sequence[Row], numbers: Any, flags: dict[str, bool]) -> None:
+    tensors = [t for row in rows for t in row]
+    layouts = [t._layout for t in tensors]
+    key = (formula, get_num_threads(), *flags.values(), *layouts)
+    found = _joined.get(key)
+    if found is None:
+        if len(_joined) >= MOST_PLANS:
+            _joined.pop(next(iter(_joined)))
+        found = _joined[key] = _plan(formula, rows, numbers, flags)
+    run, written = found
+    run(*numbers, *[t._ptr for t in tensors])
     for row in rows:
-        for target, value in zip(row, formula(lucid, row, numbers, **flags), strict=False):
+        for target in row[:written]:
+            target._storage.version += 1
+
+
+def _plan(
+    formula: Formula, rows: Sequence[Row], numbers: Any, flags: dict[str, bool]
+) -> tuple[Callable[..., object], int]:
+    kind = type(numbers)
+    count = len(rows[0])
+
+    def changed(*given: Any) -> tuple[Any, ...]:
+        row = given[:count]
+        values = formula(lucid, row, kind(*given[count:]), **flags)
+        return tuple(v.to(t.dtype) for v, t in zip(values, row, strict=False))
+
+    alike: dict[tuple, Plan] = {}  # rows of the same layouts share a plan
+    for row in rows:
+        layouts = tuple(t._layout for t in row)
+        if layouts not in alike:
+            graph = trace_call(changed, [*row, *map(float, numbers)])
+            strides = [lay.strides for lay in layouts[: len(graph.outputs)]]
+            alike[layouts] = Plan(graph, strides, formula.__name__)
+    plans = [alike[tuple(t._layout for t in row)] for row in rows]
+    return join(plans, len(numbers)), len(plans[0].graph.outputs)
+
+
+def _one_by_one(
+    formula: Formula, rows: Sequence[Row], numbers: Any, flags: dict[str, bool]
+) -> None:
+    """While a function is traced, and for parameters that share storage."""
+    for row in rows:
+        values = formula(lucid, row, numbers, **flags)
+        for target, value in zip(row, values, strict=False):
             target.copy_(value)

@@ -8,6 +8,7 @@ whatever reads its result row by row joins it, so that softmax or layer_norm is 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from lucid.dtypes import FLOATING, float64
 from lucid.graph import Equation, Graph, Value
 from lucid.kernel import expr
 from lucid.kernel.expr import Expr
@@ -208,7 +209,9 @@ class Partition:
     def _pull_new(self, value: Value, index: tuple[Expr, ...], group: Group) -> Expr:
         if value.weak:
             number = position(group.numbers, value)
-            return expr.scalar(f"s{number}", value.dtype)
+            # A Python float keeps its 53 bits until the op casts it to its own type.
+            kind = float64 if value.dtype.category == FLOATING else value.dtype
+            return expr.scalar(f"s{number}", kind)
         own = self.fold_group.get(id(value))
         if own is group:
             return self._read_fold(value, index, group)
