@@ -342,12 +342,12 @@ def test_nothing_leaks():
     segment = Segment([Call(adder(), [0, 0, 1, 0, 1, 1], [(3, 0, 0)])])
     y = np.zeros(1, np.int64)
     at = y.ctypes.data
-    before = sys.getrefcount(None), sys.getrefcount(segment._memory), sys.getrefcount(at)
+    before = sys.getrefcount(None), sys.getrefcount(segment.memory), sys.getrefcount(at)
     for _ in range(1000):
         segment.run(at)
-    after = sys.getrefcount(None), sys.getrefcount(segment._memory), sys.getrefcount(at)
+    after = sys.getrefcount(None), sys.getrefcount(segment.memory), sys.getrefcount(at)
     assert all(abs(a - b) < 100 for a, b in zip(before, after, strict=True))
-    bound, memory = segment.run, segment._memory
+    bound, memory = segment.run, segment.memory
     count = sys.getrefcount(memory)
     del segment, bound
     assert sys.getrefcount(memory) == count - 2  # the segment's, and the builtin's

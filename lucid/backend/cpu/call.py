@@ -42,7 +42,7 @@ class Segment:
     re-entrant. `address` is what the generic builtin `run(address, a0, ...)` takes.
     """
 
-    __slots__ = ("calls", "releases_gil", "arguments", "address", "run", "_memory")
+    __slots__ = ("calls", "releases_gil", "arguments", "address", "run", "memory")
 
     run: Callable[..., Outcome]
 
@@ -64,9 +64,9 @@ class Segment:
             data += [call.address, len(call.words), len(call.patches), *call.words]
             for patch in call.patches:
                 data += patch
-        self._memory = struct.pack(f"<{len(data)}q", *data)
-        self.address = ctypes.cast(ctypes.c_char_p(self._memory), ctypes.c_void_p).value
-        self.run = _builtin("bound", self._memory)
+        self.memory = struct.pack(f"<{len(data)}q", *data)
+        self.address = ctypes.cast(ctypes.c_char_p(self.memory), ctypes.c_void_p).value
+        self.run = _builtin("bound", self.memory)
         if settings.debug >= 1:
             self.run = _Traced(self)
 

@@ -33,10 +33,12 @@ LEVEL = 2  # of the code generator
 # The functions and objects of the process that emitted text may name; bound when code is loaded,
 # so that no address is ever part of the text.
 PROCESS_SYMBOLS = (
-    "PyLong_AsLongLong PyFloat_Type PyFloat_AsDouble PyType_IsSubtype "
+    "PyLong_AsLongLong PyLong_AsLong PyFloat_Type PyFloat_AsDouble PyType_IsSubtype "
     "PyErr_Occurred PyErr_Clear PyErr_CheckSignals PyErr_SetString PyExc_TypeError PyLong_Type "
     "PyEval_SaveThread PyEval_RestoreThread PyBytes_AsString Py_BuildValue Py_IncRef Py_DecRef "
     "PyObject_CallOneArg PyObject_Free PyType_GenericAlloc PyBuffer_FillInfo "
+    "PyTuple_New PyTuple_Size PyTuple_GetItem PyTuple_SetItem PyTuple_GetSlice "
+    "PyDict_GetItemWithError PyObject_CallFunctionObjArgs _Py_TrueStruct _Py_FalseStruct "
     "_Py_NoneStruct syscall sched_yield clock_gettime pthread_create pthread_join "
     "pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_cond_init "
     "pthread_cond_wait pthread_cond_broadcast pthread_attr_init pthread_attr_setstacksize "
@@ -71,7 +73,8 @@ def compile_text(text: str) -> bytes:
             module = llvm.parse_assembly(head + text)
             module.verify()
         except RuntimeError as error:
-            raise RuntimeError(f"LLVM refuses the text of a kernel: {error}\n{text}") from None
+            message = f"LLVM refuses emitted text (LUCID_DEBUG=4 prints it): {error}"
+            raise RuntimeError(message) from None
         tuning = llvm.create_pipeline_tuning_options(speed_level=2)
         builder = llvm.create_pass_builder(machine, tuning)
         passes = llvm.create_new_module_pass_manager()
@@ -119,7 +122,7 @@ def cached(
     text = build()
     for name in _undefined(text):
         if name not in PROCESS_SYMBOLS and name not in extra:
-            raise RuntimeError(f"emitted text uses {name}, which is on no list of symbols\n{text}")
+            raise RuntimeError(f"emitted text uses {name}, which is on no list of symbols")
     image = compile_text(text)
     cache.put(digest, image)
     return load(image, exports, extra)

@@ -5,6 +5,7 @@ of a kernel; then for each kernel its address, the numbers of its words and patc
 the patches as (word, argument, offset).
 """
 
+import ctypes
 import sys
 
 EXPORTS = ("lucid_run", "lucid_bound", "lucid_convert", "lucid_perform", "lucid_report")
@@ -16,6 +17,8 @@ def text() -> str:
     the type is the last word of an object's head, the value the last of a float."""
     made = TEXT.replace("TYPE", str(object.__basicsize__ - 8))
     made = made.replace("VALUE", str(float.__basicsize__ - 8))
+    if ctypes.sizeof(ctypes.c_long) == 8:  # CPython converts to long faster than to long long
+        made = made.replace("PyLong_AsLongLong", "PyLong_AsLong")
     clock = 1 if sys.platform == "linux" else 6  # CLOCK_MONOTONIC
     return made.replace("CLOCK", str(clock)).replace("POLL", str(POLL))
 

@@ -58,6 +58,7 @@ _lock = threading.RLock()  # of everything below; re-entrant, as a collector may
 _large: dict[int, Mapping] = {}  # by address
 _slabs: list[Mapping] = []  # the last one is being cut
 _kept: list[Any] = []  # objects that machine code knows by address
+symbols: dict[str, int] = {}  # of the machine code, once it is loaded
 _state: Any = None
 _take: Any = None
 allocate: Any = None  # allocate(nbytes): a storage
@@ -68,6 +69,7 @@ def build(name: str) -> type:
     """The type of storages; `allocate` and `make` work afterwards. Called once."""
     global _state, _take, allocate, make
     code = compiler.cached("storage", block.EXPORTS, block.text)
+    symbols.update(code)
     members = [
         ("ptr", cpython.OBJECT, block.PTR, 0),
         ("nbytes", cpython.OBJECT, block.NBYTES, 0),

@@ -1,0 +1,359 @@
+"""A cache hit of the funnel in machine code: look-up, outputs, call, and what records the graph.
+
+apply.py makes its `apply` with `funnel`, and calls entries that it holds with `launcher`. What is
+not in the cache goes to the Python function `miss`, so this file knows no op and no rule. It reads
+the slots of arrays where CPython put them, which `offsets` finds out.
+"""
+
+import ctypes
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lucid.backend.cpu import block, call, compiler, cpython, memory
+from lucid.backend.cpu.llvm import Function, Module, Value
+
+MOST = 256  # outputs and inputs of an entry
+SLOTS = ("_storage", "_layout", "_ptr", "_requires_grad")
+ENTRIES, MISS, ARRAY, TENSOR, EMPTY = range(5)  # items of the builtins' `self`
+# Items of an entry; MEMORY is a bytes object: these words, then the segment.
+MEMORY, OUTPUTS, ARENA, RECORD, FAIL = range(5)
+COUNT, VISIBLE, INPUTS, HAS_ARENA, HEAD = range(5)
+
+
+def funnel(array: type, tensor: type, entries: dict[tuple, tuple], miss: Callable) -> Any:
+    """`apply(op, inputs, params=())` as a builtin.
+
+    Looks up (op, params, ...) in `entries`, where an array stands for itself with its `_layout` and
+    another input with its type, and launches the entry; without one it calls
+    `miss(op, inputs, params)`. `array` is the class whose SLOTS it reads, `tensor` the subclass
+    that outputs have. `inputs` and `params` are tuples.
+    """
+    owner = (entries, miss, array, tensor, ())
+    return _builtin("lucid_apply", "apply", array).builtin(owner)
+
+
+def launcher(array: type, tensor: type) -> Any:
+    """`launch(entry, inputs)` as a builtin: new outputs, and the entry's kernels run on both.
+    Nothing is recorded."""
+    return _builtin("lucid_launch", "launch", array).builtin(({}, None, array, tensor, ()))
+
+
+def entry(
+    segment: call.Segment,
+    outputs: Sequence[tuple[object, int]],
+    inputs: int,
+    fail: Callable[[tuple[int, int, int]], Any],
+    visible: int = -1,
+    arena: int = 0,
+    record: Callable[[Any, tuple, tuple, tuple], Any] | None = None,
+) -> tuple:
+    """What `entries` holds.
+
+    The segment's arguments are the outputs' addresses, the inputs' addresses or numbers, and the
+    address of `arena` bytes if there are any. `outputs` gives the layout and the bytes of each; the
+    first `visible` of them (-1: all) are returned, a single one by itself. `record(op, inputs,
+    params, outputs)` is called if an input's `_requires_grad` is True; `fail(outcome)` raises what
+    a kernel reported.
+    """
+    visible = len(outputs) if visible < 0 else visible
+    total = len(outputs) + inputs
+    if total > MOST:
+        raise ValueError(f"an entry has at most {MOST} outputs and inputs, not {total}")
+    if segment.arguments > total + (arena > 0):
+        raise ValueError(f"the segment reads {segment.arguments} arguments, the entry has {total}")
+    flat = tuple([item for lay, nbytes in outputs for item in (nbytes, lay)])
+    words = struct.pack("<4q", len(outputs), visible, inputs, arena > 0)
+    return (words + segment.memory, flat, arena, record, fail)
+
+
+_codes: dict[tuple, cpython.Code] = {}
+
+
+def _builtin(symbol: str, name: str, array: type) -> cpython.Code:
+    places = offsets(array)
+    code = _codes.get((symbol, places))
+    if code is None:
+        with compiler.lock:
+            if not memory.symbols:
+                raise RuntimeError("the storage type is made before the funnel: see storage.py")
+            extra = {**call.addresses(), block.ALLOCATE: memory.symbols[block.ALLOCATE]}
+            text = _text(dict(zip(SLOTS, places, strict=True)))
+            exports = ("lucid_apply", "lucid_launch")
+            found = compiler.cached(text, exports, lambda: text, extra)
+            for export, short in zip(exports, ("apply", "launch"), strict=True):
+                made = cpython.Code(short, found[export], cpython.FAST_CALL)
+                _codes[export, places] = made
+        code = _codes[symbol, places]
+    return code
+
+
+def offsets(array: type) -> tuple[int, ...]:
+    """The byte offsets of the SLOTS in an instance of the class."""
+    found = []
+    for name in SLOTS:
+        probe, marker = array.__new__(array), object()
+        setattr(probe, name, marker)
+        words = (ctypes.c_int64 * (array.__basicsize__ // 8)).from_address(id(probe))
+        found.append(8 * list(words).index(id(marker)))
+        setattr(probe, name, None)
+    return tuple(found)
+
+
+# The text. `f` is the function under construction everywhere.
+
+
+def _text(slots: dict[str, int]) -> str:
+    module = Module()
+    _launch_into(module, slots)
+    _apply(module, slots)
+    _launch(module)
+    externals = ("_Py_NoneStruct", "_Py_TrueStruct", "_Py_FalseStruct")
+    head = [f"@{name} = external global i8" for name in externals]
+    head += ["@PyExc_TypeError = external global ptr", *_MESSAGES]
+    text = "\n".join([*head, module.text()])
+    # a variable number of arguments
+    return text.replace(
+        "call ptr @PyObject_CallFunctionObjArgs(",
+        "call ptr (ptr, ...) @PyObject_CallFunctionObjArgs(",
+    )
+
+
+_BYTELESS = "an input has no bytes: it belongs to a trace, or its making has failed"
+_MISCOUNT = "the entry was made for another number of inputs"
+_MESSAGES = [
+    f'@{name} = internal constant [{len(text) + 1} x i8] c"{text}\\00"'
+    for name, text in (("byteless", _BYTELESS), ("miscount", _MISCOUNT))
+]
+
+
+def _symbol(f: Function, name: str) -> Value:
+    return Value(f"@{name}", "ptr", f)
+
+
+def _ask(f: Function, name: str, *values: Value, result: str = "ptr") -> Value:
+    made = f.call(name, *values, result=result)
+    assert made is not None  # only `void` gives nothing
+    return made
+
+
+def _item(f: Function, holder: Value, number: "int | Value") -> Value:
+    """A borrowed reference to an item of a tuple: the items follow its head."""
+    return f.load("ptr", f.address(holder, tuple.__basicsize__), number)
+
+
+def _field(f: Function, thing: Value, offset: int) -> Value:
+    return f.load("ptr", f.address(thing, offset))
+
+
+def _fill(f: Function, thing: Value, offset: int, value: Value) -> None:
+    f.call("Py_IncRef", value)
+    f.store(value, f.address(thing, offset))
+
+
+def _refuse(f: Function, message: str) -> None:
+    f.call("PyErr_SetString", f.load("ptr", _symbol(f, "PyExc_TypeError")), _symbol(f, message))
+
+
+def _is_array(f: Function, owner: Value, tensor: Value, thing: Value) -> Value:
+    kind = _field(f, thing, block.TYPE)
+    answer = f.slot("i1", kind.eq(tensor))
+    with f.when(answer.get().eq(0)):
+        below = _ask(f, "PyType_IsSubtype", kind, _item(f, owner, ARRAY), result="i32")
+        answer.set(below.ne(0))
+    return answer.get()
+
+
+def _apply(module: Module, slots: dict[str, int]) -> None:
+    f = module.function("lucid_apply", [("ptr", "self"), ("ptr", "args"), ("i64", "count")], "ptr")
+    self, args, count = f.arguments
+    result = f.slot("ptr", 0)
+
+    def go() -> None:
+        op, inputs = f.load("ptr", args), f.load("ptr", args, 1)
+        params = f.slot("ptr", _item(f, self, EMPTY))
+        with f.when(count > 2):
+            params.set(f.load("ptr", args, 2))
+        n = _ask(f, "PyTuple_Size", inputs, result="i64")
+        with f.when(n >= 0):
+            look_up(op, inputs, params.get(), n)
+
+    def look_up(op: Value, inputs: Value, params: Value, n: Value) -> None:
+        key = _ask(f, "PyTuple_New", n + 2)
+        for number, thing in enumerate((op, params)):
+            f.call("Py_IncRef", thing)
+            f.call("PyTuple_SetItem", key, f.i64(number), thing, result="i32")
+        tensor = _item(f, self, TENSOR)
+        with f.loop(0, n) as i:
+            thing = _item(f, inputs, i)
+            mark = f.slot("ptr", 0)
+            with f.when(_is_array(f, self, tensor, thing)):
+                mark.set(_field(f, thing, slots["_layout"]))
+            with f.when(mark.get().eq(0)):
+                mark.set(_field(f, thing, block.TYPE))
+            f.call("Py_IncRef", mark.get())
+            f.call("PyTuple_SetItem", key, i + 2, mark.get(), result="i32")
+        found = _ask(f, "PyDict_GetItemWithError", _item(f, self, ENTRIES), key)
+        f.call("Py_DecRef", key)
+
+        def hit() -> None:
+            f.call("Py_IncRef", found)  # another thread may empty the cache
+            result.set(_ask(f, "launch_into", self, found, op, inputs, params))
+            f.call("Py_DecRef", found)
+
+        def miss() -> None:
+            with f.when(_ask(f, "PyErr_Occurred").eq(0)):
+                function = _item(f, self, MISS)
+                result.set(_call(f, function, op, inputs, params))
+
+        f.either(found.ne(0), hit, miss)
+
+    f.either(count >= 2, go, lambda: _refuse(f, "miscount"))
+    f.finish(result.get())
+
+
+def _call(f: Function, function: Value, *values: Value) -> Value:
+    null = f.constant(0, "ptr")
+    f.module.declarations["PyObject_CallFunctionObjArgs"] = (
+        "declare ptr @PyObject_CallFunctionObjArgs(ptr, ...)"
+    )
+    return _ask(f, "PyObject_CallFunctionObjArgs", function, *values, null)
+
+
+def _launch(module: Module) -> None:
+    f = module.function("lucid_launch", [("ptr", "self"), ("ptr", "args"), ("i64", "count")], "ptr")
+    self, args, count = f.arguments
+    result = f.slot("ptr", 0)
+    null = f.constant(0, "ptr")
+
+    def go() -> None:
+        made = _ask(f, "launch_into", self, f.load("ptr", args), null, f.load("ptr", args, 1), null)
+        result.set(made)
+
+    f.either(count.eq(2), go, lambda: _refuse(f, "miscount"))
+    f.finish(result.get())
+
+
+def _launch_into(module: Module, slots: dict[str, int]) -> None:
+    """The outputs, new; the segment run on them; the graph recorded. op is null where it is not."""
+    f = module.function(
+        "launch_into",
+        [("ptr", "owner"), ("ptr", "plan"), ("ptr", "op"), ("ptr", "inputs"), ("ptr", "params")],
+        "ptr",
+        internal=True,
+    )
+    owner, plan, op, inputs, params = f.arguments
+    values = f.slot(f"[{MOST + 1} x i64]").pointer
+    tensors = f.slot(f"[{MOST} x ptr]").pointer
+    error = f.slot("[4 x i64]").pointer
+    arena = f.slot("ptr", 0)
+    alive = f.slot("i64", 0)  # how many of the tensors there are
+    needed = f.slot("i1", 0)  # whether an input requires a gradient
+    good = f.slot("i1", 1)
+    result = f.slot("ptr", 0)
+
+    memory = f.address(_item(f, plan, MEMORY), bytes.__basicsize__ - 1)
+    m, visible, inputs_wanted, has_arena = (f.load("i64", memory, i) for i in range(HEAD))
+    outputs = _item(f, plan, OUTPUTS)
+    tensor_class = _item(f, owner, TENSOR)
+    n = _ask(f, "PyTuple_Size", inputs, result="i64")
+    null = f.constant(0, "ptr")
+
+    with f.when(n.ne(inputs_wanted)):
+        good.set(0)
+        with f.when(_ask(f, "PyErr_Occurred").eq(0)):
+            _refuse(f, "miscount")
+
+    def output(k: Value) -> None:
+        storage = _ask(f, block.ALLOCATE, null, _item(f, outputs, k * 2))
+        good.set(storage.ne(0))
+        with f.when(good.get()):
+            tensor = _ask(f, "PyType_GenericAlloc", tensor_class, f.i64(0))
+            good.set(tensor.ne(0))
+
+            def fill() -> None:
+                f.store(storage, f.address(tensor, slots["_storage"]))
+                _fill(f, tensor, slots["_layout"], _item(f, outputs, k * 2 + 1))
+                _fill(f, tensor, slots["_ptr"], _field(f, storage, block.PTR))
+                _fill(f, tensor, slots["_requires_grad"], _symbol(f, "_Py_FalseStruct"))
+                f.store(f.load("i64", f.address(storage, block.ADDRESS)), values, k)
+                f.store(tensor, tensors, k)
+                alive.set(k + 1)
+
+            f.either(good.get(), fill, lambda: f.call("Py_DecRef", storage))
+
+    def read(i: Value) -> None:
+        thing = f.slot("ptr", _item(f, inputs, i))
+        with f.when(_is_array(f, owner, tensor_class, thing.get())):
+            wants = _field(f, thing.get(), slots["_requires_grad"])
+            needed.set(needed.get() | wants.eq(_symbol(f, "_Py_TrueStruct")))
+            thing.set(_field(f, thing.get(), slots["_ptr"]))
+
+        def convert() -> None:
+            to = f.address(values, m + i, "i64")
+            good.set(_ask(f, "lucid_convert", thing.get(), to, result="i32").eq(0))
+
+        def byteless() -> None:
+            _refuse(f, "byteless")
+            good.set(0)
+
+        f.either(thing.get().ne(0), convert, byteless)
+
+    def take_arena() -> None:
+        with f.when(has_arena.ne(0)):
+            arena.set(_ask(f, block.ALLOCATE, null, _item(f, plan, ARENA)))
+            good.set(arena.get().ne(0))
+            with f.when(good.get()):
+                f.store(f.load("i64", f.address(arena.get(), block.ADDRESS)), values, m + n)
+
+    def perform() -> None:
+        segment = f.address(memory, HEAD, "i64")
+        end = _ask(f, "lucid_perform", segment, values, error, result="i64")
+        good.set(end.eq(-1))
+        with f.when(end >= 0):
+            outcome = _ask(f, "lucid_report", error, end)
+            with f.when(outcome.ne(0)):
+                answer = _ask(f, "PyObject_CallOneArg", _item(f, plan, FAIL), outcome)
+                f.call("Py_DecRef", outcome)
+                f.call("Py_DecRef", answer)  # null: it has raised, as it should
+        with f.when(has_arena.ne(0)):
+            f.call("Py_DecRef", arena.get())
+
+    def gather(count: Value) -> Value:
+        """The first outputs as a tuple."""
+        made = _ask(f, "PyTuple_New", count)
+        good.set(made.ne(0))
+        with f.loop(0, f.select(good.get(), count, 0)) as k:
+            tensor = f.load("ptr", tensors, k)
+            f.call("Py_IncRef", tensor)
+            f.call("PyTuple_SetItem", made, k, tensor, result="i32")
+        return made
+
+    def record() -> None:
+        recorder = _item(f, plan, RECORD)
+        known = recorder.ne(_symbol(f, "_Py_NoneStruct")) & op.ne(0) & needed.get()
+        with f.when(known):
+            made = gather(m)
+            with f.when(good.get()):
+                answer = _call(f, recorder, op, inputs, params, made)
+                good.set(answer.ne(0))
+                f.call("Py_DecRef", answer)
+                f.call("Py_DecRef", made)
+
+    def finish() -> None:
+        def one() -> None:
+            result.set(f.load("ptr", tensors))
+            f.call("Py_IncRef", result.get())
+
+        f.either(visible.eq(1), one, lambda: result.set(gather(visible)))
+
+    for count, step in ((m, output), (n, read)):
+        with f.loop(0, f.select(good.get(), count, 0)) as i:
+            with f.when(good.get()):
+                step(i)
+    for part in (take_arena, perform, record, finish):
+        with f.when(good.get()):
+            part()
+    with f.loop(0, alive.get()) as k:
+        f.call("Py_DecRef", f.load("ptr", tensors, k))
+    f.finish(result.get())
