@@ -1,11 +1,11 @@
 """Matrix products at the native level, against float64 NumPy: sizes, strides, types, epilogues,
 thread counts, targets, and the machine code of the register tile."""
 
-import ctypes
 import re
 
 import numpy as np
 import pytest
+from native import buffer, execute, strides
 
 from lucid import dtypes
 from lucid.backend.cpu import compiler, gemm, gemm_tile
@@ -16,31 +16,6 @@ from lucid.kernel import expr as e
 
 SHAPES = [(1, 1, 1), (5, 3, 2), (64, 64, 64), (129, 97, 1025), (7, 130, 40), (1, 70, 600)]
 SHAPES += [(16, 33, 1100), (100, 10, 784), (33, 1, 70), (4, 9, 0), (0, 3, 4), (3, 0, 4)]
-
-
-def buffer(shape, dtype, fill=0.0, offset=0):
-    """An array whose data start `offset` elements after a 64-byte boundary."""
-    size, item = int(np.prod(shape)), np.dtype(dtype).itemsize
-    raw = np.zeros((size + offset) * item + 64, np.uint8)
-    start = -raw.ctypes.data % 64 + offset * item
-    made = raw[start : start + size * item].view(dtype).reshape(shape)
-    made[...] = fill
-    return made
-
-
-def strides(x):
-    return tuple(s // x.itemsize for s in x.strides)
-
-
-def execute(call, **arrays):
-    words = np.array(call.words, np.int64)
-    error = np.zeros(4, np.int64)
-    scratch = buffer(call.scratch + 64, np.uint8, 0xFF)  # float NaN: nothing unwritten is used
-    words[0], words[1] = error.ctypes.data, scratch.ctypes.data
-    for name, place in call.pointers:
-        words[place] = arrays[name].ctypes.data
-    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(call.address)(words.ctypes.data)
-    assert not error.any()
 
 
 def matmul(a, b, c=None, threads=1, **options):

@@ -78,11 +78,12 @@ class KernelCall:
     pointers: tuple[tuple[str, int], ...]
     scratch_per_thread: int
     threads: int
+    scratch_shared: int = 0  # before the threads' own
 
     @property
     def scratch(self) -> int:
         """Bytes of scratch of the whole call, 64-byte aligned."""
-        return self.scratch_per_thread * self.threads
+        return self.scratch_shared + self.scratch_per_thread * self.threads
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def plan_dot(product: Product) -> KernelCall:
     variant = gemv.Variant(spec.dtype, left, heights, len(spec.batch), epilogue)
     threads = spec.threads if spec.n * spec.k * _count(spec.batch) > SMALL_READ else 1
     columns = gemv.columns_of(spec.n, threads, _count(spec.batch))
-    scratch = _Scratch()
+    scratch = Scratch()
     pitch = -(-spec.k // tile.lanes) * tile.lanes
     left_at = scratch.take(spec.m * pitch * tile.size if left != "direct" else 0)
     sums_at = scratch.take(spec.m * (columns + gemv.GROUP) * tile.size)
@@ -145,19 +146,18 @@ def plan_dot(product: Product) -> KernelCall:
 
 def plan_product(product: Product) -> KernelCall:
     spec, machine = product.spec, target()
-    compute, output = spec.dtype.compute, spec.output or spec.dtype
-    tile = gemm_tile.tile_of(compute, machine)
+    tile = gemm_tile.tile_of(spec.dtype.compute, machine)
     epilogue = epilogue_of(product)
     depth = depth_of(spec.k)
     blocks = max(1, -(-spec.k // depth))
     panels = -(-spec.n // tile.width)
     right = _right_mode(spec, tile)
     threads = spec.threads if spec.m * spec.n * spec.k * _count(spec.batch) > SMALL else 1
-    rows, columns = _task_shape(spec, tile, depth, threads, right, epilogue, output)
+    rows, columns = task_shape(spec, tile, depth, threads, right, epilogue)
     left = _left_mode(spec, columns)
     variant = gemm_driver.Variant(spec.dtype, left, right, len(spec.batch), epilogue)
     row_tiles, column_tiles = -(-spec.m // rows), -(-panels // columns)
-    scratch = _Scratch()
+    scratch = Scratch()
     left_at = scratch.take(gemm_pack.bytes_of_left(tile, depth) if left != "direct" else 0)
     right_bytes = 0
     if variant.packs_right:
@@ -173,7 +173,7 @@ def plan_product(product: Product) -> KernelCall:
     values |= dict(tile_panels=columns, tasks=row_tiles * column_tiles * _count(spec.batch))
     values |= dict(slot_bytes=scratch.size, left_at=left_at, right_at=right_at, sums_at=sums_at)
     if spec.m and spec.n:
-        values |= _bodies(spec, tile, rows, right)
+        values |= bodies(spec.m, spec.n, tile, rows, not variant.packs_right)
     address = jit.function(
         variant.key(), lambda symbol: gemm_driver.emit(symbol, machine, tile, variant)
     )
@@ -188,12 +188,14 @@ def finish(
     pointers: Sequence[str],
     scratch: int,
     threads: int,
+    shared: int = 0,
+    tail: Sequence[int] = (),
 ) -> KernelCall:
-    """A call from its words by name; the first names are the pointers."""
+    """A call from its words by name, then a tail; the first names are the pointers."""
     header = gemm_driver.HEADER
-    words = [0, 0, threads, *(values.get(name, 0) for name in names)]
+    words = [0, 0, threads, *(values.get(name, 0) for name in names), *tail]
     places = tuple((name, header + i) for i, name in enumerate(pointers))
-    return KernelCall(address, words, places, scratch, threads)
+    return KernelCall(address, words, places, scratch, threads, shared)
 
 
 def epilogue_of(product: Product, always: bool = False) -> Epilogue | None:
@@ -211,7 +213,7 @@ def epilogue_of(product: Product, always: bool = False) -> Epilogue | None:
     return Epilogue(e.cast(value, output), kinds, accesses, output, access)
 
 
-class _Scratch:
+class Scratch:
     """Lays out the scratch of a thread in pieces of whole lines."""
 
     def __init__(self) -> None:
@@ -360,14 +362,13 @@ def _left_mode(spec: MatmulSpec, panels: int) -> str:
     return mode
 
 
-def _task_shape(
+def task_shape(
     spec: MatmulSpec,
     tile: Tile,
     depth: int,
     threads: int,
     right: str,
     epilogue: Epilogue | None,
-    output: dtype,
 ) -> tuple[int, int]:
     """(rows, panels) of a task: even work for the threads, B in cache, few repeated copies."""
     panels = max(1, -(-spec.n // tile.width))
@@ -398,19 +399,19 @@ def _task_shape(
     return best[1], best[2]
 
 
-def _bodies(spec: MatmulSpec, tile: Tile, rows: int, right: str) -> dict[str, int]:
-    """The register tiles that the task shape meets."""
+def bodies(m: int, n: int, tile: Tile, rows: int, masked: bool = False) -> dict[str, int]:
+    """The register tiles that m rows in tasks of `rows`, and n columns, meet. masked: B ends
+    with its last column."""
     heights: set[int] = set()
-    for task_rows in {min(rows, spec.m), (spec.m - 1) % rows + 1}:
+    for task_rows in {min(rows, m), (m - 1) % rows + 1}:
         strips = -(-task_rows // tile.rows)
-        heights.add(task_rows // strips)
-        heights.add(-(-task_rows // strips))
-    rest = spec.n % tile.width
+        heights |= {task_rows // strips, -(-task_rows // strips)}
+    rest = n % tile.width
     found = {}
     for r in heights:
-        if spec.n >= tile.width:
+        if n >= tile.width:
             found[f"body{r}_0"] = gemm_tile.body(tile, r, tile.vectors)
         if rest:
-            masked = right in ("direct", "streamed") and rest % tile.lanes != 0
-            found[f"body{r}_1"] = gemm_tile.body(tile, r, -(-rest // tile.lanes), masked)
+            ends = masked and rest % tile.lanes != 0
+            found[f"body{r}_1"] = gemm_tile.body(tile, r, -(-rest // tile.lanes), ends)
     return found

@@ -1,0 +1,406 @@
+"""Two-dimensional convolutions on the CPU: the result, the input's gradient, the weight's gradient.
+
+plan/lower.py calls `plan_conv2d` and puts the `KernelCall` into a segment. conv_driver.py has the
+loops, conv_gradient.py those of the weight's gradient, conv_depthwise.py the direct form for one
+channel per group. One spatial axis is h = 1.
+
+Each output is the sum over blocks of k = (kh, kw, channel) of a chain of `mad` from zero; blocks
+depend on the number of k alone (gemm.depth_of), never on tiles or threads.
+"""
+
+from dataclasses import dataclass, replace
+
+from lucid.backend.cpu import conv_driver, conv_gradient, gemm, gemm_tile, jit
+from lucid.backend.cpu.gemm import KernelCall
+from lucid.backend.cpu.gemm_epilogue import Epilogue, access_of, activation
+from lucid.backend.cpu.gemm_tile import Tile
+from lucid.backend.cpu.target import target
+from lucid.dtypes import FLOATING, dtype
+from lucid.kernel import expr as e
+from lucid.kernel.expr import Expr
+
+Pair = tuple[int, int]
+Strides = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class ConvOperand:
+    """A further input of the epilogue, of y's shape: its strides along n, c, h, w (0 repeats)."""
+
+    name: str
+    dtype: dtype
+    strides: Strides
+
+
+@dataclass(frozen=True)
+class ConvSpec:
+    """y[n, o, i, j] = activation(sum over c, p, q of x[n, c, i s - pad + p d, ...] w[o, c, p, q]
+    + bias[o], operands...), summed in the compute type and rounded once.
+
+    kind "forward" computes y; "input" the gradient of x, given y (its cotangent) and w; "weight"
+    the gradient of w, given x and y. Strides count elements, in the logical order n, c, h, w and
+    o, i, h, w. `activation` is as in gemm.MatmulSpec; only "forward" has bias and activation.
+    """
+
+    kind: str
+    dtype: dtype
+    batch: int
+    channels: int
+    size: Pair  # of x
+    out_channels: int
+    kernel: Pair
+    x: Strides
+    w: Strides
+    y: Strides
+    stride: Pair = (1, 1)
+    padding: tuple[Pair, Pair] = ((0, 0), (0, 0))  # (top, bottom), (left, right)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    bias: bool = False
+    activation: str | Expr = "none"
+    operands: tuple[ConvOperand, ...] = ()
+    threads: int = 1
+
+    @property
+    def out_size(self) -> Pair:
+        h, w = (
+            (self.size[i] + sum(self.padding[i]) - self.dilation[i] * (self.kernel[i] - 1) - 1)
+            // self.stride[i]
+            + 1
+            for i in range(2)
+        )
+        return h, w
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """What the driver computes: a stride-s correlation of a padded, zero-spread input.
+
+    `spread` is the distance of input pixels in the padded input (the stride of a convolution whose
+    input gradient this is). Weights are w[base + o * w[0] + i * w[1] + ...], strides of any sign.
+    """
+
+    dtype: dtype
+    names: tuple[str, str, str]  # of the buffers x, w, y
+    batch: int
+    inner: int  # channels per group
+    outer: int  # output channels per group
+    groups: int
+    size: Pair
+    out_size: Pair
+    kernel: Pair
+    x: Strides
+    w: Strides
+    y: Strides
+    w_base: int
+    w_group: int
+    stride: Pair
+    before: Pair  # lines and columns of padding above and to the left; negative crops
+    dilation: Pair
+    spread: Pair
+    epilogue: Epilogue | None
+    operands: tuple[ConvOperand, ...]
+    threads: int
+
+
+def plan_conv2d(spec: ConvSpec) -> KernelCall:
+    """The call that computes `spec`; compiles what is missing.
+
+    ValueError names what does not fit, TypeError a type without arithmetic.
+    """
+    _check(spec)
+    if spec.kind == "forward":
+        return plan_correlation(_forward(spec))
+    if spec.kind == "input":
+        return plan_correlation(_input_gradient(spec))
+    return plan_weight_gradient(spec)
+
+
+def _check(spec: ConvSpec) -> None:
+    if spec.kind not in ("forward", "input", "weight"):
+        raise ValueError(f"conv2d: kind {spec.kind!r} is not forward, input or weight")
+    if spec.dtype.category != FLOATING:
+        raise TypeError(f"conv2d: floating types expected, got {spec.dtype!r}")
+    for name, count in (("channels", spec.channels), ("out_channels", spec.out_channels)):
+        if spec.groups < 1 or count % spec.groups:
+            raise ValueError(f"conv2d: {name} = {count} is no multiple of groups = {spec.groups}")
+    if min(spec.stride) < 1 or min(spec.dilation) < 1 or min(spec.kernel) < 1:
+        raise ValueError(
+            f"conv2d: stride {spec.stride}, dilation {spec.dilation} and kernel {spec.kernel} "
+            "must be positive"
+        )
+    if min(*spec.padding[0], *spec.padding[1]) < 0:
+        raise ValueError(f"conv2d: negative padding {spec.padding}")
+    if min(spec.out_size) < 1:
+        raise ValueError(
+            f"conv2d: the kernel {spec.kernel} with dilation {spec.dilation} is larger than the "
+            f"padded input {spec.size} + {spec.padding}"
+        )
+    if spec.kind != "forward" and (spec.bias or spec.operands or spec.activation != "none"):
+        raise ValueError(f"conv2d: bias, activation and operands are not for kind {spec.kind!r}")
+
+
+def _epilogue(spec: ConvSpec) -> tuple[Epilogue | None, tuple[ConvOperand, ...]]:
+    compute = spec.dtype.compute
+    operands: list[ConvOperand] = []
+
+    def operand(o: ConvOperand) -> Expr:
+        operands.append(o)
+        return e.cast(Expr("arg", (), o.dtype, len(operands)), compute)
+
+    value = start = Expr("arg", (), compute, 0)
+    if spec.bias:
+        value = value + operand(ConvOperand("bias", spec.dtype, (0, 1, 0, 0)))
+    if isinstance(spec.activation, str):
+        value = activation(spec.activation, value)
+    else:
+        inputs = [value, *(operand(o) for o in spec.operands)]
+        value = e.substitute([spec.activation], inputs)[0]
+    result = spec.x if spec.kind == "input" else spec.y
+    access = access_of(result[1]) if result[1] else "strided"
+    if value is start and access == "next" and spec.dtype is compute:
+        return None, ()
+    kinds = tuple(o.dtype for o in operands)
+    accesses = tuple(access_of(o.strides[1]) for o in operands)
+    made = Epilogue(e.cast(value, spec.dtype), kinds, accesses, spec.dtype, access)
+    return made, tuple(operands)
+
+
+def _forward(spec: ConvSpec) -> Correlation:
+    epilogue, operands = _epilogue(spec)
+    outer = spec.out_channels // spec.groups
+    return Correlation(
+        *(spec.dtype, ("x", "w", "y"), spec.batch, spec.channels // spec.groups, outer),
+        *(spec.groups, spec.size, spec.out_size, spec.kernel, spec.x, spec.w, spec.y, 0),
+        *(outer * spec.w[0], spec.stride, (spec.padding[0][0], spec.padding[1][0])),
+        *(spec.dilation, (1, 1), epilogue, operands, spec.threads),
+    )
+
+
+def _input_gradient(spec: ConvSpec) -> Correlation:
+    """The cotangent, its pixels `stride` apart, correlated with the flipped kernel."""
+    epilogue, operands = _epilogue(spec)
+    (kh, kw), (o, i, h, v) = spec.kernel, spec.w
+    outer = spec.out_channels // spec.groups
+    before = tuple(spec.dilation[a] * (spec.kernel[a] - 1) - spec.padding[a][0] for a in range(2))
+    return Correlation(
+        *(spec.dtype, ("y", "w", "x"), spec.batch, outer, spec.channels // spec.groups),
+        *(spec.groups, spec.out_size, spec.size, spec.kernel, spec.y, (i, o, -h, -v), spec.x),
+        *((kh - 1) * h + (kw - 1) * v, outer * o, (1, 1), before),
+        *(spec.dilation, spec.stride, epilogue, operands, spec.threads),
+    )
+
+
+def plan_correlation(c: Correlation) -> KernelCall:
+    machine = target()
+    tile = gemm_tile.tile_of(c.dtype.compute, machine)
+    padded, values = padding(c, tile)
+    dense = c.w[1:] == (c.kernel[0] * c.kernel[1], c.kernel[1], 1)
+    variant = conv_driver.Variant(c.dtype, padded, dense, c.epilogue)
+    names = conv_driver.word_names(variant, tile.rows)
+    depth = c.kernel[0] * c.kernel[1] * c.inner
+    panels = -(-c.outer // tile.width)
+    values |= weight_words(c, tile)
+    runs, blocks = runs_of_k(c, values)
+    rows, batches = _rows(c)
+    shape = gemm.MatmulSpec(
+        c.dtype,
+        rows,
+        c.outer,
+        depth,
+        (0, 1),
+        (0, 1),
+        (0, 1),
+        (batches * c.groups,),
+        (0,),
+        (0,),
+        (0,),
+    )
+    work = batches * c.groups * rows * c.outer * depth
+    threads = c.threads if work > gemm.SMALL else 1
+    size = gemm.depth_of(depth)
+    tile_rows, tile_panels = gemm.task_shape(shape, tile, size, threads, "packed", c.epilogue)
+    row_tiles, column_tiles = -(-rows // tile_rows), -(-panels // tile_panels)
+    shared = gemm.Scratch()
+    values["pad_to"] = shared.take(
+        values.get("pad_tasks", 0) * values.get("pad_line", 0) * tile.size
+    )
+    values["weights_at"] = shared.take(c.groups * panels * depth * tile.width * tile.size)
+    values["slots_at"] = shared.size
+    kept = tile_rows if len(blocks) > 1 else tile.rows
+    slot = gemm.Scratch()
+    slot.take(kept * tile_panels * tile.width * tile.size if c.epilogue else 0)
+    values |= dict(rows=rows, columns=c.outer, depth=depth, inner=c.inner, slot_bytes=slot.size)
+    values |= dict(image=c.out_size[0] * c.out_size[1], line=c.out_size[1], groups=c.groups)
+    values |= dict(tasks=batches * c.groups * row_tiles * column_tiles, blocks=len(blocks))
+    values |= dict(row_tiles=row_tiles, column_tiles=column_tiles, tile_rows=tile_rows)
+    values |= dict(tile_panels=tile_panels, blocks_at=2 * len(runs))
+    for name, strides in [
+        ("y", c.y),
+        *((f"operand{i}", o.strides) for i, o in enumerate(c.operands)),
+    ]:
+        n, channel, h, w = strides
+        values |= {f"{name}_n": n, f"{name}_c": channel, f"{name}_h": h, f"{name}_w": w}
+    if rows and c.outer:
+        values |= gemm.bodies(rows, c.outer, tile, tile_rows)
+    address = jit.function(
+        variant.key(), lambda symbol: conv_driver.emit(symbol, machine, tile, variant)
+    )
+    tail = [x for run in runs for x in run] + [x for block in blocks for x in block]
+    pointers = [*c.names, *(o.name for o in c.operands)]
+    return gemm.finish(address, names, values, pointers, slot.size, threads, shared.size, tail)
+
+
+def weight_words(c: Correlation, tile: Tile) -> dict[str, int]:
+    """The words that say how weights lie, and how they are packed."""
+    panels = -(-c.outer // tile.width)
+    values = dict(pack_tasks=panels * c.groups, weight_inner=c.inner, weight_outer=c.outer)
+    values |= dict(weight_kh=c.kernel[0], weight_kw=c.kernel[1], weight_panels=panels)
+    values |= dict(weight_depth=c.kernel[0] * c.kernel[1] * c.inner, weight_offset=c.w_base)
+    values |= dict(weight_g_stride=c.w_group, weight_o_stride=c.w[0], weight_i_stride=c.w[1])
+    return values | dict(weight_h_stride=c.w[2], weight_w_stride=c.w[3])
+
+
+def plan_weight_gradient(spec: ConvSpec) -> KernelCall:
+    """gw^T = im2col(x)^T @ g on the same tiles: rows are (kh, kw, channel), k runs over pixels."""
+    machine, c = target(), _forward(spec)
+    tile = gemm_tile.tile_of(c.dtype.compute, machine)
+    pad, values = padding(c, tile)
+    (h, w), (s_n, s_c, s_h, s_w) = c.out_size, c.y
+    pixels, channels = c.batch * h * w, c.outer * c.groups
+    flat = s_c == 1 and (s_h == w * s_w or h == 1) and (s_n == h * w * s_w or c.batch == 1)
+    copy = "none"
+    values |= dict(g_tasks=0, g_line=0)
+    if not flat or c.dtype is not c.dtype.compute:
+        # The cotangent as [pixel][channel]: a copy without padding.
+        as_input = replace(
+            c, x=c.y, size=c.out_size, kernel=(1, 1), stride=(1, 1), before=(0, 0), inner=c.outer
+        )
+        copy, found = padding(as_input, tile, always=True)
+        values |= {"g_" + k.removeprefix("pad_"): v for k, v in found.items() if k[:4] == "pad_"}
+        values["g_pitch_k"] = channels
+    else:
+        values["g_pitch_k"] = s_w
+    dense = c.w[1:] == (c.kernel[0] * c.kernel[1], c.kernel[1], 1)
+    variant = conv_gradient.Variant(c.dtype, pad, copy, dense)
+    names = conv_gradient.word_names(tile.rows)
+    depth = c.kernel[0] * c.kernel[1] * c.inner
+    panels = -(-c.outer // tile.width)
+    values |= weight_words(c, tile)
+    line, x_h = w, values["x_h"]
+    if h == 1 or x_h == w * values["x_w"]:  # lines of pixels that continue each other are one run
+        line = h * w
+        if c.batch == 1 or values["x_n"] == h * w * values["x_w"]:
+            line = pixels
+    size = gemm.depth_of(pixels)
+    shape = gemm.MatmulSpec(
+        *(c.dtype, depth, c.outer, pixels, (0, 1), (0, 1), (0, 1)),
+        *((c.groups,), (0,), (0,), (0,)),
+    )
+    threads = c.threads if depth * channels * pixels > gemm.SMALL else 1
+    tile_rows, tile_panels = gemm.task_shape(shape, tile, size, threads, "packed", None)
+    row_tiles, column_tiles = -(-depth // tile_rows), -(-panels // tile_panels)
+    shared, slot = gemm.Scratch(), gemm.Scratch()
+    values["pad_to"] = shared.take(
+        values.get("pad_tasks", 0) * values.get("pad_line", 0) * tile.size
+    )
+    values["g_to"] = shared.take(values["g_tasks"] * values["g_line"] * tile.size)
+    pitch = panels * tile.width
+    values["sums_to"] = shared.take(c.groups * depth * pitch * tile.size)
+    values["slots_at"] = shared.size
+    slot.take((-(-size // line) + 2) * 16)
+    values |= dict(sums_pitch=pitch, slot_bytes=slot.size, pixels=pixels, image=h * w)
+    values |= dict(line=line, lines=max(1, h * w // line), depth=size, groups=c.groups)
+    values |= dict(blocks=-(-pixels // size), tile_rows=tile_rows, tile_panels=tile_panels)
+    values |= dict(row_tiles=row_tiles, column_tiles=column_tiles)
+    values |= dict(tasks=c.groups * row_tiles * column_tiles)
+    values |= dict(unpack_tasks=c.groups * -(-c.outer // tile.lanes))
+    values |= dict(
+        tap_h=c.dilation[0] * values["line_pitch"], tap_w=c.dilation[1] * values["pixel"]
+    )
+    values |= gemm.bodies(depth, c.outer, tile, tile_rows, masked=True)
+    address = jit.function(
+        variant.key(), lambda symbol: conv_gradient.emit(symbol, machine, tile, variant)
+    )
+    return gemm.finish(address, names, values, ["x", "w", "y"], slot.size, threads, shared.size)
+
+
+def padding(c: Correlation, tile: Tile, always: bool = False) -> tuple[str, dict[str, int]]:
+    """How the input is copied, and the words that say where its padded form lies."""
+    channels = c.inner * c.groups
+    n, s_c, s_h, s_w = c.x
+    reach = [
+        c.stride[a] * (c.out_size[a] - 1) + c.dilation[a] * (c.kernel[a] - 1) + 1 for a in (0, 1)
+    ]
+    plain = c.before == (0, 0) and c.spread == (1, 1) and c.dtype is c.dtype.compute
+    if not always and plain and s_c == 1 and all(reach[a] <= c.size[a] for a in (0, 1)):
+        values = dict(x_n=n, x_c=1, x_h=s_h * c.stride[0], x_w=s_w * c.stride[1])
+        return "none", values | dict(pixel=s_w, line_pitch=s_h)
+    line = reach[1] * channels
+    before, spread = c.before[1], c.spread[1]
+    first = max(0, -(before // spread))  # columns that a negative padding crops
+    at = before + first * spread
+    count = max(0, min(c.size[1] - first, -(-(reach[1] - at) // spread)))
+    mode = "channels" if s_c == 1 else "pixels" if s_w == 1 else "any"
+    values = dict(
+        pad_tasks=c.batch * reach[0],
+        pad_h=reach[0],
+        pad_top=c.before[0],
+        pad_size_h=c.size[0],
+        pad_dilation_h=c.spread[0],
+        pad_line=line,
+        pad_from=first,
+        pad_at=at * channels,
+        pad_count=count,
+        pad_pitch=spread * channels,
+        pad_channels=channels,
+        pad_n_stride=n,
+        pad_c_stride=s_c,
+        pad_h_stride=s_h,
+        pad_w_stride=s_w,
+    )
+    values |= dict(x_n=reach[0] * line, x_c=1, x_h=line * c.stride[0])
+    values |= dict(x_w=channels * c.stride[1], pixel=channels, line_pitch=line)
+    return mode, values
+
+
+def runs_of_k(c: Correlation, values: dict[str, int]) -> tuple[list[Pair], list[tuple[int, ...]]]:
+    """Runs (offset, length) of k = (kh, kw, channel) in the padded input, cut at blocks, and the
+    blocks (first run, runs, first k)."""
+    pixel, line = values["pixel"], values["line_pitch"]
+    pieces: list[list[int]] = []
+    for h in range(c.kernel[0]):
+        for v in range(c.kernel[1]):
+            start = h * c.dilation[0] * line + v * c.dilation[1] * pixel
+            if pieces and sum(pieces[-1]) == start:
+                pieces[-1][1] += c.inner
+            else:
+                pieces.append([start, c.inner])
+    depth = c.kernel[0] * c.kernel[1] * c.inner
+    size = gemm.depth_of(depth)
+    runs: list[Pair] = []
+    blocks: list[tuple[int, ...]] = []
+    left = size
+    first = 0
+    for start, length in pieces:
+        while length:
+            part = min(left, length)
+            runs.append((start, part))
+            start, length, left = start + part, length - part, left - part
+            if not left:
+                blocks.append((first, len(runs) - first, len(blocks) * size))
+                first, left = len(runs), size
+    if len(runs) > first or not blocks:
+        blocks.append((first, len(runs) - first, len(blocks) * size))
+    return runs, blocks
+
+
+def _rows(c: Correlation) -> Pair:
+    """(pixels that lie evenly in y and the operands, how many such ranges there are)."""
+    h, w = c.out_size
+    flat = [c.y, *(o.strides for o in c.operands)]
+    if any(s[2] != w * s[3] for s in flat) and h > 1:
+        return w, c.batch * h
+    if any(s[0] != h * w * s[3] for s in flat) and c.batch > 1:
+        return h * w, c.batch
+    return c.batch * h * w, 1

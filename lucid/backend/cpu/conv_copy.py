@@ -1,0 +1,209 @@
+"""Copies around a convolution: the input into a padded NHWC block, weights into panels and back.
+
+conv.py, conv_gradient.py and conv_depthwise.py put these functions and tasks into their modules.
+Storage types narrower than the arithmetic are widened on the way.
+"""
+
+from lucid.backend.cpu.gemm_driver import Words
+from lucid.backend.cpu.gemm_pack import Reader, transpose
+from lucid.backend.cpu.gemm_tile import Tile
+from lucid.backend.cpu.llvm import Function, Module, Value, vector
+from lucid.dtypes import dtype
+
+TASK = [("ptr", "words"), ("i64", "task"), ("i64", "slot")]
+_PAD_WORDS = (
+    "tasks h top size_h dilation_h line from at count pitch channels n_stride c_stride h_stride "
+    "w_stride to"
+).split()
+WEIGHT_WORDS = (
+    "pack_tasks weight_inner weight_outer weight_kh weight_kw weight_panels weight_depth "
+    "weight_offset weight_o_stride weight_i_stride weight_h_stride weight_w_stride weight_g_stride "
+    "weights_at"
+).split()
+
+
+def pad_words(name: str) -> list[str]:
+    """The words of a task of `emit_pad`."""
+    return [f"{name}_{word}" for word in _PAD_WORDS]
+
+
+def shared(f: Function, words: Value, w: Words, name: str) -> Value:
+    """A place in the scratch that all threads share; it comes before the threads' own."""
+    return f.address(f.load("ptr", words, 1), w[name])
+
+
+def zero(f: Function, tile: Tile, to: Value, count: Value) -> None:
+    whole = count & -tile.lanes
+    empty = f.constant(0.0, vector(tile.lanes, tile.element))
+    with f.loop(0, whole, tile.lanes) as i:
+        f.store(empty, to, i)
+    with f.loop(whole, count) as i:
+        f.store(f.constant(0.0, tile.element), to, i)
+
+
+def emit_pad(
+    module: Module, names: list[str], storage: dtype, tile: Tile, mode: str, source: str, name: str
+) -> None:
+    """The task that fills one padded line of the input: to[image][line][column][channel].
+
+    Line h of the image stands at line `top` + h * dilation; `count` pixels of it, from `from` on,
+    stand `pitch` elements apart, the first at `at`; all else is zero. mode: "channels" where they
+    are contiguous in memory, "pixels" where those are, or "any".
+    """
+    _copy_line(module, f"{name}_line", storage, tile, mode)
+    f = module.function(name, TASK, internal=True)
+    words, task, _ = f.arguments
+    w = Words(f, words, names)
+    reader = Reader(f, module.features, storage)
+    image, line = task // w[f"{name}_h"], task % w[f"{name}_h"]
+    to = f.address(shared(f, words, w, f"{name}_to"), task * w[f"{name}_line"], tile.element)
+    place = line - w[f"{name}_top"]
+    dilation = w[f"{name}_dilation_h"]
+    h = f.maximum(place, 0) // dilation
+    inside = (place >= 0) & (h < w[f"{name}_size_h"]) & (h * dilation).eq(place)
+
+    def copy() -> None:
+        channels, pitch = w[f"{name}_channels"], w[f"{name}_pitch"]
+        end = w[f"{name}_at"] + w[f"{name}_count"] * pitch
+        dense = pitch.eq(channels)
+        with f.when(dense):
+            zero(f, tile, to, w[f"{name}_at"])
+            zero(f, tile, f.address(to, end, tile.element), w[f"{name}_line"] - end)
+        with f.when(pitch > channels):
+            zero(f, tile, to, w[f"{name}_line"])
+        offset = image * w[f"{name}_n_stride"] + h * w[f"{name}_h_stride"]
+        offset = offset + w[f"{name}_from"] * w[f"{name}_w_stride"]
+        f.call(
+            f"{name}_line",
+            *(reader.at(w.pointer(source), offset), w[f"{name}_w_stride"], w[f"{name}_c_stride"]),
+            *(w[f"{name}_count"], channels, f.address(to, w[f"{name}_at"], tile.element), pitch),
+        )
+
+    f.either(inside, copy, lambda: zero(f, tile, to, w[f"{name}_line"]))
+    f.finish()
+
+
+def _copy_line(module: Module, name: str, storage: dtype, tile: Tile, mode: str) -> None:
+    """to[pixel * pitch + channel] = x[pixel * s_w + channel * s_c]."""
+    arguments = [("ptr", "x"), ("i64", "s_w"), ("i64", "s_c"), ("i64", "count")]
+    arguments += [("i64", "channels"), ("ptr", "to"), ("i64", "pitch")]
+    f = module.function(name, arguments, internal=True, inline="noinline")
+    x, s_w, s_c, count, channels, to, pitch = f.arguments
+    reader, lanes, element = Reader(f, module.features, storage), tile.lanes, tile.element
+
+    def row(source: Value, target: Value, length: Value) -> None:
+        whole = length & -lanes
+        with f.loop(0, whole, lanes) as c:
+            f.store(reader.read(reader.at(source, c), lanes), target, c)
+        with f.loop(whole, length) as c:
+            f.store(reader.read(reader.at(source, c)), target, c)
+
+    def each_pixel() -> None:
+        with f.loop(0, count) as p:
+            row(reader.at(x, p * s_w), f.address(to, p * pitch, element), channels)
+
+    if mode == "channels":
+        dense = s_w.eq(channels) & pitch.eq(channels)
+        f.either(dense, lambda: row(x, to, count * channels), each_pixel)
+    elif mode == "pixels":
+        whole = count & -lanes
+        with f.loop(0, channels, lanes) as c:
+            mask = f.first_lanes(channels - c, lanes)
+            # Channels beyond the last repeat it; their lanes are masked away.
+            places = [f.minimum(c + i, channels - 1) * s_c for i in range(lanes)]
+            with f.loop(0, whole, lanes) as p:
+                rows = [reader.read(reader.at(x, place + p), lanes) for place in places]
+                for i, pixel in enumerate(transpose(f, rows)):
+                    f.masked_store(pixel, f.address(to, (p + i) * pitch + c, element), mask)
+        with f.loop(whole, count) as p, f.loop(0, channels) as c:
+            f.store(reader.read(reader.at(x, p + c * s_c)), to, p * pitch + c)
+    else:
+        with f.loop(0, count) as p, f.loop(0, channels) as c:
+            f.store(reader.read(reader.at(x, p * s_w + c * s_c)), to, p * pitch + c)
+    f.finish()
+
+
+def emit_weights(
+    module: Module, names: list[str], storage: dtype, tile: Tile, dense: bool, name: str
+) -> None:
+    """The task that packs one panel: to[group][panel][kh, kw, inner][width] from w[outer, inner].
+
+    dense: (inner, kh, kw) is one contiguous axis, and is transposed in squares.
+    """
+    f = module.function(name, TASK, internal=True)
+    words, task, _ = f.arguments
+    w = Words(f, words, names)
+    reader = Reader(f, module.features, storage)
+    group, panel = task // w["weight_panels"], task % w["weight_panels"]
+    depth, lanes = w["weight_depth"], tile.lanes
+    to = f.address(shared(f, words, w, "weights_at"), task * depth * tile.width, tile.element)
+    first = panel * tile.width
+    s_o, inner = w["weight_o_stride"], w["weight_inner"]
+    base = w["weight_offset"] + group * w["weight_g_stride"] + first * s_o
+    source = reader.at(w.pointer("w"), base)
+    columns = f.minimum(w["weight_outer"] - first, tile.width)
+    if dense:
+        taps = w["weight_kh"] * w["weight_kw"]
+        whole = depth & -lanes
+
+        def target(j: Value) -> Value:
+            return f.address(to, ((j % taps) * inner + j // taps) * tile.width, tile.element)
+
+        with f.loop(0, whole, lanes) as j:
+            targets = [target(j + i) for i in range(lanes)]
+            with f.loop(0, columns, lanes) as o:
+                # Rows beyond the last repeat it: what they fill is never stored.
+                rows = [
+                    reader.read(reader.at(source, f.minimum(o + i, columns - 1) * s_o + j), lanes)
+                    for i in range(lanes)
+                ]
+                for place, column in zip(targets, transpose(f, rows), strict=True):
+                    f.store(column, place, o)
+        with f.loop(whole, depth) as j:
+            place = target(j)
+            with f.loop(0, columns) as o:
+                f.store(reader.read(reader.at(source, o * s_o + j)), place, o)
+    else:
+        with f.loop(0, w["weight_kh"]) as h, f.loop(0, w["weight_kw"]) as v:
+            tap = h * w["weight_h_stride"] + v * w["weight_w_stride"]
+            row = (h * w["weight_kw"] + v) * inner
+            with f.loop(0, columns) as o, f.loop(0, inner) as i:
+                place = reader.at(source, tap + i * w["weight_i_stride"] + o * s_o)
+                f.store(reader.read(place), to, (row + i) * tile.width + o)
+    f.finish()
+
+
+def emit_unpack(module: Module, names: list[str], storage: dtype, tile: Tile, dense: bool) -> None:
+    """The task that stores one line of a weight's gradient: w[outer, inner, kh, kw] from
+    sums[group][kh, kw, inner][outer], for `tile.lanes` outer channels."""
+    f = module.function("unpack", TASK, internal=True)
+    words, task, _ = f.arguments
+    w = Words(f, words, names)
+    reader, lanes = Reader(f, module.features, storage), tile.lanes
+    parts = (w["weight_outer"] + (lanes - 1)) // lanes
+    group, first = task // parts, task % parts * lanes
+    inner, depth, pitch = w["weight_inner"], w["weight_depth"], w["sums_pitch"]
+    columns = f.minimum(w["weight_outer"] - first, lanes)
+    s_o = w["weight_o_stride"]
+    sums = f.address(shared(f, words, w, "sums_to"), group * depth * pitch + first, tile.element)
+    to = reader.at(w.pointer("w"), group * w["weight_g_stride"] + first * s_o)
+    if dense:
+        taps = w["weight_kh"] * w["weight_kw"]
+        with f.loop(0, depth, lanes) as j:
+            rows = []
+            for i in range(lanes):  # rows beyond the last repeat it, and are masked away
+                place = f.minimum(j + i, depth - 1)
+                row = (place % taps) * inner + place // taps
+                rows.append(f.load(vector(lanes, tile.element), sums, row * pitch))
+            mask = f.first_lanes(depth - j, lanes)
+            for o, line in enumerate(transpose(f, rows)):
+                with f.when(columns > o):
+                    reader.write(line, reader.at(to, s_o * o + j), mask)
+    else:
+        with f.loop(0, w["weight_kh"]) as h, f.loop(0, w["weight_kw"]) as v:
+            tap = h * w["weight_h_stride"] + v * w["weight_w_stride"]
+            row = (h * w["weight_kw"] + v) * inner
+            with f.loop(0, inner) as i, f.loop(0, columns) as o:
+                value = f.load(tile.element, sums, (row + i) * pitch + o)
+                reader.write(value, reader.at(to, tap + i * w["weight_i_stride"] + o * s_o))
+    f.finish()
