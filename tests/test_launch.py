@@ -182,6 +182,24 @@ def test_several_outputs_hidden_ones_and_an_arena(funnel):
     assert made_[0] is y and numbers(made_[1]) == numbers(y1)
 
 
+def test_hidden_outputs_can_be_asked_for():
+    run = launch.launcher(Base, Tensor)
+    both = segment((3, 0, 0), (4, 2, 0), (5, 3, 0))
+    entry = launch.entry(both, [(EIGHT, 64), (ONE, 64)], 2, fail, visible=1)
+    x = tensor(range(8))
+    assert type(run(entry, (x, 0.5))) is Tensor
+    y, hidden = run(launch.unhidden(entry), (x, 0.5))
+    assert numbers(y)[1] == 1.5 and hidden._layout is ONE
+
+
+def test_without_an_array_nothing_is_hit(funnel):
+    """Whether a call without arrays belongs to a trace is for Python to know."""
+    made = segment((3, 0, 0), (4, 0, 0), (5, 1, 0))
+    funnel.entries["op", (), float] = launch.entry(made, [(EIGHT, 64)], 1, fail)
+    funnel.entries["op", ()] = launch.entry(Segment([]), [(EIGHT, 64)], 0, fail)
+    assert funnel.apply("op", (1.0,)) == "missed" == funnel.apply("op", ())
+
+
 def test_no_outputs(funnel):
     made = segment((3, 0, 0), (4, 0, 0), (5, 1, 0))
     x = tensor(range(8))
@@ -235,12 +253,14 @@ def test_entries_are_checked():
 
 def test_the_launcher():
     run = launch.launcher(Base, Tensor)
-    entry = launch.entry(SUM, [(EIGHT, 64)], 2, fail, record=fail)
+    entry = launch.entry(SUM, [(EIGHT, 64)], 2, fail, record=lambda *a: fail(a))
     x = tensor(range(8))
     x._requires_grad = True  # but a launch records nothing
     assert numbers(run(entry, (x, 0.5))) == [i + 0.5 for i in range(8)]
     with pytest.raises(TypeError, match="number of inputs"):
         run(entry, (x,))
+    with pytest.raises(IndexError):  # with an op it does
+        run(entry, (x, 0.5), "op", ())
     with pytest.raises(TypeError):
         run(entry)
 

@@ -25,7 +25,7 @@ def funnel(array: type, tensor: type, entries: dict[tuple, tuple], miss: Callabl
     """`apply(op, inputs, params=())` as a builtin.
 
     Looks up (op, params, ...) in `entries`, where an array stands for itself with its `_layout` and
-    another input with its type, and launches the entry; without one it calls
+    another input with its type, and launches the entry; without one, or without an array, it calls
     `miss(op, inputs, params)`. `array` is the class whose SLOTS it reads, `tensor` the subclass
     that outputs have. `inputs` and `params` are tuples.
     """
@@ -35,7 +35,7 @@ def funnel(array: type, tensor: type, entries: dict[tuple, tuple], miss: Callabl
 
 def launcher(array: type, tensor: type) -> Any:
     """`launch(entry, inputs)` as a builtin: new outputs, and the entry's kernels run on both.
-    Nothing is recorded."""
+    Nothing is recorded, unless it is called as `launch(entry, inputs, op, params)`."""
     return _builtin("lucid_launch", "launch", array).builtin(({}, None, array, tensor, ()))
 
 
@@ -65,6 +65,13 @@ def entry(
     flat = tuple([item for lay, nbytes in outputs for item in (nbytes, lay)])
     words = struct.pack("<4q", len(outputs), visible, inputs, arena > 0)
     return (words + segment.memory, flat, arena, record, fail)
+
+
+def unhidden(made: tuple) -> tuple:
+    """The same entry with all of its outputs returned, as a tuple."""
+    words = list(struct.unpack_from("<4q", made[MEMORY]))
+    words[VISIBLE] = -1
+    return (struct.pack("<4q", *words) + made[MEMORY][8 * HEAD :], *made[1:])
 
 
 _codes: dict[tuple, cpython.Code] = {}
@@ -184,17 +191,22 @@ def _apply(module: Module, slots: dict[str, int]) -> None:
             f.call("Py_IncRef", thing)
             f.call("PyTuple_SetItem", key, f.i64(number), thing, result="i32")
         tensor = _item(f, self, TENSOR)
+        some = f.slot("i1", 0)  # arrays among the inputs
         with f.loop(0, n) as i:
             thing = _item(f, inputs, i)
             mark = f.slot("ptr", 0)
             with f.when(_is_array(f, self, tensor, thing)):
+                some.set(1)
                 mark.set(_field(f, thing, slots["_layout"]))
             with f.when(mark.get().eq(0)):
                 mark.set(_field(f, thing, block.TYPE))
             f.call("Py_IncRef", mark.get())
             f.call("PyTuple_SetItem", key, i + 2, mark.get(), result="i32")
-        found = _ask(f, "PyDict_GetItemWithError", _item(f, self, ENTRIES), key)
+        place = f.slot("ptr", 0)
+        with f.when(some.get()):
+            place.set(_ask(f, "PyDict_GetItemWithError", _item(f, self, ENTRIES), key))
         f.call("Py_DecRef", key)
+        found = place.get()
 
         def hit() -> None:
             f.call("Py_IncRef", found)  # another thread may empty the cache
@@ -345,7 +357,8 @@ def _launch_into(module: Module, slots: dict[str, int]) -> None:
             result.set(f.load("ptr", tensors))
             f.call("Py_IncRef", result.get())
 
-        f.either(visible.eq(1), one, lambda: result.set(gather(visible)))
+        some = f.select(visible < 0, m, visible)
+        f.either(visible.eq(1), one, lambda: result.set(gather(some)))
 
     for count, step in ((m, output), (n, read)):
         with f.loop(0, f.select(good.get(), count, 0)) as i:
