@@ -236,13 +236,16 @@ def _launch(module: Module) -> None:
     f = module.function("lucid_launch", [("ptr", "self"), ("ptr", "args"), ("i64", "count")], "ptr")
     self, args, count = f.arguments
     result = f.slot("ptr", 0)
-    null = f.constant(0, "ptr")
+    op, params = f.slot("ptr", 0), f.slot("ptr", 0)
+    with f.when(count.eq(4)):
+        op.set(f.load("ptr", args, 2))
+        params.set(f.load("ptr", args, 3))
 
     def go() -> None:
-        made = _ask(f, "launch_into", self, f.load("ptr", args), null, f.load("ptr", args, 1), null)
-        result.set(made)
+        entry, inputs = f.load("ptr", args), f.load("ptr", args, 1)
+        result.set(_ask(f, "launch_into", self, entry, op.get(), inputs, params.get()))
 
-    f.either(count.eq(2), go, lambda: _refuse(f, "miscount"))
+    f.either(count.eq(2) | count.eq(4), go, lambda: _refuse(f, "miscount"))
     f.finish(result.get())
 
 
