@@ -138,8 +138,8 @@ def erfinv_of(w):
     return y / x
 
 
-def far_erfinv(s):
-    return erfinv_of((s + 3) ** 2)
+def far_erfinv(centre):
+    return lambda s: erfinv_of((s + centre) ** 2)
 
 
 def stirling(z):
@@ -215,11 +215,11 @@ SPECS = {
     "erf": (ALL, root(taylor(lambda x: mp.erf(x) / x - 1)), lambda z: 1, 0, 1),
     "log_erfc": (("single",), lambda x: mp.log(mp.erfc(x)), lambda x: mp.erfc(x) * 2, 1, 4),
     "erfcx": (WIDE, folded_erfcx, lambda t: 1, -1, 1),
-    # erfinv(x) / x in w = -log(1 - x^2) below 5, in sqrt(w) - 3 above (1 - 2^-24: w < 15.94,
-    # 1 - 2^-53: w < 36.05).
+    # erfinv(x) / x in w = -log(1 - x^2) below 5, in sqrt(w) - 3 below 16, in sqrt(w) - 5 above
+    # (1 - 2^-24: w < 15.94, 1 - 2^-53: w < 36.05).
     "erfinv_near": (WIDE, erfinv_of, lambda w: 1 / erfinv_of(w), 0, 5),
-    "erfinv_far": (("medium",), far_erfinv, lambda s: 1 / far_erfinv(s), -0.765, 1),
-    "erfinv_farther": (("double",), far_erfinv, lambda s: 1 / far_erfinv(s), -0.765, 3.01),
+    "erfinv_far": (WIDE, far_erfinv(3), lambda s: 1 / far_erfinv(3)(s), -0.765, 1),
+    "erfinv_farther": (("double",), far_erfinv(5), lambda s: 1 / far_erfinv(5)(s), -1, 1.01),
     # log_pow: log(1 + f) = 2 s / 3 (3 + z + z^2 p(z)) with s = f / (2 + f), z = s^2.
     "log_pow": (
         ("double",),

@@ -7,7 +7,15 @@ import math
 
 from lucid.backend.cpu.math.exponential import exp
 from lucid.backend.cpu.math.logarithm import log
-from lucid.backend.cpu.math.parts import INFINITY, NAN, SINGLE, Format, shortened, signed_like
+from lucid.backend.cpu.math.parts import (
+    DOUBLE,
+    INFINITY,
+    NAN,
+    SINGLE,
+    Format,
+    shortened,
+    signed_like,
+)
 from lucid.backend.cpu.math.trigonometry import cosine, sine
 from lucid.kernel import expr as e
 from lucid.kernel.expr import Expr, mad, where
@@ -42,10 +50,12 @@ def erfc(f: Format, x: Expr) -> Expr:
 
 
 def erfinv(f: Format, x: Expr) -> Expr:
-    """x p(w) with w = -log(1 - x^2) below 5, x p(sqrt(w) - 3) above (after Giles, 2010)."""
+    """x p(w), w = -log(1 - x^2); from w = 5 on x p(sqrt(w)) (after Giles, 2010)."""
     w = -log(f, (1 - x) * (x + 1))
-    name = "erfinv_farther" if f.name == "double" else "erfinv_far"
-    far = f.polynomial(name, e.unary("sqrt", w) - 3)
+    s = e.unary("sqrt", w)
+    far = f.polynomial("erfinv_far", s - 3)
+    if f is DOUBLE:  # float32 has no arguments so near 1
+        far = where(s < 4, far, f.polynomial("erfinv_farther", s - 5))
     y = x * where(w < 5, f.polynomial("erfinv_near", w), far)
     return where(abs(x).eq(1), x * INFINITY, y)
 
