@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from lucid import dtypes
+from lucid import dtypes, storage
 from lucid.array import Array
-from lucid.autograd.mode import is_grad_enabled
+from lucid.autograd.mode import grad_state, is_grad_enabled
 from lucid.autograd.node import Meta, Node, Saved
 from lucid.config import settings
 from lucid.device import device
@@ -20,7 +20,6 @@ from lucid.layout import Layout, contiguous_strides, dense_order, layout, stride
 from lucid.lines import user_line
 from lucid.op import Composite, Elementwise, Op, View, find
 from lucid.plan.run import Plan
-from lucid.storage import Storage
 
 CPU = device("cpu")
 MOST_PLANS = 8192
@@ -32,13 +31,15 @@ _tracer: ContextVar["Trace | None"] = ContextVar("lucid_tracer", default=None)
 class Entry:
     """A cached way to run an op on inputs of certain layouts."""
 
-    __slots__ = ("plan", "layouts", "sizes", "single")
+    __slots__ = ("plan", "layouts", "sizes", "single", "layout", "size")
 
     def __init__(self, plan: Plan, layouts: Sequence[Layout]):
         self.plan = plan
         self.layouts = tuple(layouts)
         self.sizes = tuple(lay.nbytes for lay in layouts)
         self.single = len(layouts) == 1
+        if self.single:
+            self.layout, self.size = self.layouts[0], self.sizes[0]
 
 
 _entries: dict[tuple, Entry] = {}
@@ -52,13 +53,50 @@ def clear_plans() -> None:
 
 def apply(op: type[Op], inputs: tuple, params: tuple = ()) -> Any:
     """Run `op` on tensors and Python numbers."""
+    # The usual hit is written out, as a comprehension costs as much as the call of the kernel:
+    # one tensor, or a tensor and a tensor or number, to one output.
+    try:
+        if len(inputs) == 2:
+            x, w = inputs
+            kind = type(w)
+            number = kind is float or kind is int
+            entry = _entries[op, params, x._layout, kind if number else w._layout]
+        else:
+            (x,) = inputs
+            w, number = None, True
+            entry = _entries[op, params, x._layout]
+    except (KeyError, AttributeError, ValueError):
+        return _apply(op, inputs, params)
+    if not entry.single:
+        return _apply(op, inputs, params)
+    y = _allocate(tensor_class)
+    y._layout = entry.layout
+    y._storage = block = storage.allocate(entry.size)
+    y._ptr = at = block.ptr
+    if w is None:
+        outcome = entry.plan.launch(at, x._ptr)
+    else:
+        outcome = entry.plan.launch(at, x._ptr, w if number else w._ptr)
+    if outcome is not None:
+        entry.plan.fail(outcome)
+    # A view may need a gradient since its base was written, so it is always looked at closely.
+    if (
+        x._requires_grad
+        or x._base is not None
+        or (not number and (w._requires_grad or w._base is not None))
+    ):
+        _track(op, inputs, params, y)
+    if settings.debug:
+        _remember(y)
+    return y
+
+
+def _apply(op: type[Op], inputs: tuple, params: tuple) -> Any:
+    """Any number of inputs and outputs, views, traces, and what was not planned before."""
     if not inputs and _tracer.get() is not None:
         return _tracer.get().add(op, inputs, params)  # type: ignore[union-attr]
-    try:
-        key = (op, params, *[x._layout for x in inputs])
-    except AttributeError:
-        inputs = tuple([_operand(op, x) for x in inputs])
-        key = (op, params, *[x._layout if isinstance(x, Array) else type(x) for x in inputs])
+    inputs = tuple([_operand(op, x) for x in inputs])
+    key = (op, params, *[x._layout if isinstance(x, Array) else type(x) for x in inputs])
     entry = _entries.get(key)
     if entry is None:
         if issubclass(op, View):
@@ -67,27 +105,35 @@ def apply(op: type[Op], inputs: tuple, params: tuple = ()) -> Any:
         if trace is not None:
             return trace.add(op, inputs, params)
         entry = _build(op, inputs, params, key)
-    if entry.single:
-        y = _new(entry.layouts[0], Storage(entry.sizes[0]))
-        entry.plan.run(y._ptr, *[x._ptr if isinstance(x, Array) else x for x in inputs])
-        outputs: Any = y
-    else:
-        outputs = tuple(
-            [_new(lay, Storage(n)) for lay, n in zip(entry.layouts, entry.sizes, strict=True)]
-        )
-        entry.plan.run(
-            *[y._ptr for y in outputs],
-            *[x._ptr if isinstance(x, Array) else x for x in inputs],
-        )
-    if op.rules:
-        for x in inputs:
-            if isinstance(x, Array) and x._requires_grad:
-                if is_grad_enabled():
-                    record(op, inputs, params, outputs)
-                break
+    made = _run(entry, inputs)
+    outputs = made[0] if entry.single else made
+    _track(op, inputs, params, outputs)
     if settings.debug:
         _remember(outputs)
     return visible(op, outputs) if op.hidden else outputs
+
+
+def _run(entry: Entry, inputs: Sequence) -> tuple:
+    outputs = tuple(
+        [_new(lay, storage.allocate(n)) for lay, n in zip(entry.layouts, entry.sizes, strict=True)]
+    )
+    entry.plan.run(
+        *[y._ptr for y in outputs], *[x._ptr if isinstance(x, Array) else x for x in inputs]
+    )
+    return outputs
+
+
+def _track(op: type[Op], inputs: Sequence, params: tuple, outputs: Any) -> None:
+    """Record the call where the mode and an input ask for it."""
+    if not op.rules or not grad_state()[0]:
+        return
+    for x in inputs:
+        if isinstance(x, Array):
+            if x._base is not None:
+                current_node(x)
+            if x._requires_grad:
+                record(op, inputs, params, outputs)
+                return
 
 
 def visible(op: type[Op], outputs: Any) -> Any:
@@ -97,23 +143,23 @@ def visible(op: type[Op], outputs: Any) -> Any:
     return outputs[0] if op.count == 1 else outputs[: op.count]
 
 
-def _new(lay: Layout, storage: Storage) -> Any:
+def _new(lay: Layout, block: Any) -> Any:
     y = _allocate(tensor_class)
-    y._storage = storage
+    y._storage = block
     y._layout = lay
-    y._ptr = storage.ptr
+    y._ptr = block.ptr
     return y
 
 
 _allocate = object.__new__
 
 
-def wrap(storage: Storage, lay: Layout, offset: int = 0) -> Any:
-    """A tensor over these bytes, without history."""
-    y = _new(lay, storage)
+def wrap(block: Any, lay: Layout, offset: int = 0) -> Any:
+    """A tensor over the bytes of a storage, without history."""
+    y = _new(lay, block)
     if offset:
         y._offset = offset
-        y._ptr = storage.ptr + offset * lay.dtype.itemsize
+        y._ptr = block.ptr + offset * lay.dtype.itemsize
     return y
 
 
@@ -386,12 +432,9 @@ def fused(key: tuple, function: Callable, inputs: Sequence, name: str) -> tuple:
                 _pullbacks.pop(old, None)
         found = _pullbacks[key] = (entry, tuple(present))
     entry, kept = found
-    outputs = [_new(lay, Storage(n)) for lay, n in zip(entry.layouts, entry.sizes, strict=True)]
-    entry.plan.run(
-        *[y._ptr for y in outputs], *[x._ptr if isinstance(x, Array) else x for x in inputs]
-    )
+    outputs = _run(entry, inputs)
     if all(kept):
-        return tuple(outputs)
+        return outputs
     rest = iter(outputs)
     return tuple([next(rest) if there else None for there in kept])
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from lucid import apply as funnel
+from lucid import storage
 from lucid.apply import current_node, wrap
 from lucid.array import Array
 from lucid.autograd.node import Handle
 from lucid.dtypes import FLOATING, dtype, get_default_dtype
 from lucid.layout import layout
 from lucid.lazy import lazy
-from lucid.storage import Storage
 
 _backward = lazy("lucid.autograd.functional")
 _creation = lazy("lucid.ops.creation")
@@ -381,11 +381,11 @@ class Tensor(Array):
 
 def _unpickle(cls: type, data: bytes, kind: dtype, shape: tuple, flag: bool, extra: dict) -> Any:
     lay = layout(shape, None, kind, funnel.CPU)
-    storage = Storage(lay.nbytes)
+    block = storage.allocate(lay.nbytes)
     if lay.numel:
         array = np.frombuffer(data, kind.numpy).reshape(shape)
-        storage.as_numpy(kind, shape, lay.strides)[...] = array
-    y = Tensor._make_subclass(cls, wrap(storage, lay))
+        block.as_numpy(kind, shape, lay.strides)[...] = array
+    y = Tensor._make_subclass(cls, wrap(block, lay))
     y._requires_grad = flag
     y.__dict__.update(extra)
     return y

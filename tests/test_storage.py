@@ -211,8 +211,13 @@ def test_references_are_counted():
     assert after[2] <= counts[2]  # the free storages that the cache lost
 
 
-def test_import_does_not_load_llvm():
-    code = "import sys, lucid.storage, lucid.memory; assert 'llvmlite' not in sys.modules"
+def test_importing_builds_nothing():
+    """`from lucid.storage import Storage` at the top of a file would compile at import."""
+    code = (
+        "import sys, lucid.tensor, lucid.memory, lucid.storage as storage\n"
+        "assert 'llvmlite' not in sys.modules\n"
+        "assert 'Storage' not in vars(storage), 'write storage.allocate, see storage.py'\n"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

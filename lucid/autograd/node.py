@@ -10,7 +10,6 @@ from typing import Any
 from lucid.array import Array
 from lucid.layout import Layout
 from lucid.op import Op
-from lucid.storage import Storage
 
 _sequence = itertools.count()
 
@@ -23,7 +22,7 @@ class Saved:
     def __init__(self, tensor: Array, own: bool):
         # The Node's own output is not kept as a tensor, which would point back at the Node.
         self.tensor = None if own else tensor
-        self.storage: Storage = tensor._storage
+        self.storage = tensor._storage
         self.layout: Layout = tensor._layout
         self.offset = tensor._offset
         self.version = tensor._storage.version

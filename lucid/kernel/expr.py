@@ -320,8 +320,10 @@ def render(roots: Sequence[Expr], prefix: str = "") -> str:
             text = f"{literal(node)}:{node.dtype.name}"
         elif node.op == "load":
             text = f"{node.attr}[{', '.join(inner)}]"
-        elif node.op in LEAVES:
+        elif node.op in ("index", "word"):
             text = f"{node.op}.{node.attr}"
+        elif node.op in LEAVES:
+            text = f"{node.op}.{node.attr}:{node.dtype.name}"
         else:
             extra = f".{node.dtype.name}" if node.op in ("cast", "bitcast") else ""
             extra = f".{node.attr}" if node.op == "checked" else extra

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lucid import dtypes
+from lucid import dtypes, storage
 from lucid.apply import CPU, _tracer, wrap
 from lucid.array import Array
 from lucid.device import device
@@ -15,7 +15,6 @@ from lucid.kernel import expr
 from lucid.layout import layout
 from lucid.op import Pointwise
 from lucid.ops.cast import to_dtype
-from lucid.storage import Storage
 
 
 class full_(Pointwise):
@@ -132,7 +131,7 @@ def empty(*size, dtype: dtype | None = None, device=None, requires_grad: bool = 
     if _tracer.get() is not None:
         return full(size_of(size), 0, dtype=kind)
     lay = layout(size_of(size), None, kind, _place(device))
-    return _finish(wrap(Storage(lay.nbytes), lay), requires_grad)
+    return _finish(wrap(storage.allocate(lay.nbytes), lay), requires_grad)
 
 
 def _memory_options(name: str, other: dict) -> None:
@@ -293,8 +292,8 @@ def from_numpy(array: np.ndarray):
     lay = layout(tuple(array.shape), tuple(strides), kind, CPU)
     span = (lay.span[1] - lay.span[0]) * kind.itemsize
     start = array.__array_interface__["data"][0] + low * kind.itemsize
-    storage = Storage.from_buffer(array, start, span)
-    return wrap(storage, lay, -low)
+    block = storage.Storage.from_buffer(array, start, span)
+    return wrap(block, lay, -low)
 
 
 def tensor(data: Any, *, dtype=None, device=None, requires_grad: bool = False, pin_memory=False):
@@ -311,10 +310,10 @@ def tensor(data: Any, *, dtype=None, device=None, requires_grad: bool = False, p
         return _finish(y, requires_grad)
     array = _array(data, dtype)
     lay = layout(array.shape, None, dtypes.from_numpy(array.dtype), CPU)
-    storage = Storage(lay.nbytes)
+    block = storage.allocate(lay.nbytes)
     if lay.numel:
-        storage.as_numpy(lay.dtype, lay.shape, lay.strides)[...] = array
-    return _finish(wrap(storage, lay), requires_grad)
+        block.as_numpy(lay.dtype, lay.shape, lay.strides)[...] = array
+    return _finish(wrap(block, lay), requires_grad)
 
 
 def _array(data: Any, kind: dtype | None) -> np.ndarray:

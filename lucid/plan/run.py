@@ -1,38 +1,40 @@
 """Plans: what a cache hit runs.
 
-apply.py keeps plans by key and calls `plan.run(addresses..., numbers...)`; `Plan` compiles its
-steps at the first run and is immutable and re-entrant afterwards.
+apply.py keeps plans by key and calls `plan.run(addresses..., numbers...)`, or `plan.launch` where
+every call counts. A `Plan` compiles its steps at the first and is immutable and re-entrant then.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+from lucid import storage
 from lucid.graph import Graph
 from lucid.lazy import lazy
 from lucid.op import ERRORS
 from lucid.plan.lower import lower
 from lucid.plan.steps import bits
-from lucid.storage import Storage
 
 call = lazy("lucid.backend.cpu.call")
 threads = lazy("lucid.backend.cpu.threads")
 
+Outcome = tuple[int, int, int] | None  # an error of native code: its code, value, and the call
 LONG = 20_000  # elements of work above which a call releases the GIL
 
 
 class Plan:
     """A graph as native calls: `run(*outputs, *inputs)` with addresses, and numbers as they are.
+    `launch` is the same without raising: it returns None or what `fail` turns into an error.
 
     Where the plan needs an arena it is taken for each call, so that eight threads can run one plan.
     """
 
-    __slots__ = ("graph", "lowered", "run", "arena_bytes", "threads", "segment", "name")
+    __slots__ = ("graph", "lowered", "launch", "arena_bytes", "threads", "segment", "name")
 
     def __init__(self, graph: Graph, out_strides: Sequence[tuple[int, ...] | None], name: str):
         self.graph = graph
         self.name = name
         self.lowered = lower(graph, out_strides)
-        self.run: Any = self._first
+        self.launch: Any = self._first
         self.segment: Any = None
         self.threads = 0
         self.arena_bytes = 0
@@ -41,9 +43,14 @@ class Plan:
         """The names of the kernels in order; nothing is compiled."""
         return [step.name for step in self.lowered.steps]
 
-    def _first(self, *arguments: int | float) -> None:
+    def run(self, *arguments: int | float) -> None:
+        outcome = self.launch(*arguments)
+        if outcome is not None:
+            self.fail(outcome)
+
+    def _first(self, *arguments: int | float) -> Outcome:
         self._bind()
-        self.run(*arguments)
+        return self.launch(*arguments)
 
     def _bind(self) -> None:
         """Compile the steps into one segment."""
@@ -76,20 +83,16 @@ class Plan:
         self.threads = count
         long = any(step.work > LONG for step in lowered.steps)
         self.segment = call.Segment(calls, long)
-        self.run = self._with_arena if self.arena_bytes else self._without_arena
         if not calls:
-            self.run = _nothing
+            self.launch = _nothing
+        elif self.arena_bytes:
+            self.launch = self._with_arena
+        else:
+            self.launch = self.segment.run
 
-    def _with_arena(self, *arguments: int | float) -> None:
-        arena = Storage(self.arena_bytes)
-        outcome = self.segment.run(*arguments, arena.ptr)
-        if outcome is not None:
-            self.fail(outcome)
-
-    def _without_arena(self, *arguments: int | float) -> None:
-        outcome = self.segment.run(*arguments)
-        if outcome is not None:
-            self.fail(outcome)
+    def _with_arena(self, *arguments: int | float) -> Outcome:
+        arena = storage.allocate(self.arena_bytes)
+        return self.segment.run(*arguments, arena.ptr)
 
     def fail(self, outcome: tuple[int, int, int]) -> None:
         """Raise what native code reported."""

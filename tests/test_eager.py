@@ -1,0 +1,67 @@
+"""The hit path of the funnel: a cached plan gives what the first call gave, and keeps nothing."""
+
+import gc
+
+import numpy as np
+import pytest
+
+import lucid.tensor  # noqa: F401 - apply makes Tensors from then on
+from lucid import memory
+from lucid.apply import apply
+from lucid.autograd.mode import no_grad
+from lucid.ops import creation, elementwise, transcendental
+
+
+def numbers(x):
+    lay = x._layout
+    return x._storage.as_numpy(lay.dtype, lay.shape, lay.strides, x._offset)
+
+
+@pytest.fixture
+def x():
+    return creation.tensor([1.0, -2.0, 3.0])
+
+
+def test_a_hit_equals_a_miss(x):
+    for _ in range(3):
+        w = creation.tensor([10.0, 20.0, 30.0])
+        assert numbers(apply(elementwise.add, (x, w))).tolist() == [11.0, 18.0, 33.0]
+        assert numbers(apply(elementwise.neg, (x,))).tolist() == [-1.0, 2.0, -3.0]
+
+
+def test_numbers_arrive_at_run_time(x):
+    for scale in (2, 3, 0.5, -1.25, np.float64(4), True):
+        expected = np.float32([1, -2, 3]) * np.float32(scale)
+        assert numbers(apply(elementwise.mul, (x, scale))).tolist() == expected.tolist()
+        assert numbers(apply(elementwise.mul, (scale, x))).tolist() == expected.tolist()
+        assert numbers(apply(elementwise.sub, (scale, x))).tolist() == (scale - numbers(x)).tolist()
+
+
+def test_recording_follows_inputs_and_mode(x):
+    r = creation.tensor([1.0, 1.0, 1.0])
+    r.requires_grad_()
+    for _ in range(2):
+        for inputs in ((x, r), (r, x), (r, 2.0), (2.0, r)):
+            y = apply(elementwise.mul, inputs)
+            assert y._requires_grad and y._node.op is elementwise.mul
+            with no_grad():
+                y = apply(elementwise.mul, inputs)
+            assert not y._requires_grad and y._node is None
+        assert apply(elementwise.mul, (x, x))._node is None
+
+
+def test_graphs_die_by_reference_counts(x):
+    r = creation.tensor([1.0, 1.0, 1.0])
+    r.requires_grad_()
+    gc.collect()
+    gc.disable()
+    try:
+        live = memory.stats()["live"]
+        for _ in range(100):
+            y = apply(transcendental.exp, (apply(elementwise.mul, (r, x)),))
+            y = apply(elementwise.add, (y, 1.0))
+        assert memory.stats()["live"] > live
+        y = None
+        assert memory.stats()["live"] == live
+    finally:
+        gc.enable()
