@@ -247,8 +247,8 @@ def test_errors_of_the_recorder_and_of_memory_raise(funnel):
 def test_entries_are_checked():
     with pytest.raises(ValueError, match="reads 3 arguments, the entry has 2"):
         launch.entry(SUM, [(EIGHT, 64)], 1, fail)
-    with pytest.raises(ValueError, match="at most 256"):
-        launch.entry(SUM, [(EIGHT, 64)], 256, fail)
+    with pytest.raises(ValueError, match="at most 8192"):
+        launch.entry(SUM, [(EIGHT, 64)], 8192, fail)
 
 
 def test_the_launcher():

@@ -13,7 +13,6 @@ from typing import Any
 from lucid.backend.cpu import block, call, compiler, cpython, memory
 from lucid.backend.cpu.llvm import Function, Module, Value
 
-MOST = 256  # outputs and inputs of an entry
 SLOTS = ("_storage", "_layout", "_ptr", "_requires_grad")
 ENTRIES, MISS, ARRAY, TENSOR, EMPTY = range(5)  # items of the builtins' `self`
 # Items of an entry; MEMORY is a bytes object: these words, then the segment.
@@ -58,8 +57,8 @@ def entry(
     """
     visible = len(outputs) if visible < 0 else visible
     total = len(outputs) + inputs
-    if total > MOST:
-        raise ValueError(f"an entry has at most {MOST} outputs and inputs, not {total}")
+    if total > call.MOST:
+        raise ValueError(f"an entry has at most {call.MOST} outputs and inputs, not {total}")
     if segment.arguments > total + (arena > 0):
         raise ValueError(f"the segment reads {segment.arguments} arguments, the entry has {total}")
     flat = tuple([item for lay, nbytes in outputs for item in (nbytes, lay)])
@@ -258,8 +257,6 @@ def _launch_into(module: Module, slots: dict[str, int]) -> None:
         internal=True,
     )
     owner, plan, op, inputs, params = f.arguments
-    values = f.slot(f"[{MOST + 1} x i64]").pointer
-    tensors = f.slot(f"[{MOST} x ptr]").pointer
     error = f.slot("[4 x i64]").pointer
     arena = f.slot("ptr", 0)
     alive = f.slot("i64", 0)  # how many of the tensors there are
@@ -273,6 +270,8 @@ def _launch_into(module: Module, slots: dict[str, int]) -> None:
     tensor_class = _item(f, owner, TENSOR)
     n = _ask(f, "PyTuple_Size", inputs, result="i64")
     null = f.constant(0, "ptr")
+    values = f.emit(f"alloca i64, i64 {(m + inputs_wanted + 1).name}, align 16", "ptr")
+    tensors = f.emit(f"alloca ptr, i64 {m.name}, align 16", "ptr")
 
     with f.when(n.ne(inputs_wanted)):
         good.set(0)
