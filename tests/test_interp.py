@@ -13,8 +13,8 @@ from lucid.config import settings
 from lucid.kernel import expr as e
 from lucid.kernel import interp, loops, primitives
 from lucid.kernel.loops import Axis, Fold, Kernel, Map, Scan, Store
-from tests.native import available, buffer, fold_along, fold_down, on, pointwise
-from tests.native import run as run_native
+from tests.kernel_calls import available, buffer, fold_along, fold_down, on, pointwise
+from tests.kernel_calls import run as run_native
 from tests.random_kernels import Maker, compare
 
 f32 = d.float32

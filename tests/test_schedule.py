@@ -7,7 +7,7 @@ from lucid import dtypes as d
 from lucid.kernel import expr as e
 from lucid.kernel import loops
 from lucid.kernel.loops import Axis, Fold, Kernel, Map, Scan, Store
-from tests.native import apply, available, buffer, fold_along, fold_down, on, run
+from tests.kernel_calls import apply, available, buffer, fold_along, fold_down, on, run
 
 i, j, k, r = (e.index(name) for name in "ijkr")
 n, m, s = (e.word(name) for name in "nms")
