@@ -11,7 +11,7 @@ from typing import Any
 
 from lucid import dtypes, storage
 from lucid.array import Array
-from lucid.autograd.mode import grad_state, is_grad_enabled
+from lucid.autograd.mode import enable_grad, grad_state, is_grad_enabled
 from lucid.autograd.node import Meta, Node, Saved
 from lucid.config import settings
 from lucid.device import device
@@ -234,7 +234,10 @@ def _view(op: type[View], x: Any, params: tuple) -> Any:
         return _view(op, contiguous(x), params)
     y = wrap(x._storage, layout(tuple(shape), found[0], lay.dtype, lay.device), found[1])
     if is_grad_enabled():
-        base = x._base if x._base is not None else x
+        base = x
+        if x._base is not None:
+            base = x._base
+            current_node(x)  # it may need a gradient since its base was written
         if x._requires_grad:
             record(op, (x,), params, y)
         y._base = base
@@ -322,10 +325,11 @@ def current_node(x: Any) -> Node | None:
 
 
 def _regenerate(x: Any, base: Any) -> None:
-    """The view's history again, from the base as it is now."""
+    """The view's history again, from the base as it is now; it is asked for under no_grad too."""
     y = base
-    for op, params in x._view:
-        y = _view(op, y, params)
+    with enable_grad():
+        for op, params in x._view:
+            y = _view(op, y, params)
     x._node, x._nr, x._requires_grad = y._node, y._nr, y._requires_grad
     x._made = base._rewrites
 
