@@ -10,7 +10,7 @@ depend on the number of k alone (gemm.depth_of), never on tiles or threads.
 
 from dataclasses import dataclass, replace
 
-from lucid.backend.cpu import conv_driver, conv_gradient, gemm, gemm_tile, jit
+from lucid.backend.cpu import conv_depthwise, conv_driver, conv_gradient, gemm, gemm_tile, jit
 from lucid.backend.cpu.gemm import KernelCall
 from lucid.backend.cpu.gemm_epilogue import Epilogue, access_of, activation
 from lucid.backend.cpu.gemm_tile import Tile
@@ -109,11 +109,10 @@ def plan_conv2d(spec: ConvSpec) -> KernelCall:
     ValueError names what does not fit, TypeError a type without arithmetic.
     """
     _check(spec)
-    if spec.kind == "forward":
-        return plan_correlation(_forward(spec))
-    if spec.kind == "input":
-        return plan_correlation(_input_gradient(spec))
-    return plan_weight_gradient(spec)
+    c = _input_gradient(spec) if spec.kind == "input" else _forward(spec)
+    if c.groups > 1 and c.inner == c.outer == 1:
+        return plan_depthwise(c, spec.kind)
+    return plan_weight_gradient(c) if spec.kind == "weight" else plan_correlation(c)
 
 
 def _check(spec: ConvSpec) -> None:
@@ -194,7 +193,7 @@ def _input_gradient(spec: ConvSpec) -> Correlation:
 def plan_correlation(c: Correlation) -> KernelCall:
     machine = target()
     tile = gemm_tile.tile_of(c.dtype.compute, machine)
-    padded, values = padding(c, tile)
+    padded, values = padding(c)
     dense = c.w[1:] == (c.kernel[0] * c.kernel[1], c.kernel[1], 1)
     variant = conv_driver.Variant(c.dtype, padded, dense, c.epilogue)
     names = conv_driver.word_names(variant, tile.rows)
@@ -235,12 +234,7 @@ def plan_correlation(c: Correlation) -> KernelCall:
     values |= dict(tasks=batches * c.groups * row_tiles * column_tiles, blocks=len(blocks))
     values |= dict(row_tiles=row_tiles, column_tiles=column_tiles, tile_rows=tile_rows)
     values |= dict(tile_panels=tile_panels, blocks_at=2 * len(runs))
-    for name, strides in [
-        ("y", c.y),
-        *((f"operand{i}", o.strides) for i, o in enumerate(c.operands)),
-    ]:
-        n, channel, h, w = strides
-        values |= {f"{name}_n": n, f"{name}_c": channel, f"{name}_h": h, f"{name}_w": w}
+    values |= result_words(c)
     if rows and c.outer:
         values |= gemm.bodies(rows, c.outer, tile, tile_rows)
     address = jit.function(
@@ -261,26 +255,86 @@ def weight_words(c: Correlation, tile: Tile) -> dict[str, int]:
     return values | dict(weight_h_stride=c.w[2], weight_w_stride=c.w[3])
 
 
-def plan_weight_gradient(spec: ConvSpec) -> KernelCall:
-    """gw^T = im2col(x)^T @ g on the same tiles: rows are (kh, kw, channel), k runs over pixels."""
-    machine, c = target(), _forward(spec)
+def plan_depthwise(c: Correlation, kind: str) -> KernelCall:
+    """One channel per group: see conv_depthwise.py."""
+    machine = target()
     tile = gemm_tile.tile_of(c.dtype.compute, machine)
-    pad, values = padding(c, tile)
-    (h, w), (s_n, s_c, s_h, s_w) = c.out_size, c.y
-    pixels, channels = c.batch * h * w, c.outer * c.groups
-    flat = s_c == 1 and (s_h == w * s_w or h == 1) and (s_n == h * w * s_w or c.batch == 1)
+    # Vectors are loaded whole, so a last one that is not full needs a copy with room behind it.
+    always = c.groups % tile.lanes != 0
+    pad, values = padding(c, always)
     copy = "none"
-    values |= dict(g_tasks=0, g_line=0)
-    if not flat or c.dtype is not c.dtype.compute:
-        # The cotangent as [pixel][channel]: a copy without padding.
-        as_input = replace(
-            c, x=c.y, size=c.out_size, kernel=(1, 1), stride=(1, 1), before=(0, 0), inner=c.outer
-        )
-        copy, found = padding(as_input, tile, always=True)
-        values |= {"g_" + k.removeprefix("pad_"): v for k, v in found.items() if k[:4] == "pad_"}
-        values["g_pitch_k"] = channels
-    else:
-        values["g_pitch_k"] = s_w
+    if kind == "weight":
+        copy, found = cotangent(c, always)
+        values |= found
+        values["g_step"] = found["g_pitch_k"]
+    epilogue = c.epilogue
+    if epilogue is None and always:
+        epilogue = Epilogue(Expr("arg", (), c.dtype, 0), (), (), c.dtype)
+    if kind == "weight":
+        epilogue = None
+    even = values["x_w"] == c.dilation[1] * values["pixel"]
+    variant = conv_depthwise.Variant(
+        "weight" if kind == "weight" else "sums", c.dtype, c.kernel, pad, copy, even, epilogue
+    )
+    vectors, (h, w) = -(-c.groups // tile.lanes), c.out_size
+    lines = c.batch * h
+    threads = c.threads if lines * w * c.groups * c.kernel[0] > gemm.SMALL >> 2 else 1
+    task_lines = max(1, min(8, lines // (4 * threads)))
+    shared, slot = gemm.Scratch(), gemm.Scratch()
+    for name in ("pad", "g"):
+        count = values.get(f"{name}_tasks", 0) * values.get(f"{name}_line", 0)
+        values[f"{name}_to"] = shared.take((count + tile.lanes) * tile.size)
+    size = c.kernel[0] * c.kernel[1] * vectors * tile.lanes * tile.size
+    values["weights_at"] = shared.take(size)
+    values["slots_at"] = shared.size
+    slot.take(w * vectors * tile.lanes * tile.size if epilogue else 0)
+    values |= dict(channels=c.groups, lines=h, line=w, all_lines=lines, slot_bytes=slot.size)
+    values |= dict(tap_h=c.dilation[0] * values["line_pitch"], pack_tasks=vectors)
+    values |= dict(tap_w=c.dilation[1] * values["pixel"], task_lines=task_lines)
+    values["tasks"] = vectors if kind == "weight" else -(-lines // task_lines)
+    values |= dict(weight_offset=c.w_base, weight_g_stride=c.w_group)
+    values |= dict(weight_h_stride=c.w[2], weight_w_stride=c.w[3])
+    values |= result_words(c)
+    address = jit.function(
+        variant.key(), lambda symbol: conv_depthwise.emit(symbol, machine, tile, variant)
+    )
+    names = conv_depthwise.word_names(variant)
+    pointers = [*c.names, *(o.name for o in c.operands)]
+    return gemm.finish(address, names, values, pointers, slot.size, threads, shared.size)
+
+
+def cotangent(c: Correlation, always: bool = False) -> tuple[str, dict[str, int]]:
+    """How y is copied to [pixel][channel], a copy without padding, and its words."""
+    (h, w), (s_n, s_c, s_h, s_w) = c.out_size, c.y
+    flat = s_c == 1 and (s_h == w * s_w or h == 1) and (s_n == h * w * s_w or c.batch == 1)
+    if flat and not always and c.dtype is c.dtype.compute:
+        return "none", dict(g_tasks=0, g_line=0, g_pitch_k=s_w)
+    as_input = replace(
+        c, x=c.y, size=c.out_size, kernel=(1, 1), stride=(1, 1), before=(0, 0), inner=c.outer
+    )
+    copy, found = padding(as_input, always=True)
+    values = {"g_" + k.removeprefix("pad_"): v for k, v in found.items() if k[:4] == "pad_"}
+    return copy, values | dict(g_pitch_k=c.outer * c.groups)
+
+
+def result_words(c: Correlation) -> dict[str, int]:
+    """The strides of y and of the operands."""
+    values = {}
+    operands = [(f"operand{i}", o.strides) for i, o in enumerate(c.operands)]
+    for name, (n, channel, h, w) in [("y", c.y), *operands]:
+        values |= {f"{name}_n": n, f"{name}_c": channel, f"{name}_h": h, f"{name}_w": w}
+    return values
+
+
+def plan_weight_gradient(c: Correlation) -> KernelCall:
+    """gw^T = im2col(x)^T @ g on the same tiles: rows are (kh, kw, channel), k runs over pixels."""
+    machine = target()
+    tile = gemm_tile.tile_of(c.dtype.compute, machine)
+    pad, values = padding(c)
+    h, w = c.out_size
+    pixels, channels = c.batch * h * w, c.outer * c.groups
+    copy, found = cotangent(c)
+    values |= found
     dense = c.w[1:] == (c.kernel[0] * c.kernel[1], c.kernel[1], 1)
     variant = conv_gradient.Variant(c.dtype, pad, copy, dense)
     names = conv_gradient.word_names(tile.rows)
@@ -325,7 +379,7 @@ def plan_weight_gradient(spec: ConvSpec) -> KernelCall:
     return gemm.finish(address, names, values, ["x", "w", "y"], slot.size, threads, shared.size)
 
 
-def padding(c: Correlation, tile: Tile, always: bool = False) -> tuple[str, dict[str, int]]:
+def padding(c: Correlation, always: bool = False) -> tuple[str, dict[str, int]]:
     """How the input is copied, and the words that say where its padded form lies."""
     channels = c.inner * c.groups
     n, s_c, s_h, s_w = c.x
