@@ -13,7 +13,7 @@ from typing import Any
 from lucid.backend.cpu import block, call, compiler, cpython, memory
 from lucid.backend.cpu.llvm import Function, Module, Value
 
-SLOTS = ("_storage", "_layout", "_ptr", "_requires_grad", "_base")
+SLOTS = ("_storage", "_layout", "_ptr", "_requires_grad")
 ENTRIES, MISS, ARRAY, TENSOR, EMPTY = range(5)  # items of the builtins' `self`
 # Items of an entry; MEMORY is a bytes object: these words, then the segment.
 MEMORY, OUTPUTS, ARENA, RECORD, FAIL = range(5)
@@ -52,8 +52,8 @@ def entry(
     The segment's arguments are the outputs' addresses, the inputs' addresses or numbers, and the
     address of `arena` bytes if there are any. `outputs` gives the layout and the bytes of each; the
     first `visible` of them (-1: all) are returned, a single one by itself. `record(op, inputs,
-    params, outputs)` is called if an input's `_requires_grad` is True or its `_base` not None (what
-    a view requires may have changed with its base); `fail(outcome)` raises what a kernel reported.
+    params, outputs)` is called if an input's `_requires_grad` is True; `fail(outcome)` raises what
+    a kernel reported.
     """
     visible = len(outputs) if visible < 0 else visible
     total = len(outputs) + inputs
@@ -260,7 +260,7 @@ def _launch_into(module: Module, slots: dict[str, int]) -> None:
     error = f.slot("[4 x i64]").pointer
     arena = f.slot("ptr", 0)
     alive = f.slot("i64", 0)  # how many of the tensors there are
-    needed = f.slot("i1", 0)  # whether an input may require a gradient
+    needed = f.slot("i1", 0)  # whether an input requires a gradient
     good = f.slot("i1", 1)
     result = f.slot("ptr", 0)
 
@@ -269,7 +269,7 @@ def _launch_into(module: Module, slots: dict[str, int]) -> None:
     outputs = _item(f, plan, OUTPUTS)
     tensor_class = _item(f, owner, TENSOR)
     n = _ask(f, "PyTuple_Size", inputs, result="i64")
-    null, none = f.constant(0, "ptr"), _symbol(f, "_Py_NoneStruct")
+    null = f.constant(0, "ptr")
     values = f.emit(f"alloca i64, i64 {(m + inputs_wanted + 1).name}, align 16", "ptr")
     tensors = f.emit(f"alloca ptr, i64 {m.name}, align 16", "ptr")
 
@@ -290,7 +290,6 @@ def _launch_into(module: Module, slots: dict[str, int]) -> None:
                 _fill(f, tensor, slots["_layout"], _item(f, outputs, k * 2 + 1))
                 _fill(f, tensor, slots["_ptr"], _field(f, storage, block.PTR))
                 _fill(f, tensor, slots["_requires_grad"], _symbol(f, "_Py_FalseStruct"))
-                _fill(f, tensor, slots["_base"], none)
                 f.store(f.load("i64", f.address(storage, block.ADDRESS)), values, k)
                 f.store(tensor, tensors, k)
                 alive.set(k + 1)
@@ -301,8 +300,7 @@ def _launch_into(module: Module, slots: dict[str, int]) -> None:
         thing = f.slot("ptr", _item(f, inputs, i))
         with f.when(_is_array(f, owner, tensor_class, thing.get())):
             wants = _field(f, thing.get(), slots["_requires_grad"])
-            seen = _field(f, thing.get(), slots["_base"]).ne(none)
-            needed.set(needed.get() | wants.eq(_symbol(f, "_Py_TrueStruct")) | seen)
+            needed.set(needed.get() | wants.eq(_symbol(f, "_Py_TrueStruct")))
             thing.set(_field(f, thing.get(), slots["_ptr"]))
 
         def convert() -> None:
@@ -347,7 +345,7 @@ def _launch_into(module: Module, slots: dict[str, int]) -> None:
 
     def record() -> None:
         recorder = _item(f, plan, RECORD)
-        known = recorder.ne(none) & op.ne(0) & needed.get()
+        known = recorder.ne(_symbol(f, "_Py_NoneStruct")) & op.ne(0) & needed.get()
         with f.when(known):
             made = gather(m)
             with f.when(good.get()):
