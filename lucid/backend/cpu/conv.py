@@ -194,8 +194,7 @@ def plan_correlation(c: Correlation) -> KernelCall:
     machine = target()
     tile = gemm_tile.tile_of(c.dtype.compute, machine)
     padded, values = padding(c)
-    dense = c.w[1:] == (c.kernel[0] * c.kernel[1], c.kernel[1], 1)
-    variant = conv_driver.Variant(c.dtype, padded, dense, c.epilogue)
+    variant = conv_driver.Variant(c.dtype, padded, weight_mode(c, tile), c.epilogue)
     names = conv_driver.word_names(variant, tile.rows)
     depth = c.kernel[0] * c.kernel[1] * c.inner
     panels = -(-c.outer // tile.width)
@@ -243,6 +242,17 @@ def plan_correlation(c: Correlation) -> KernelCall:
     tail = [x for run in runs for x in run] + [x for block in blocks for x in block]
     pointers = [*c.names, *(o.name for o in c.operands)]
     return gemm.finish(address, names, values, pointers, slot.size, threads, shared.size, tail)
+
+
+def weight_mode(c: Correlation, tile: Tile) -> str:
+    """How the weights are packed: see conv_copy.emit_weights."""
+    taps, (s_o, s_i, s_h, s_w) = c.kernel[0] * c.kernel[1], c.w
+    if (s_i, s_h, s_w) == (taps, c.kernel[1], 1) and taps <= s_o:
+        return "dense"
+    if s_o == 1:
+        return "rows"
+    contiguous = (abs(s_h), abs(s_w)) == (c.kernel[1], 1)
+    return "taps" if s_o == taps <= tile.lanes and contiguous else "any"
 
 
 def weight_words(c: Correlation, tile: Tile) -> dict[str, int]:
@@ -326,6 +336,13 @@ def result_words(c: Correlation) -> dict[str, int]:
     return values
 
 
+def _is_flat(c: Correlation, values: dict[str, int]) -> bool:
+    """Whether all pixels that the kernel visits lie evenly."""
+    (h, w), step = c.out_size, values["x_w"]
+    lines = h == 1 or values["x_h"] == w * step
+    return lines and (c.batch == 1 or values["x_n"] == h * w * step)
+
+
 def plan_weight_gradient(c: Correlation) -> KernelCall:
     """gw^T = im2col(x)^T @ g on the same tiles: rows are (kh, kw, channel), k runs over pixels."""
     machine = target()
@@ -335,6 +352,15 @@ def plan_weight_gradient(c: Correlation) -> KernelCall:
     pixels, channels = c.batch * h * w, c.outer * c.groups
     copy, found = cotangent(c)
     values |= found
+    if c.kernel == (1, 1) and pad == copy == "none" and c.groups == 1 and _is_flat(c, values):
+        # Each pixel is one step of k of an ordinary product, which packs both sides.
+        spec = gemm.MatmulSpec(
+            *(c.dtype, c.outer, c.inner, pixels, (1, c.y[3]), (values["x_w"], 1), c.w[:2]),
+            threads=c.threads,
+        )
+        names = {"a": "y", "b": "x", "c": "w"}
+        call = gemm.plan_matmul(spec)
+        return replace(call, pointers=tuple((names[n], i) for n, i in call.pointers))
     dense = c.w[1:] == (c.kernel[0] * c.kernel[1], c.kernel[1], 1)
     variant = conv_gradient.Variant(c.dtype, pad, copy, dense)
     names = conv_gradient.word_names(tile.rows)

@@ -124,11 +124,13 @@ def _copy_line(module: Module, name: str, storage: dtype, tile: Tile, mode: str)
 
 
 def emit_weights(
-    module: Module, names: list[str], storage: dtype, tile: Tile, dense: bool, name: str
+    module: Module, names: list[str], storage: dtype, tile: Tile, mode: str, name: str
 ) -> None:
     """The task that packs one panel: to[group][panel][kh, kw, inner][width] from w[outer, inner].
 
-    dense: (inner, kh, kw) is one contiguous axis, and is transposed in squares.
+    mode: "dense" where (inner, kh, kw) is one contiguous axis, which is transposed in squares;
+    "taps" where (outer, kh, kw) is one, with at most `lanes` taps, transposed for each inner
+    channel; "rows" where outer is contiguous; or "any".
     """
     f = module.function(name, TASK, internal=True)
     words, task, _ = f.arguments
@@ -142,35 +144,76 @@ def emit_weights(
     base = w["weight_offset"] + group * w["weight_g_stride"] + first * s_o
     source = reader.at(w.pointer("w"), base)
     columns = f.minimum(w["weight_outer"] - first, tile.width)
-    if dense:
-        taps = w["weight_kh"] * w["weight_kw"]
-        whole = depth & -lanes
-
-        def target(j: Value) -> Value:
-            return f.address(to, ((j % taps) * inner + j // taps) * tile.width, tile.element)
-
-        with f.loop(0, whole, lanes) as j:
-            targets = [target(j + i) for i in range(lanes)]
-            with f.loop(0, columns, lanes) as o:
-                # Rows beyond the last repeat it: what they fill is never stored.
-                rows = [
-                    reader.read(reader.at(source, f.minimum(o + i, columns - 1) * s_o + j), lanes)
-                    for i in range(lanes)
-                ]
-                for place, column in zip(targets, transpose(f, rows), strict=True):
-                    f.store(column, place, o)
-        with f.loop(whole, depth) as j:
-            place = target(j)
-            with f.loop(0, columns) as o:
-                f.store(reader.read(reader.at(source, o * s_o + j)), place, o)
+    target = _Panel(f, w, tile, to)
+    if mode == "dense":
+        _pack_dense(f, w, reader, tile, source, target, columns)
+    elif mode == "taps":
+        plain = reader.at(w.pointer("w"), group * w["weight_g_stride"] + first * s_o)
+        _pack_taps(f, w, reader, tile, plain, target, columns)
     else:
         with f.loop(0, w["weight_kh"]) as h, f.loop(0, w["weight_kw"]) as v:
             tap = h * w["weight_h_stride"] + v * w["weight_w_stride"]
-            row = (h * w["weight_kw"] + v) * inner
-            with f.loop(0, columns) as o, f.loop(0, inner) as i:
-                place = reader.at(source, tap + i * w["weight_i_stride"] + o * s_o)
-                f.store(reader.read(place), to, (row + i) * tile.width + o)
+            with f.loop(0, inner) as i:
+                line = reader.at(source, tap + i * w["weight_i_stride"])
+                place = target.row(h * w["weight_kw"] + v, i)
+                if mode == "rows":
+                    with f.loop(0, columns, lanes) as o:
+                        mask = f.first_lanes(columns - o, lanes)
+                        f.store(reader.read(reader.at(line, o), lanes, mask), place, o)
+                else:
+                    with f.loop(0, columns) as o:
+                        f.store(reader.read(reader.at(line, o * s_o)), place, o)
     f.finish()
+
+
+class _Panel:
+    """A panel of packed weights."""
+
+    def __init__(self, f: Function, w: Words, tile: Tile, to: Value):
+        self.f, self.tile, self.to, self.inner = f, tile, to, w["weight_inner"]
+
+    def row(self, tap: Value, i: Value) -> Value:
+        place = (tap * self.inner + i) * self.tile.width
+        return self.f.address(self.to, place, self.tile.element)
+
+
+def _pack_dense(
+    f: Function, w: Words, reader: Reader, tile: Tile, source: Value, to: _Panel, columns: Value
+) -> None:
+    taps, depth, lanes = w["weight_kh"] * w["weight_kw"], w["weight_depth"], tile.lanes
+    s_o, whole = w["weight_o_stride"], depth & -lanes
+    with f.loop(0, whole, lanes) as j:
+        targets = [to.row((j + i) % taps, (j + i) // taps) for i in range(lanes)]
+        with f.loop(0, columns, lanes) as o:
+            # Rows beyond the last repeat it: what they fill is never stored.
+            rows = [
+                reader.read(reader.at(source, f.minimum(o + i, columns - 1) * s_o + j), lanes)
+                for i in range(lanes)
+            ]
+            for place, column in zip(targets, transpose(f, rows), strict=True):
+                f.store(column, place, o)
+    with f.loop(whole, depth) as j:
+        place = to.row(j % taps, j // taps)
+        with f.loop(0, columns) as o:
+            f.store(reader.read(reader.at(source, o * s_o + j)), place, o)
+
+
+def _pack_taps(
+    f: Function, w: Words, reader: Reader, tile: Tile, source: Value, to: _Panel, columns: Value
+) -> None:
+    taps, lanes = w["weight_kh"] * w["weight_kw"], tile.lanes
+    mask = f.first_lanes(taps, lanes)
+    flipped = w["weight_h_stride"] < 0
+    with f.loop(0, w["weight_inner"]) as i, f.loop(0, columns, lanes) as o:
+        line = reader.at(source, i * w["weight_i_stride"])
+        rows = [
+            reader.read(reader.at(line, f.minimum(o + n, columns - 1) * taps), lanes, mask)
+            for n in range(lanes)
+        ]
+        for t, column in enumerate(transpose(f, rows)):
+            with f.when(taps > t):
+                tap = f.select(flipped, taps - (t + 1), f.i64(t))
+                f.store(column, to.row(tap, i), o)
 
 
 def emit_unpack(module: Module, names: list[str], storage: dtype, tile: Tile, dense: bool) -> None:

@@ -22,16 +22,16 @@ from lucid.dtypes import dtype
 @dataclass(frozen=True)
 class Variant:
     """What the text depends on. pad: how lines are copied (conv_copy.py), or "none" where the
-    input is read where it stands. dense: how weights are packed. No epilogue: the tile stores."""
+    input is read where it stands. weights: how they are packed. No epilogue: the tile stores."""
 
     storage: dtype
     pad: str
-    dense: bool
+    weights: str
     epilogue: Epilogue | None
 
     def key(self) -> str:
         finish = self.epilogue.key() if self.epilogue else "none"
-        return f"conv {self.storage.name} {self.pad} {self.dense}\nepilogue {finish}"
+        return f"conv {self.storage.name} {self.pad} {self.weights}\nepilogue {finish}"
 
     @property
     def operands(self) -> int:
@@ -68,7 +68,7 @@ def emit(symbol: str, machine: Target, tile: Tile, variant: Variant) -> str:
     if variant.pad != "none":
         conv_copy.emit_pad(module, names, variant.storage, tile, variant.pad, "x", "pad")
         steps.insert(0, ("pad", "pad_tasks"))
-    conv_copy.emit_weights(module, names, variant.storage, tile, variant.dense, "pack")
+    conv_copy.emit_weights(module, names, variant.storage, tile, variant.weights, "pack")
     _Task(module, names, machine, tile, variant).emit()
     emit_steps(module, symbol, names, steps)
     return module.text()
