@@ -37,7 +37,7 @@ def fma64(x, y, z):
         s = product + z
         shifted = s - product
         error = (product - (s - shifted)) + (z - shifted)
-        exact = s + (error + low)
+        exact = np.where(error + low == 0, s, s + (error + low))  # -0.0 + 0.0 would be 0.0
         return np.where(np.isfinite(exact), exact, x * y + z)
 
 

@@ -107,17 +107,21 @@ def digamma(f: Format, x: Expr) -> Expr:
     """d lgamma(x) / dx: moved above 8 by 1 / x terms, then an asymptotic series; for x < 0
     digamma(1 - x) - pi / tan(pi x). Absolute accuracy beside its zeros."""
     negative = x < 0
-    y = where(negative, 1 - x, x)
+    x1 = where(negative, 1 - x, x)
+    # 1 / x, which is exact enough, apart from the other terms: it dominates near 0.
+    moved = x1 < 8
+    y = where(moved, x1 + 1, x1)
     top, bottom = f.number(0), f.number(1)
-    for _ in range(8):
+    for i in range(2, 9):
         more = y < 8
         top = where(more, mad(top, y, bottom), top)
         bottom = where(more, bottom * y, bottom)
-        y = where(more, y + 1, y)
+        y = where(more, x1 + float(i), y)
     inverse = 1 / y
     z = inverse * inverse
     series = mad(inverse, 0.5, z * f.polynomial("digamma", z))
     result = log(f, y) - (series + top / bottom)
+    result = result - where(moved, 1 / x1, 0.0)
     s, c = sine_of_turns(f, x)
     result = where(negative, result - c * math.pi / s, result)
     # The poles: no limit at the negative integers, one from each side at 0.
