@@ -34,6 +34,7 @@ def test_fma_rounds_once():
         function.restype, function.argtypes = c, [c, c, c]
         numbers = rng.standard_normal((600, 3)) * 10.0 ** rng.integers(-30, 30, (600, 3))
         numbers[::3, 2] = -numbers[::3, 0] * numbers[::3, 1]
+        numbers[5] = (1e308, -1e308, 1) if kind is np.float64 else (3e38, -3e38, 1)
         numbers[::7, 1] = rng.choice([0.0, -0.0, np.inf, np.nan, 1e-40], 86)
         with np.errstate(all="ignore"):
             for x, y, z in numbers.astype(kind):

@@ -101,7 +101,7 @@ def fma(x, y, z):
     try:
         nearest = float(exact)
     except OverflowError:
-        return type(x)(math.copysign(math.inf, exact))
+        return type(x)(math.inf if exact > 0 else -math.inf)
     if type(x) is np.float64:
         return np.float64(nearest)
     # A second rounding is harmless from a number with an odd last bit: of the two neighbours of
