@@ -24,6 +24,8 @@ CASES = [
     (3, 8, (1, 40), 6, (1, 5), dict(padding=((0, 0), (4, 4)), dilation=(1, 2))),
     (1, 5, (6, 6), 4, (2, 2), dict(padding=((3, 3), (2, 0)))),
     (2, 600, (2, 2), 3, (1, 1), {}),
+    (1, 6, (11, 9), 7, (3, 5), dict(stride=(2, 3), padding=((1, 0), (2, 1)))),
+    (1, 3, (10, 10), 4, (3, 3), dict(stride=(2, 2), padding=((1, 1), (1, 1)), dilation=(2, 1))),
 ]
 DEPTHWISE = [
     (2, 8, (9, 9), 8, (3, 3), dict(stride=(2, 2), padding=((1, 1), (1, 1)), groups=8)),
@@ -105,7 +107,8 @@ def convolve(kind, x, w, y, case, threads=1, **options):
         threads=threads,
         **options,
     )
-    execute(plan_conv2d(spec), **arrays)
+    for call in plan_conv2d(spec):
+        execute(call, **arrays)
     return spec
 
 

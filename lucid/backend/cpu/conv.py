@@ -101,18 +101,25 @@ class Correlation:
     epilogue: Epilogue | None
     operands: tuple[ConvOperand, ...]
     threads: int
+    y_base: int = 0  # of y's first element
 
 
-def plan_conv2d(spec: ConvSpec) -> KernelCall:
-    """The call that computes `spec`; compiles what is missing.
+def plan_conv2d(spec: ConvSpec) -> list[KernelCall]:
+    """The calls, one after another, that compute `spec`; compiles what is missing. One call but
+    for the input's gradient of a strided convolution. They may share scratch.
 
     ValueError names what does not fit, TypeError a type without arithmetic.
     """
     _check(spec)
-    c = _input_gradient(spec) if spec.kind == "input" else _forward(spec)
+    if spec.kind == "input":
+        return [_plan(c, spec.kind) for c in _input_gradient(spec)]
+    return [_plan(_forward(spec), spec.kind)]
+
+
+def _plan(c: Correlation, kind: str) -> KernelCall:
     if c.groups > 1 and c.inner == c.outer == 1:
-        return plan_depthwise(c, spec.kind)
-    return plan_weight_gradient(c) if spec.kind == "weight" else plan_correlation(c)
+        return plan_depthwise(c, kind)
+    return plan_weight_gradient(c) if kind == "weight" else plan_correlation(c)
 
 
 def _check(spec: ConvSpec) -> None:
@@ -176,18 +183,63 @@ def _forward(spec: ConvSpec) -> Correlation:
     )
 
 
-def _input_gradient(spec: ConvSpec) -> Correlation:
-    """The cotangent, its pixels `stride` apart, correlated with the flipped kernel."""
+@dataclass(frozen=True)
+class _Phase:
+    """The outputs of one residue of an axis: every `step`-th from `first`, `count` of them, from
+    taps `tap`, `tap` - step, ... (flipped), `taps` of them, dilation and padding as given."""
+
+    first: int
+    step: int
+    count: int
+    tap: int
+    tap_step: int
+    taps: int
+    before: int
+    dilation: int
+    spread: int
+
+
+def _phases(spec: ConvSpec, axis: int) -> list[_Phase]:
+    """How the input's gradient splits along an axis.
+
+    x[i] meets y[j] at tap p where j s + p d - pad = i. With d = 1 only the taps p = i + pad mod s
+    take part, so that each residue is a dense correlation with its own taps. With dilation the
+    cotangent is spread instead, with zeros between.
+    """
+    size, kernel, s = spec.size[axis], spec.kernel[axis], spec.stride[axis]
+    pad, dilation = spec.padding[axis][0], spec.dilation[axis]
+    if s == 1 or dilation > 1:
+        reach = dilation * (kernel - 1)
+        return [_Phase(0, 1, size, kernel - 1, 1, kernel, reach - pad, dilation, s)]
+    found = []
+    for first in range(min(s, size)):
+        tap = (first + pad) % s
+        taps = max(0, -(-(kernel - tap) // s))
+        before = taps - 1 - (first + pad - tap) // s
+        count = -(-(size - first) // s)
+        last = tap + s * (taps - 1)
+        found.append(_Phase(first, s, count, last, s, taps, before, 1, 1))
+    return found
+
+
+def _input_gradient(spec: ConvSpec) -> list[Correlation]:
+    """The cotangent correlated with the flipped kernel, phase by phase."""
     epilogue, operands = _epilogue(spec)
-    (kh, kw), (o, i, h, v) = spec.kernel, spec.w
+    o, i, h, w = spec.w
     outer = spec.out_channels // spec.groups
-    before = tuple(spec.dilation[a] * (spec.kernel[a] - 1) - spec.padding[a][0] for a in range(2))
-    return Correlation(
-        *(spec.dtype, ("y", "w", "x"), spec.batch, outer, spec.channels // spec.groups),
-        *(spec.groups, spec.out_size, spec.size, spec.kernel, spec.y, (i, o, -h, -v), spec.x),
-        *((kh - 1) * h + (kw - 1) * v, outer * o, (1, 1), before),
-        *(spec.dilation, spec.stride, epilogue, operands, spec.threads),
-    )
+    n, c, s_h, s_w = spec.x
+    return [
+        Correlation(
+            *(spec.dtype, ("y", "w", "x"), spec.batch, outer, spec.channels // spec.groups),
+            *(spec.groups, spec.out_size, (p.count, q.count), (p.taps, q.taps), spec.y),
+            *((i, o, -h * p.tap_step, -w * q.tap_step), (n, c, s_h * p.step, s_w * q.step)),
+            *(p.tap * h + q.tap * w, outer * o, (1, 1), (p.before, q.before)),
+            *((p.dilation, q.dilation), (p.spread, q.spread), epilogue, operands, spec.threads),
+            y_base=p.first * s_h + q.first * s_w,
+        )
+        for p in _phases(spec, 0)
+        for q in _phases(spec, 1)
+    ]
 
 
 def plan_correlation(c: Correlation) -> KernelCall:
@@ -252,7 +304,7 @@ def weight_mode(c: Correlation, tile: Tile) -> str:
     if s_o == 1:
         return "rows"
     contiguous = (abs(s_h), abs(s_w)) == (c.kernel[1], 1)
-    return "taps" if s_o == taps <= tile.lanes and contiguous else "any"
+    return "taps" if s_o == taps <= tile.lanes and contiguous and taps else "any"
 
 
 def weight_words(c: Correlation, tile: Tile) -> dict[str, int]:
@@ -329,7 +381,7 @@ def cotangent(c: Correlation, always: bool = False) -> tuple[str, dict[str, int]
 
 def result_words(c: Correlation) -> dict[str, int]:
     """The strides of y and of the operands."""
-    values = {}
+    values = {"y_base": c.y_base}
     operands = [(f"operand{i}", o.strides) for i, o in enumerate(c.operands)]
     for name, (n, channel, h, w) in [("y", c.y), *operands]:
         values |= {f"{name}_n": n, f"{name}_c": channel, f"{name}_h": h, f"{name}_w": w}

@@ -58,6 +58,7 @@ def word_names(variant: Variant) -> list[str]:
         *pad_words("g"),
         *("channels", "lines", "line", "x_n", "x_h", "x_w", "tap_h", "tap_w", "g_step"),
         *("weight_offset", "weight_g_stride", "weight_h_stride", "weight_w_stride"),
+        "y_base",
         *(f"y_{axis}" for axis in AXES),
         *(f"operand{i}_{axis}" for i in operands for axis in AXES),
         *("tasks", "pack_tasks", "task_lines", "all_lines", "weights_at", "slots_at"),
@@ -136,7 +137,8 @@ def _sums(
         x = _input(f, w, words, variant, tile, line)
         image, h = line // w["lines"], line % w["lines"]
         unit = memory(variant.epilogue.output) if variant.epilogue else element
-        y = f.address(w.pointer("y"), image * w["y_n"] + h * w["y_h"], unit)
+        place = image * w["y_n"] + h * w["y_h"] + w["y_base"]
+        y = f.address(w.pointer("y"), place, unit)
         to, to_pitch = (scratch, pitch) if variant.epilogue else (y, w["y_w"])
         with f.loop(0, channels, lanes) as c:
             taps = [

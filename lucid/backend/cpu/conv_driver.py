@@ -52,6 +52,7 @@ def word_names(variant: Variant, rows: int) -> list[str]:
         *WEIGHT_WORDS,
         *("rows", "columns", "depth", "image", "line", "inner"),
         *(f"x_{axis}" for axis in AXES),
+        "y_base",
         *(f"y_{axis}" for axis in AXES),
         *(f"operand{i}_{axis}" for i in operands for axis in AXES),
         *("tasks", "row_tiles", "column_tiles", "groups", "tile_rows", "tile_panels", "blocks"),
@@ -162,7 +163,8 @@ class _Task:
         self.x = f.address(x, group * w["inner"] * w["x_c"], unit)
         epilogue = variant.epilogue
         channel = group * w["columns"]
-        self.y = self._at("y", memory(epilogue.output) if epilogue else unit, channel)
+        unit = memory(epilogue.output) if epilogue else unit
+        self.y = f.address(self._at("y", unit, channel), w["y_base"], unit)
         kinds = epilogue.kinds if epilogue else ()
         self.operands = [
             self._at(f"operand{i}", memory(kind), channel) for i, kind in enumerate(kinds)
