@@ -7,9 +7,9 @@ import pytest
 
 import lucid.tensor  # noqa: F401 - apply makes Tensors from then on
 from lucid import memory
-from lucid.apply import apply
+from lucid.apply import apply, fused
 from lucid.autograd.mode import no_grad
-from lucid.ops import creation, elementwise, transcendental
+from lucid.ops import creation, elementwise, transcendental, view
 
 
 def numbers(x):
@@ -65,3 +65,14 @@ def test_graphs_die_by_reference_counts(x):
         assert memory.stats()["live"] == live
     finally:
         gc.enable()
+
+
+def test_an_output_that_is_a_view_has_bytes_of_its_own():
+    x = creation.tensor([7.0])
+
+    def views(t):
+        return apply(view.expand, (apply(view.reshape, (t,), ((1, 1),)),), ((2, 3),))
+
+    (y,) = fused(("views",), lambda t: (views(t),), (x,), "views")
+    assert y._storage is not x._storage
+    assert numbers(y).tolist() == [[7.0] * 3] * 2

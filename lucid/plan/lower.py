@@ -46,6 +46,10 @@ class Context:
         base, strides, offset = fuse.viewed(value, self._strides)
         return Operand(base, value.shape, strides, value.dtype, offset)
 
+    def made(self, value: Value) -> Operand:
+        """Where a value is stored: an output that is a view has bytes of its own."""
+        return Operand(value, value.shape, self._strides(value), value.dtype)
+
     def _strides(self, value: Value) -> tuple[int, ...]:
         strides = self.strides.get(id(value))
         if strides is None:
@@ -82,14 +86,16 @@ def _separate_outputs(graph: Graph) -> None:
 
 def _lower_group(context: Context, group: Group) -> None:
     operands: dict[str, Operand] = {}
-    strides: dict[int, tuple[int, ...]] = {}
-    for prefix, values in (("y", [r.value for r in group.stores]), ("x", group.reads)):
+    for prefix, values, place in (
+        ("y", [root.value for root in group.stores], context.made),
+        ("x", group.reads, context.operand),
+    ):
         for i, v in enumerate(values):
-            operands[f"{prefix}{i}"] = context.operand(v)
-            strides[id(v)] = operands[f"{prefix}{i}"].strides
+            operands[f"{prefix}{i}"] = place(v)
     if all(0 in r.value.shape for r in group.stores):
         return
     name = "_".join(dict.fromkeys(_names(group)))[:60]
+    strides = {key: operand.strides for key, operand in operands.items()}
     made, vector = nest.build(group, name, strides)
     work = 1
     for n in made.extents.values():

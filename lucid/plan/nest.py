@@ -120,15 +120,15 @@ def product(monoids: Sequence[Monoid]) -> Monoid:
     )
 
 
-def nest_of(group: Group, name: str, strides: dict[int, tuple[int, ...]]) -> Nest:
-    """The group as a nest. `strides` gives, by id, the strides of what it reads and stores."""
+def nest_of(group: Group, name: str, strides: dict[str, tuple[int, ...]]) -> Nest:
+    """The group as a nest; `strides` are those of its stores y0, y1, ... and its reads x0, ..."""
     stages, _ = stages_of(group)
     arrays: dict[str, Array] = {}
     for i, root in enumerate(group.stores):
         v = root.value
-        arrays[f"y{i}"] = Array(f"y{i}", v.dtype, v.shape, strides[id(v)], "out")
+        arrays[f"y{i}"] = Array(f"y{i}", v.dtype, v.shape, strides[f"y{i}"], "out")
     for i, v in enumerate(group.reads):
-        arrays[f"x{i}"] = Array(f"x{i}", v.dtype, v.shape, strides[id(v)], "in")
+        arrays[f"x{i}"] = Array(f"x{i}", v.dtype, v.shape, strides[f"x{i}"], "in")
     return Nest(
         name,
         arrays,
@@ -392,7 +392,7 @@ def finish(nest: Nest, vector: str) -> Call:
     return Call(kernel, numbers, list(nest.arrays))
 
 
-def build(group: Group, name: str, strides: dict[int, tuple[int, ...]]) -> tuple[Nest, str]:
+def build(group: Group, name: str, strides: dict[str, tuple[int, ...]]) -> tuple[Nest, str]:
     """The group's nest, simplified and ordered, and where its lanes lie."""
     nest = nest_of(group, name, strides)
     simplify(nest)
