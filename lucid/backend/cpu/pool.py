@@ -6,8 +6,11 @@ Python. How a region runs:
   state = generation << 32 | room << 16 | active         one 64-bit word
   open:   the caller writes the region, then state = next generation, room = workers wanted
   join:   a worker moves one from room to active by compare-and-swap; room is its slot number
-  run:    the caller (slot 0) and the workers take task numbers from one counter
-  close:  the counter is exhausted: the caller sets room to 0 and waits until active is 0
+  run:    the tasks are cut into parts, one for each participant; the caller starts with part 0,
+          worker n with part n, so that the same core sees the same data in region after region;
+          who is done with a part goes on with the next. The counter of a part carries the
+          generation, so that nobody has to reset it
+  close:  all is taken: the caller sets room to 0 and waits until active is 0
 
 So the caller never waits for a worker that has not joined, and a worker that wakes late finds no
 room and touches nothing. A region belongs to one owner; whoever finds it owned runs serially.
@@ -49,8 +52,8 @@ PAUSE = {
 
 REGION = """
 @state = internal global i64 0, align 128
-@next = internal global i64 0, align 128
-@region = internal global [3 x i64] zeroinitializer, align 128
+@counters = internal global [MOST x [16 x i64]] zeroinitializer, align 128
+@region = internal global [4 x i64] zeroinitializer, align 128
 @owner = internal global i32 0, align 128
 @sleepers = internal global i32 0, align 128
 @joining = internal global i32 0, align 128
@@ -90,10 +93,13 @@ open:
   store ptr %words, ptr %region1, align 8
   %region2 = getelementptr i64, ptr @region, i64 2
   store i64 %tasks, ptr %region2, align 8
-  store atomic i64 0, ptr @next monotonic, align 8
+  %parts = add i64 %room, 1
+  %region3 = getelementptr i64, ptr @region, i64 3
+  store i64 %parts, ptr %region3, align 8
   %old = load atomic i64, ptr @state monotonic, align 8
   %generation = lshr i64 %old, 32
-  %generation1 = add i64 %generation, 1
+  %next = add i64 %generation, 1
+  %generation1 = and i64 %next, 4294967295
   %high = shl i64 %generation1, 32
   %middle = shl i64 %room, 16
   %new = or i64 %high, %middle
@@ -107,7 +113,7 @@ rouse:
   call void @wake(ptr %place, i32 %room32)
   br label %run
 run:
-  call void @take(ptr %body, ptr %words, i64 %tasks, i64 0)
+  call void @take(ptr %body, ptr %words, i64 %tasks, i64 0, i64 %parts, i64 0, i64 %generation1)
   %closed = atomicrmw and ptr @state, i64 -4294901761 seq_cst
   %patience_at = getelementptr i64, ptr @lucid_knobs, i64 2
   %patience = load i64, ptr %patience_at, align 8
@@ -146,26 +152,63 @@ end:
   ret void
 }
 
-define internal void @take(ptr %body, ptr %words, i64 %tasks, i64 %slot) {
+define internal void @take(ptr %body, ptr %words, i64 %tasks, i64 %slot, i64 %parts, i64 %first,
+    i64 %generation) {
 entry:
+  %mark = shl i64 %generation, 32
+  br label %part
+part:
+  %k = phi i64 [ 0, %entry ], [ %k1, %exhausted ]
+  %some = icmp slt i64 %k, %parts
+  br i1 %some, label %go, label %end
+go:
+  %sum = add i64 %first, %k
+  %p = urem i64 %sum, %parts
+  %a = mul i64 %p, %tasks
+  %low = udiv i64 %a, %parts
+  %p1 = add i64 %p, 1
+  %b = mul i64 %p1, %tasks
+  %high = udiv i64 %b, %parts
+  %size = sub i64 %high, %low
+  %counter = getelementptr [16 x i64], ptr @counters, i64 %p
   br label %again
 again:
-  %i = atomicrmw add ptr @next, i64 1 monotonic
-  %more = icmp slt i64 %i, %tasks
-  br i1 %more, label %one, label %end
+  %read = load atomic i64, ptr %counter monotonic, align 8
+  br label %try
+try:
+  %seen = phi i64 [ %read, %again ], [ %there, %swap ]
+  %its = lshr i64 %seen, 32
+  %current = icmp eq i64 %its, %generation
+  %count = and i64 %seen, 4294967295
+  %i = select i1 %current, i64 %count, i64 0
+  %more = icmp slt i64 %i, %size
+  br i1 %more, label %swap, label %exhausted
+swap:
+  %i1 = add i64 %i, 1
+  %new = or i64 %mark, %i1
+  %swapped = cmpxchg ptr %counter, i64 %seen, i64 %new monotonic monotonic
+  %there = extractvalue { i64, i1 } %swapped, 0
+  %mine = extractvalue { i64, i1 } %swapped, 1
+  br i1 %mine, label %one, label %try
 one:
-  call void %body(ptr %words, i64 %i, i64 %slot)
+  %task = add i64 %low, %i
+  call void %body(ptr %words, i64 %task, i64 %slot)
   br label %again
+exhausted:
+  %k1 = add i64 %k, 1
+  br label %part
 end:
   ret void
 }
 """
 
-# A worker starts with the generation before the region that it was made for.
+# A worker is born with its number and the generation before the region that it was made for.
 WORKER = """
 define internal ptr @worker(ptr %born) {
 entry:
-  %born64 = ptrtoint ptr %born to i64
+  %packed = ptrtoint ptr %born to i64
+  %born64 = lshr i64 %packed, 32
+  %number = and i64 %packed, 4294967295
   %patience_at = getelementptr i64, ptr @lucid_knobs, i64 1
   br label %watch
 watch:
@@ -193,7 +236,10 @@ work:
   %words = load ptr, ptr %region1, align 8
   %region2 = getelementptr i64, ptr @region, i64 2
   %tasks = load i64, ptr %region2, align 8
-  call void @take(ptr %body, ptr %words, i64 %tasks, i64 %room)
+  %region3 = getelementptr i64, ptr @region, i64 3
+  %parts = load i64, ptr %region3, align 8
+  call void @take(ptr %body, ptr %words, i64 %tasks, i64 %room, i64 %parts, i64 %number,
+    i64 %generation)
   %left = atomicrmw sub ptr @state, i64 1 seq_cst
   %active = and i64 %left, 65535
   %last = icmp eq i64 %active, 1
@@ -255,8 +301,7 @@ entry:
   %r2 = call i32 @sigfillset(ptr %all)
   %r3 = call i32 @pthread_sigmask(i32 SET_MASK, ptr %all, ptr %old)
   %state = load atomic i64, ptr @state monotonic, align 8
-  %generation = lshr i64 %state, 32
-  %born = inttoptr i64 %generation to ptr
+  %generation = and i64 %state, -4294967296
   br label %check
 check:
   %n = load i64, ptr @started, align 8
@@ -264,11 +309,13 @@ check:
   br i1 %short, label %make, label %end
 make:
   %handle = getelementptr i64, ptr @handles, i64 %n
+  %n1 = add i64 %n, 1
+  %packed = or i64 %generation, %n1
+  %born = inttoptr i64 %packed to ptr
   %failed = call i32 @pthread_create(ptr %handle, ptr %attributes, ptr @worker, ptr %born)
   %made = icmp eq i32 %failed, 0
   br i1 %made, label %one, label %end
 one:
-  %n1 = add i64 %n, 1
   store i64 %n1, ptr @started, align 8
   br label %check
 end:
