@@ -188,17 +188,12 @@ class _Task:
         depth = f.minimum(w["depth"], w["k"] - start)
         f.store(depth, self.runs, 1)
         if variant.packs_right:
-            with f.loop(self.first_panel, self.stop_panel) as panel:
-                first = panel * tile.width
-                f.call(
-                    "pack_right",
-                    f.address(self.b, start * w["b_k"] + first * w["b_n"], self.unit),
-                    w["b_k"],
-                    w["b_n"],
-                    depth,
-                    f.minimum(w["n"] - first, tile.width),
-                    self._packed(panel, depth),
-                )
+            first = self.first_panel * tile.width
+            f.call(
+                "pack_right",
+                f.address(self.b, start * w["b_k"] + first * w["b_n"], self.unit),
+                *(w["b_k"], w["b_n"], depth, self._columns(), self.right_at),
+            )
         if variant.right == "streamed":
             self._stream(block, start, depth, strips)
         else:

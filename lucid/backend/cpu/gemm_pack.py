@@ -97,11 +97,13 @@ def left_layout(tile: Tile, mode: str, depth: Value) -> tuple[Value | int, Value
     return _round(depth, tile.lanes), 1
 
 
-def right(module: Module, name: str, storage: dtype, tile: Tile, mode: str) -> None:
-    """void name(ptr x, i64 s_k, i64 s_n, i64 depth, i64 columns, ptr to): a panel of B.
+PREFETCHED = 6  # rows of B by which a copy reads ahead: they are far apart in memory
 
-    to[k][tile.width]; what lies beyond `columns` is not read by the caller. depth is rounded up
-    to whole vectors.
+
+def right(module: Module, name: str, storage: dtype, tile: Tile, mode: str) -> None:
+    """void name(ptr x, i64 s_k, i64 s_n, i64 depth, i64 columns, ptr to): panels of B.
+
+    to[n // width][k][n % width]; what lies beyond `columns` is not read by the caller.
     """
     f = module.function(name, [*_STRIDED, *_SIZES], internal=True, inline="noinline")
     x, s_k, s_n, depth, columns, to = f.arguments
@@ -112,44 +114,54 @@ def right(module: Module, name: str, storage: dtype, tile: Tile, mode: str) -> N
         _right_columns(f, reader, tile)
     else:
         with f.loop(0, depth) as k, f.loop(0, columns) as n:
-            f.store(reader.read(reader.at(x, k * s_k + n * s_n)), to, k * tile.width + n)
+            place = (n // tile.width * depth + k) * tile.width + n % tile.width
+            f.store(reader.read(reader.at(x, k * s_k + n * s_n)), to, place)
     f.finish()
 
 
 def _right_rows(f: Function, reader: Reader, tile: Tile) -> None:
+    """Row after row across all panels: a row is a stream that the hardware follows."""
     x, s_k, _, depth, columns, to = f.arguments
+    lanes, width = tile.lanes, tile.width
+    whole = columns // width * width
+    masks = [f.first_lanes(columns - whole - j * lanes, lanes) for j in range(tile.vectors)]
+    with f.loop(0, depth) as k:
+        source = reader.at(x, k * s_k)
+        ahead = reader.at(source, s_k * PREFETCHED)
+        row = f.address(to, k * width, tile.element)
 
-    def copy(masked: bool) -> None:
-        masks: list[Value | None] = [None] * tile.vectors
-        if masked:
-            masks = [
-                f.first_lanes(columns - j * tile.lanes, tile.lanes) for j in range(tile.vectors)
-            ]
-        with f.loop(0, depth) as k:
-            source, target = reader.at(x, k * s_k), f.address(to, k * tile.width, tile.element)
+        def copy(n: Value, guards: list, source=source, ahead=ahead, row=row) -> None:
+            target = f.address(row, n * depth, tile.element)
             for j in range(tile.vectors):
-                place = reader.at(source, j * tile.lanes)
-                f.store(reader.read(place, tile.lanes, masks[j]), target, j * tile.lanes)
+                f.prefetch(reader.at(ahead, n + j * lanes))
+                value = reader.read(reader.at(source, n + j * lanes), lanes, guards[j])
+                f.store(value, target, j * lanes)
 
-    f.either(columns.eq(tile.width), lambda: copy(False), lambda: copy(True))
+        with f.loop(0, whole, width) as n:
+            copy(n, [None] * tile.vectors)
+        with f.when(whole < columns):
+            copy(whole, masks)
 
 
 def _right_columns(f: Function, reader: Reader, tile: Tile) -> None:
     """Squares of lanes by lanes, transposed in registers."""
     x, _, s_n, depth, columns, to = f.arguments
-    lanes = tile.lanes
+    lanes, width = tile.lanes, tile.width
     whole = depth & -lanes
     last = columns - 1
     with f.loop(0, columns, lanes) as n:
         # Rows beyond the last one repeat it: the lanes they fill are never stored to C.
         sources = [reader.at(x, f.minimum(n + i, last) * s_n) for i in range(lanes)]
+        target = f.address(to, n // width * depth * width + n % width, tile.element)
         with f.loop(0, whole, lanes) as k:
+            for source in sources:
+                f.prefetch(reader.at(source, s_n * lanes + k))
             rows = [reader.read(reader.at(source, k), lanes) for source in sources]
             for i, column in enumerate(transpose(f, rows)):
-                f.store(column, to, (k + i) * tile.width + n)
+                f.store(column, target, (k + i) * width)
         with f.loop(whole, depth) as k, f.loop(0, lanes) as i:
             source = reader.at(x, f.minimum(n + i, last) * s_n + k)
-            f.store(reader.read(source), to, k * tile.width + n + i)
+            f.store(reader.read(source), target, k * width + i)
 
 
 def _round(n: Value, step: int) -> Value:
