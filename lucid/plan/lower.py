@@ -139,7 +139,7 @@ def _place(context: Context) -> Lowered:
     last: dict[int, int] = {}
     values: dict[int, Value] = {}
     for i, step in enumerate(context.steps):
-        for operand in step.operands():
+        for operand in step.operands:
             key = id(operand.value)
             if key not in outside:
                 first.setdefault(key, i)

@@ -60,25 +60,26 @@ class Plan:
         for i, v in enumerate([*graph.outputs, *graph.inputs]):
             place[id(v)] = i
         arena = len(graph.outputs) + len(graph.inputs)
-        scratch = max((step.scratch(count) for step in lowered.steps), default=0)
         calls = []
-        for step in lowered.steps:
-            words = [0, 0, count, *step.words]
+        bounds = [step.bind(count) for step in lowered.steps]
+        scratch = max((bound.scratch for bound in bounds), default=0)
+        for bound in bounds:
+            words = [0, 0, count, *bound.words]
             patches = []
-            for word, operand in step.pointers:
+            for word, operand in bound.pointers:
                 at = operand.offset * operand.dtype.itemsize
                 if id(operand.value) in lowered.arena:
                     patches.append((word, arena, at + lowered.arena[id(operand.value)]))
                 else:
                     patches.append((word, place[id(operand.value)], at))
-            for word, number in step.scalars:
+            for word, number in bound.scalars:
                 if number.number is not None:
                     words[word] = bits(number.number, number.dtype)
                 else:
                     patches.append((word, place[id(number)], 0))
             if scratch:
                 patches.append((1, arena, lowered.arena_bytes))
-            calls.append(call.Call(step.address(), words, patches))
+            calls.append(call.Call(bound.address, words, patches))
         self.arena_bytes = lowered.arena_bytes + scratch
         self.threads = count
         long = any(step.work > LONG for step in lowered.steps)

@@ -35,26 +35,26 @@ class Operand:
 
 
 @dataclass(eq=False)
-class Step:
-    """One native call.
+class Bound:
+    """Machine code and its words, those of the head left out; `pointers` (word, operand) and
+    `scalars` (word, number) say where addresses and numbers go, counting the head's words."""
 
-    `address()` compiles (or finds) the code; `words` follow the three of the head, with zeros
-    where `pointers` (word, operand) and `scalars` (word, number) are put; `scratch(threads)` bytes
-    are given to the call.
-    """
-
-    name: str
-    address: Callable[[], int]
+    address: int
     words: list[int]
     pointers: list[tuple[int, Operand]]
     scalars: list[tuple[int, Value]] = field(default_factory=list)
-    scratch: Callable[[int], int] = lambda threads: 0
-    kernel: Kernel | None = None
-    work: int = 0  # elements touched, to decide whether the GIL is released
-    writes: tuple[Operand, ...] = ()
+    scratch: int = 0  # bytes of the whole call
 
-    def operands(self) -> list[Operand]:
-        return [operand for _, operand in self.pointers]
+
+@dataclass(eq=False)
+class Step:
+    """One native call. `bind(threads)` compiles it, or finds its code."""
+
+    name: str
+    operands: list[Operand]
+    bind: Callable[[int], Bound]
+    kernel: Kernel | None = None
+    work: int = 0  # elements touched or multiplied, to decide whether the GIL is released
 
 
 def nest_step(
@@ -65,30 +65,21 @@ def nest_step(
     work: int = 0,
 ) -> Step:
     """The call of a loop nest: buffers by name, words and scalars in the kernel's order."""
-    compiled: list = []
-
-    def compile_now():
-        if not compiled:
-            from_backend = backend()
-            compiled.append(from_backend(kernel))
-        return compiled[0]
-
     buffers = [b for b in kernel.buffers if b.role != "local"]
     pointers = [(HEAD + i, operands[b.name]) for i, b in enumerate(buffers)]
-    start = HEAD + len(buffers)
-    values = [0] * len(buffers) + list(words) + [0] * len(scalars)
-    named = dict(zip(kernel.words, words, strict=True))
-    return Step(
-        kernel.name,
-        lambda: compile_now().address,
-        values,
-        pointers,
-        [(start + len(words) + i, v) for i, v in enumerate(scalars)],
-        lambda threads: compile_now().scratch_per_thread(named) * threads,
-        kernel,
-        work,
-        tuple(operands[b.name] for b in buffers if b.role != "in"),
-    )
+
+    def bind(threads: int) -> Bound:
+        compiled = backend()(kernel)
+        start = HEAD + len(buffers) + len(words)
+        return Bound(
+            compiled.address,
+            [0] * len(buffers) + list(words) + [0] * len(scalars),
+            pointers,
+            [(start + i, v) for i, v in enumerate(scalars)],
+            compiled.scratch_per_thread(dict(zip(kernel.words, words, strict=True))) * threads,
+        )
+
+    return Step(kernel.name, [operand for _, operand in pointers], bind, kernel, work)
 
 
 def backend() -> Callable:
