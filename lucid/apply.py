@@ -189,9 +189,7 @@ def _build(op: type[Op], inputs: Sequence, params: tuple, key: tuple) -> Entry:
         graph = trace_call(lambda *xs: apply(op, xs, params), inputs)
     strides = [_preserved(op, inputs, v) for v in graph.outputs]
     entry = _entry(graph, strides, op.name)
-    if len(_entries) >= MOST_PLANS:
-        for old in list(_entries)[: MOST_PLANS // 2]:
-            _entries.pop(old, None)
+    _trim(_entries)
     _entries[key] = entry
     return entry
 
@@ -258,15 +256,13 @@ def contiguous(x: Any) -> Any:
 # Recording
 
 
-def record(op: type[Op], inputs: Sequence, params: tuple, outputs: Any) -> Node:
+def record(
+    op: type[Op], inputs: Sequence, params: tuple, outputs: Any, edges: tuple | None = None
+) -> Node:
     """Attach a Node to the outputs; it keeps what the needed rules name."""
     made = outputs if isinstance(outputs, tuple) else (outputs,)
-    edges = tuple(
-        [
-            edge(x) if isinstance(x, Array) and x._requires_grad and name in op.rules else None
-            for name, x in zip(op.inputs, inputs, strict=True)
-        ]
-    )
+    if edges is None:
+        edges = edges_of(op, inputs)
     saved: dict[str, Any] = {}
     for name, e in zip(op.inputs, edges, strict=True):
         if e is not None:
@@ -289,6 +285,16 @@ def record(op: type[Op], inputs: Sequence, params: tuple, outputs: Any) -> Node:
             y._nr = nr
             y._requires_grad = True
     return node
+
+
+def edges_of(op: type[Op], inputs: Sequence) -> tuple:
+    """Where the inputs' cotangents go, None for those without a gradient."""
+    return tuple(
+        [
+            edge(x) if isinstance(x, Array) and x._requires_grad and name in op.rules else None
+            for name, x in zip(op.inputs, inputs, strict=True)
+        ]
+    )
 
 
 def _save(op: type[Op], name: str, inputs, params, made, saved: dict[str, Any]) -> None:
@@ -326,12 +332,17 @@ def current_node(x: Any) -> Node | None:
 
 def _regenerate(x: Any, base: Any) -> None:
     """The view's history again, from the base as it is now; it is asked for under no_grad too."""
-    y = base
     with enable_grad():
-        for op, params in x._view:
-            y = _view(op, y, params)
+        y = view_again(base, x._view)
     x._node, x._nr, x._requires_grad = y._node, y._nr, y._requires_grad
     x._made = base._rewrites
+
+
+def view_again(y: Any, chain: tuple) -> Any:
+    """The views of a chain, one after another, on another tensor."""
+    for op, params in chain:
+        y = _view(op, y, params)
+    return y
 
 
 def _remember(outputs: Any) -> None:
@@ -431,9 +442,7 @@ def fused(key: tuple, function: Callable, inputs: Sequence, name: str) -> tuple:
 
         graph = trace_call(outputs_only, inputs)
         entry = _entry(graph, [None] * len(graph.outputs), name)
-        if len(_pullbacks) >= MOST_PLANS:
-            for old in list(_pullbacks)[: MOST_PLANS // 2]:
-                _pullbacks.pop(old, None)
+        _trim(_pullbacks)
         found = _pullbacks[key] = (entry, tuple(present))
     entry, kept = found
     outputs = _run(entry, inputs)
@@ -441,6 +450,29 @@ def fused(key: tuple, function: Callable, inputs: Sequence, name: str) -> tuple:
         return outputs
     rest = iter(outputs)
     return tuple([next(rest) if there else None for there in kept])
+
+
+def layout_plan(
+    key: tuple,
+    function: Callable,
+    inputs: Sequence,
+    strides: Sequence[tuple[int, ...] | None],
+    name: str,
+) -> Plan:
+    """The plan of function(*inputs) with given output strides, kept under `key` and layouts."""
+    key = (*key, *[x._layout if isinstance(x, Array) else type(x) for x in inputs])
+    found = _pullbacks.get(key)
+    if found is None:
+        _trim(_pullbacks)
+        found = _pullbacks[key] = Plan(trace_call(function, inputs), strides, name)
+    return found
+
+
+def _trim(cache: dict) -> None:
+    """Drop the older half of a full cache."""
+    if len(cache) >= MOST_PLANS:
+        for old in list(cache)[: MOST_PLANS // 2]:
+            cache.pop(old, None)
 
 
 Op.dispatch = staticmethod(apply)  # type: ignore[assignment]

@@ -16,7 +16,8 @@ class Layout:
     elements."""
 
     __slots__ = (
-        "shape", "strides", "dtype", "device", "numel", "contiguous", "nbytes", "span", "__weakref__",
+        "shape", "strides", "dtype", "device", "numel", "contiguous", "nbytes", "span",
+        "__weakref__",
     )  # fmt: skip
 
     def __init__(

@@ -52,7 +52,8 @@ class Rule:
     def __init__(self, function: Callable):
         self.function = function
         code = function.__code__
-        self.names = code.co_varnames[: code.co_argcount]
+        # A rule of a record with a varying number of inputs lists its needs itself.
+        self.names = getattr(function, "needs", code.co_varnames[: code.co_argcount])
 
 
 class OpMeta(type):
@@ -91,7 +92,9 @@ class Op(metaclass=OpMeta):
             return
         cls.name = vars(cls).get("name", cls.__name__.rstrip("_"))
         signature = cls.signature()
-        if signature is not None:
+        if "arguments" in vars(cls):
+            cls.inputs, cls.statics = vars(cls)["arguments"]
+        elif signature is not None:
             parameters = list(inspect.signature(signature).parameters.values())
             skip = 1 if parameters and parameters[0].name == "b" else 0
             kinds = inspect.Parameter

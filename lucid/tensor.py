@@ -223,7 +223,7 @@ class Tensor(Array):
         return _index.get(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        _index.put(self, key, value)
+        _index.put_item(self, key, value)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         return _printing.render(self)

@@ -8,12 +8,10 @@ from lucid import dtypes
 from lucid.dtypes import FLOATING, bool_, int64
 from lucid.kernel import expr, loops
 from lucid.kernel.expr import Expr
-from lucid.lazy import lazy
 from lucid.op import Reduction, reduced_shape
 from lucid.ops.elementwise import where
+from lucid.ops.gather import one_place
 from lucid.ops.view import expand, reshape
-
-indexing = lazy("lucid.ops.index")  # it stands on the reductions: its masks are counted
 
 
 class Plain(Reduction, abstract=True):
@@ -227,7 +225,7 @@ class Located(Reduction, abstract=True):
 
     def vjp_x(g, y1, x_meta, dim, keepdim):
         shape = reduced_shape(x_meta.shape, (dim,), True)
-        return indexing.scatter_one(reshape(g, shape), reshape(y1, shape), x_meta.shape[dim], dim)
+        return one_place(reshape(g, shape), reshape(y1, shape), x_meta.shape[dim], dim)
 
 
 class max_located(Located):

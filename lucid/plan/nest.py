@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from lucid.dtypes import dtype, int64
+from lucid.graph import Value
 from lucid.kernel import expr, loops
 from lucid.kernel.expr import Expr
 from lucid.kernel.loops import Axis, Buffer, Fold, Kernel, Map, Monoid, Scan, Stage, Store
 from lucid.plan.fuse import Group, Root, types_of
+from lucid.plan.steps import Operand, Step, nest_step
 
 SHORT = 16  # a folded axis shorter than this is not worth lanes of its own
 
@@ -390,6 +392,23 @@ def finish(nest: Nest, vector: str) -> Call:
         nest.name, tuple(buffers), tuple(words), tuple(nest.scalars), axes, tuple(stages), vector
     )
     return Call(kernel, numbers, list(nest.arrays))
+
+
+def step(
+    nest: Nest, vector: str, operands: dict[str, Operand], scalars: Sequence[Value] = ()
+) -> Step:
+    """The native call of a nest that an opaque op has built by hand."""
+    simplify(nest)
+    work = 1
+    for axis in (*nest.grid, *nest.inner):
+        work *= nest.extents[axis]
+    call = finish(nest, vector if nest.grid or vector == "inner" else "none")
+    return nest_step(call.kernel, call.words, operands, scalars, work)
+
+
+def array_of(name: str, operand: Operand, role: str) -> Array:
+    """The buffer of a nest that shows an operand."""
+    return Array(name, operand.dtype, operand.shape, operand.strides, role)
 
 
 def build(group: Group, name: str, strides: dict[str, tuple[int, ...]]) -> tuple[Nest, str]:

@@ -1,0 +1,364 @@
+"""Gathers and scatters: elements at places that integer tensors give.
+
+Reading is pointwise and fuses. Writing is a serial scan over the places, in parallel over all
+other dimensions, so that repeated places add up in order, the same on any number of threads.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from lucid.dtypes import INTEGER, int64
+from lucid.kernel import expr
+from lucid.kernel.expr import Expr, checked
+from lucid.kernel.loops import Axis, Map, Scan, Store
+from lucid.layout import broadcast_shapes
+from lucid.op import ERROR_INDEX, Opaque, Pointwise, broadcast_index
+from lucid.ops.creation import full, zeros
+from lucid.ops.elementwise import where
+from lucid.ops.view import subscript_back
+from lucid.plan.nest import Nest, array_of, step
+from lucid.plan.steps import Operand, Step
+
+
+def in_range(i: Expr, n: int) -> Expr:
+    """An index counted from either end; outside of the range the error slot is set, 0 is read."""
+    size = expr.size(n)
+    turned = expr.where(i < 0, i + size, i)
+    good = (turned >= 0) & (turned < size)
+    return checked(expr.where(good, turned, expr.ZERO), good, ERROR_INDEX, i)
+
+
+def check_index(name: str, kind: Any) -> None:
+    if kind.category != INTEGER:
+        raise IndexError(f"{name}: an index tensor must be of an integer type, got {kind!r}")
+
+
+def copy_step(source: Operand | None, target: Operand) -> Step:
+    """target = source, or zeros."""
+    axes = [f"i{d}" for d in range(len(target.shape))]
+    at = tuple(expr.index(a) for a in axes)
+    arrays = {"y0": array_of("y0", target, "out")}
+    operands = {"y0": target}
+    value = expr.const(0, target.dtype)
+    if source is not None:
+        arrays["x0"] = array_of("x0", source, "in")
+        operands["x0"] = source
+        value = expr.load("x0", at, source.dtype)
+    nest = Nest(
+        "copy", arrays, dict(zip(axes, target.shape, strict=True)), axes, [],
+        [Map((), (Store("y0", at, value),))], [],
+    )  # fmt: skip
+    return step(nest, "grid", operands)
+
+
+# Integer tensors for consecutive dimensions
+
+
+def _middle(types: Sequence) -> tuple[int, ...]:
+    return broadcast_shapes("index", *(t[0] for t in types))
+
+
+def _names(n: int) -> tuple[str, ...]:
+    return tuple(f"i{d}" for d in range(n))
+
+
+def _take_record(n: int) -> Any:
+    """x at n integer tensors, for dimensions first .. first + n - 1."""
+
+    def infer(types, params):  # noqa: ANN001, ANN202
+        shape, kind, _ = types[0]
+        for t in types[1:]:
+            check_index("index", t[1])
+        first = params[0]
+        return [((*shape[:first], *_middle(types[1:]), *shape[first + n :]), kind)]
+
+    def element(types, index, loads, first):  # noqa: ANN001, ANN202
+        shape = types[0][0]
+        width = len(_middle(types[1:]))
+        inner = index[first : first + width]
+        at = [
+            in_range(expr.cast(read(broadcast_index(t[0], inner)), int64), shape[first + d])
+            for d, (t, read) in enumerate(zip(types[1:], loads[1:], strict=True))
+        ]
+        return loads[0]([*index[:first], *at, *index[first + width :]])
+
+    def rule(g, x_meta, first, **indices):  # noqa: ANN001, ANN202
+        places = [indices[name] for name in _names(n)]
+        return put_zeros(g, places, x_meta.shape, first)
+
+    rule.needs = ("g", "x_meta", "first", *_names(n))  # type: ignore[attr-defined]
+    members = {
+        "arguments": (("x", *_names(n)), ("first",)),
+        "infer": infer,
+        "element": element,
+        "vjp_x": rule,
+        "public": False,
+        "__doc__": f"Elements of x at {n} integer tensors.",
+    }
+    return type(Pointwise)(f"take_{n}", (Pointwise,), members)
+
+
+def _put_record(n: int, zeros: bool, add: bool) -> Any:
+    """x, or zeros, with v written (or added) at n integer tensors."""
+    shift = 1 if zeros else 2  # inputs before the indices: v, or x and v
+
+    def infer(types, params):  # noqa: ANN001, ANN202
+        for t in types[shift:]:
+            check_index("index", t[1])
+        if zeros:
+            return [(tuple(params[1]), types[0][1])]
+        return [(types[0][0], types[0][1])]
+
+    def lower(context, inputs, params, outputs):  # noqa: ANN001, ANN202
+        first = params[0]
+        y = outputs[0]
+        base = None if zeros else inputs[0]
+        v, places = inputs[shift - 1], inputs[shift:]
+        return [copy_step(base, y), scatter_step(y, v, places, first, add)]
+
+    def rule_v(g, v_meta, first, **indices):  # noqa: ANN001, ANN202
+        return take(g, [indices[name] for name in _names(n)], first)
+
+    rule_v.needs = ("g", "v_meta", "first", *_names(n))  # type: ignore[attr-defined]
+
+    def rule_x(g, v_meta, first, **indices):  # noqa: ANN001, ANN202
+        if add:
+            return g
+        places = [indices[name] for name in _names(n)]
+        return put(g, where(_like(g, v_meta), 0.0, 0.0), places, first, False)
+
+    rule_x.needs = ("g", "v_meta", "first", *_names(n))  # type: ignore[attr-defined]
+    members = {
+        "arguments": (
+            (*(() if zeros else ("x",)), "v", *_names(n)),
+            ("first", "size") if zeros else ("first",),
+        ),
+        "infer": infer,
+        "lower": lower,
+        "vjp_v": rule_v,
+        "public": False,
+        "__doc__": f"v {'added' if add else 'written'} at {n} integer tensors.",
+    }
+    if not zeros:
+        members["vjp_x"] = rule_x
+    name = f"put_{'zeros_' if zeros else ''}{'add_' if add else ''}{n}"
+    return type(Opaque)(name, (Opaque,), members)
+
+
+def _like(g: Any, meta: Any) -> Any:
+    return full(meta.shape, 0, dtype=g.dtype)
+
+
+MOST = 6
+_TAKE = {n: _take_record(n) for n in range(1, MOST + 1)}
+_PUT = {
+    (n, zeros, add): _put_record(n, zeros, add)
+    for n in range(1, MOST + 1)
+    for zeros, add in ((False, False), (False, True), (True, True))
+}
+
+
+def take(x: Any, places: Sequence[Any], first: int) -> Any:
+    """x[.., places[0], places[1], ..]: broadcast integer tensors from dimension `first` on."""
+    record = _TAKE[len(places)]
+    return record.dispatch(record, (x, *places), (first,))
+
+
+def put(x: Any, v: Any, places: Sequence[Any], first: int, add: bool) -> Any:
+    """x with v at those places, added or in place of what was there (the last one wins)."""
+    record = _PUT[len(places), False, add]
+    return record.dispatch(record, (x, v, *places), (first,))
+
+
+def put_zeros(v: Any, places: Sequence[Any], size: Sequence[int], first: int) -> Any:
+    """Zeros of the given size with v added at those places."""
+    record = _PUT[len(places), True, True]
+    return record.dispatch(record, (v, *places), (first, tuple(size)))
+
+
+def scatter_step(y: Operand, v: Operand, places: Sequence[Operand], first: int, add: bool) -> Step:
+    """y[.., places, ..] (+)= v: serial over the places, parallel over the other dimensions."""
+    n = len(places)
+    middle = broadcast_shapes("index", *(p.shape for p in places))
+    before = [f"a{d}" for d in range(first)]
+    after = [f"c{d}" for d in range(len(y.shape) - first - n)]
+    steps = [f"m{d}" for d in range(len(middle))]
+    extents = dict(zip(before, y.shape[:first], strict=True))
+    extents |= dict(zip(after, y.shape[first + n :], strict=True))
+    extents |= dict(zip(steps, middle, strict=True))
+    inner = [expr.index(s) for s in steps]
+    operands = {"y0": y, "x0": v}
+    arrays = {"y0": array_of("y0", y, "inout"), "x0": array_of("x0", v, "in")}
+    at = []
+    for d, p in enumerate(places):
+        name = f"x{d + 1}"
+        operands[name] = p
+        arrays[name] = array_of(name, p, "in")
+        read = expr.load(name, broadcast_index(p.shape, inner), p.dtype)
+        at.append(in_range(expr.cast(read, int64), y.shape[first + d]))
+    grid_before = [expr.index(a) for a in before]
+    grid_after = [expr.index(a) for a in after]
+    target = (*grid_before, *at, *grid_after)
+    full = [*grid_before, *inner, *grid_after]
+    value = expr.cast(expr.load("x0", broadcast_index(v.shape, full), v.dtype), y.dtype.compute)
+    if add:
+        old = expr.cast(expr.load("y0", target, y.dtype), y.dtype.compute)
+        value = old + value if y.dtype.name != "bool" else old | value
+    store = Store("y0", target, expr.cast(value, y.dtype))
+    scan = Scan(0, tuple(Axis(s, expr.ZERO) for s in steps), (), (), (store,))
+    nest = Nest("put", arrays, extents, [*before, *after], steps, [scan], [])
+    return step(nest, "grid" if after else "none", operands)
+
+
+# Along one dimension
+
+
+class gather_(Pointwise):
+    """y[.., i, ..] = x[.., index[.., i, ..], ..] along dim."""
+
+    public = False
+
+    def names(x, index, *, dim):
+        pass
+
+    def infer(types, params):
+        shape, kind, _ = types[0]
+        check_index("gather", types[1][1])
+        size = types[1][0]
+        for d, (n, m) in enumerate(zip(shape, size, strict=True)):
+            if d != params[0] and m > n:
+                raise RuntimeError(
+                    f"gather: index has size {m} in dimension {d}, the input only {n}"
+                )
+        return [(size, kind)]
+
+    def element(types, index, loads, dim):
+        at = in_range(expr.cast(loads[1](index), int64), types[0][0][dim])
+        return loads[0]([at if d == dim else i for d, i in enumerate(index)])
+
+    def vjp_x(g, x_meta, index, dim):
+        return scatter_zeros(g, index, x_meta.shape, dim)
+
+    def ref(x, index, dim):
+        return np.take_along_axis(x, index, dim)
+
+
+class ScatterAlong(Opaque, abstract=True):
+    """x, or zeros, with v written or combined at index along dim."""
+
+    combine: Callable | None = None
+
+    @classmethod
+    def infer(cls, types, params):
+        x, v, index = types
+        check_index(cls.name, index[1])
+        for d, m in enumerate(index[0]):
+            limit = min(v[0][d], x[0][d]) if d != params[0] else v[0][d]
+            if m > limit:
+                raise RuntimeError(
+                    f"{cls.name}: index of shape {index[0]} reaches beyond dimension {d} of the "
+                    f"input {x[0]} or the source {v[0]}"
+                )
+        return [(x[0], x[1])]
+
+    @classmethod
+    def lower(cls, context, inputs, params, outputs):
+        x, v, index = inputs
+        y = outputs[0]
+        return [copy_step(x, y), along_step(y, v, index, params[0], cls.combine)]
+
+
+def along_step(y: Operand, v: Operand, index: Operand, dim: int, combine: Callable | None) -> Step:
+    """y[.., index, ..] = combine(y, v): serial along dim, parallel over the rest."""
+    axes = [f"i{d}" for d in range(len(index.shape))]
+    at = [expr.index(a) for a in axes]
+    place = in_range(expr.cast(expr.load("x1", at, index.dtype), int64), y.shape[dim])
+    target = tuple(place if d == dim else i for d, i in enumerate(at))
+    value = expr.cast(expr.load("x0", at, v.dtype), y.dtype.compute)
+    if combine is not None:
+        value = combine(expr.cast(expr.load("y0", target, y.dtype), y.dtype.compute), value)
+    scan = Scan(
+        0, (Axis(axes[dim], expr.ZERO),), (), (),
+        (Store("y0", target, expr.cast(value, y.dtype)),),
+    )  # fmt: skip
+    arrays = {
+        "y0": array_of("y0", y, "inout"),
+        "x0": array_of("x0", v, "in"),
+        "x1": array_of("x1", index, "in"),
+    }
+    grid = [a for d, a in enumerate(axes) if d != dim]
+    nest = Nest(
+        "scatter", arrays, dict(zip(axes, index.shape, strict=True)), grid, [axes[dim]], [scan], []
+    )
+    vector = "grid" if grid and dim != len(axes) - 1 else "none"
+    return step(nest, vector, {"y0": y, "x0": v, "x1": index})
+
+
+class scatter_set(ScatterAlong):
+    """x with v at index along dim; where places repeat, the last one wins."""
+
+    public = False
+
+    def names(x, v, index, *, dim):
+        pass
+
+    def vjp_x(g, index, v_meta, dim):
+        return scatter_set(g, zeros(v_meta.shape, dtype=g.dtype), index, dim)
+
+    def vjp_v(g, index, v_meta, dim):
+        return _fit_source(gather_(g, index, dim), v_meta)
+
+
+class scatter_plus(ScatterAlong):
+    """x with v added at index along dim."""
+
+    public = False
+
+    def names(x, v, index, *, dim):
+        pass
+
+    def combine(old, new):
+        return old + new
+
+    def vjp_x(g):
+        return g
+
+    def vjp_v(g, index, v_meta, dim):
+        return _fit_source(gather_(g, index, dim), v_meta)
+
+
+def _fit_source(g: Any, meta: Any) -> Any:
+    """The cotangent of a source that is larger than the index: zeros where nothing was read."""
+    if tuple(g.shape) == tuple(meta.shape):
+        return g
+    n = len(meta.shape)
+    return subscript_back(g, tuple(meta.shape), (0,) * n, (1,) * n, tuple(g.shape), ())
+
+
+def scatter_zeros(v: Any, index: Any, size: Sequence[int], dim: int) -> Any:
+    """Zeros of the given size with v added at index along dim."""
+    return scatter_plus(zeros(tuple(size), dtype=v.dtype), v, index, dim)
+
+
+class one_place(Pointwise):
+    """Zeros with v at place index along dim, where both have size 1 in dim: a scatter of one."""
+
+    public = False
+
+    def names(v, index, *, n, dim):
+        pass
+
+    def infer(types, params):
+        n, dim = params
+        shape = types[0][0]
+        return [(tuple(n if d == dim else m for d, m in enumerate(shape)), types[0][1])]
+
+    def element(types, index, loads, n, dim):
+        at = [expr.ZERO if d == dim else i for d, i in enumerate(index)]
+        v = loads[0](at)
+        return expr.where(index[dim].eq(expr.cast(loads[1](at), int64)), v, expr.zero(v))
+
+    def vjp_v(g, index, dim):
+        return gather_(g, index, dim)

@@ -1,0 +1,245 @@
+"""Subscripts: `x[...]` and `x[...] = v`.
+
+Basic subscripts are views; integer tensors gather and scatter (gather.py); a boolean tensor reads
+through its places and stores by `where`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lucid.apply import wrap
+from lucid.array import Array
+from lucid.dtypes import BOOL, bool_, int64
+from lucid.kernel import expr
+from lucid.kernel.loops import Axis, Scan, Store, state
+from lucid.layout import broadcast_shapes, layout
+from lucid.op import Opaque
+from lucid.ops.creation import from_numpy, tensor
+from lucid.ops.elementwise import assign, where
+from lucid.ops.gather import put, take
+from lucid.ops.view import expand, permute, reshape, subscript
+from lucid.plan.nest import Nest, array_of, step
+from lucid.storage import Storage
+from lucid.write import write
+
+
+def get(x: Any, key: Any) -> Any:
+    """x[key]: a view for ints, slices, None and ...; a copy for tensors of places or truth."""
+    key = key if isinstance(key, tuple) else (key,)
+    if len(key) == 1 and _is_mask(key[0]) and _as_mask(key[0]).ndim == x.ndim and x.ndim:
+        return masked_select(x, _as_mask(key[0]))
+    y, advanced = _basic(x, key)
+    if not advanced:
+        return y
+    y, places, first = _advanced(y, advanced)
+    return take(y, places, first)
+
+
+def put_item(x: Any, key: Any, value: Any) -> None:
+    """x[key] = value, in place."""
+    key = key if isinstance(key, tuple) else (key,)
+    if not isinstance(value, Array):
+        value = value if isinstance(value, (int, float, bool)) else tensor(value, dtype=x.dtype)
+    if len(key) == 1 and _is_mask(key[0]):
+        mask = _as_mask(key[0])
+        if not isinstance(value, Array) or value.numel() == 1:
+            shape = tuple(mask.shape) + (1,) * (x.ndim - mask.ndim)
+            value = value.reshape(()) if isinstance(value, Array) else value
+            write(where, x, (reshape(mask, shape), value, x))
+            return
+    y, advanced = _basic(x, key)
+    if not advanced:
+        write(assign, y, (_drop_lead(value, y.ndim),))
+        return
+    y, places, first = _advanced(y, advanced)
+    if not isinstance(value, Array):
+        value = tensor(value, dtype=x.dtype)
+    made = put(y, _spread(value, y, places, first), places, first, False)
+    write(assign, y, (made,))
+
+
+def _spread(value: Any, y: Any, places: Sequence[Any], first: int) -> Any:
+    """The value broadcast to what the places address."""
+    middle = broadcast_shapes("index", *(tuple(p.shape) for p in places))
+    shape = (*y.shape[:first], *middle, *y.shape[first + len(places) :])
+    value = _drop_lead(value, len(shape))
+    if tuple(value.shape) != shape:
+        broadcast_shapes("index assignment", tuple(value.shape), shape)
+        value = expand(value, shape)
+    return value
+
+
+def _drop_lead(value: Any, rank: int) -> Any:
+    """Without leading dimensions of size 1 that the target has not."""
+    if isinstance(value, Array):
+        extra = len(value.shape) - rank
+        if extra > 0 and all(n == 1 for n in value.shape[:extra]):
+            return reshape(value, tuple(value.shape[extra:]))
+    return value
+
+
+def _is_mask(k: Any) -> bool:
+    if isinstance(k, Array):
+        return k._layout.dtype is bool_
+    if isinstance(k, np.ndarray):
+        return k.dtype == np.bool_
+    return isinstance(k, list) and bool(k) and all(isinstance(i, bool) for i in k)
+
+
+def _as_mask(k: Any) -> Any:
+    return k if isinstance(k, Array) else tensor(k, dtype=bool_)
+
+
+def _basic(x: Any, key: tuple) -> tuple[Any, list[tuple[int, Any]]]:
+    """Apply ints, slices, None and `...`; returns the view and (dimension, index tensor) pairs."""
+    used = sum(
+        _as_mask(k).ndim if _is_mask(k) else k is not None and k is not Ellipsis for k in key
+    )
+    if used > x.ndim:
+        raise IndexError(f"too many indices: {used} for a tensor of {x.ndim} dimensions")
+    if sum(k is Ellipsis for k in key) > 1:
+        raise IndexError("an index can have one ellipsis only")
+    starts, steps, lengths, drop = [], [], [], []
+    shape: list[int | None] = []  # of the view: None takes the next kept dimension
+    advanced: list[tuple[int, Any]] = []
+    dim = 0
+
+    def whole(count: int) -> None:
+        nonlocal dim
+        for _ in range(count):
+            starts.append(0), steps.append(1), lengths.append(x.shape[dim])
+            shape.append(None)
+            dim += 1
+
+    for k in key:
+        if k is None:
+            shape.append(1)
+        elif k is Ellipsis:
+            whole(x.ndim - used)
+        elif isinstance(k, slice):
+            start, stop, step_ = k.indices(x.shape[dim])
+            starts.append(start), steps.append(step_)
+            lengths.append(len(range(start, stop, step_)))
+            shape.append(None)
+            dim += 1
+        elif _is_mask(k):
+            mask = _as_mask(k)
+            for d in range(mask.ndim):
+                if mask.shape[d] != x.shape[dim + d]:
+                    raise IndexError(
+                        f"a mask of shape {tuple(mask.shape)} does not fit dimension {dim + d} "
+                        f"of a tensor of shape {tuple(x.shape)}"
+                    )
+            for place in nonzero(mask, as_tuple=True):
+                advanced.append((len(shape), place))
+                whole(1)
+        elif isinstance(k, Array) and k.ndim or isinstance(k, (list, np.ndarray, range)):
+            place = k if isinstance(k, Array) else _places(k)
+            advanced.append((len(shape), place))
+            whole(1)
+        elif hasattr(k, "__index__"):
+            at, n = k.__index__(), x.shape[dim]
+            if not -n <= at < n:
+                raise IndexError(f"index {at} is out of range for dimension {dim} of size {n}")
+            starts.append(at % n), steps.append(1), lengths.append(1)
+            drop.append(dim)
+            dim += 1
+        else:
+            raise TypeError(f"a tensor cannot be indexed by {type(k).__name__}")
+    whole(x.ndim - dim)
+    y = x
+    if drop or lengths != list(x.shape) or any(s != 1 for s in steps):
+        y = subscript(x, tuple(starts), tuple(steps), tuple(lengths), tuple(drop))
+    elif 1 not in shape and not advanced:
+        y = reshape(x, tuple(x.shape))
+    if 1 in shape:
+        sizes = iter(y.shape)
+        y = reshape(y, tuple(next(sizes) if n is None else n for n in shape))
+    return y, advanced
+
+
+def _places(k: Any) -> Any:
+    if isinstance(k, range):
+        k = list(k)
+    if isinstance(k, np.ndarray):
+        return from_numpy(np.ascontiguousarray(k.astype(np.int64)))
+    return tensor(k, dtype=int64)
+
+
+def _advanced(y: Any, advanced: list[tuple[int, Any]]) -> tuple[Any, list[Any], int]:
+    """Bring the indexed dimensions together; apart, their result comes first, as in NumPy."""
+    dims = [d for d, _ in advanced]
+    places = [p for _, p in advanced]
+    if dims == list(range(dims[0], dims[0] + len(dims))):
+        return y, places, dims[0]
+    rest = [d for d in range(y.ndim) if d not in dims]
+    return permute(y, (*dims, *rest)), places, 0
+
+
+class fill_places(Opaque):
+    """The places of non-zero elements, row-major: column d of y is the index in dimension d."""
+
+    public = False
+
+    def names(x, *, count):
+        pass
+
+    def infer(types, params):
+        return [((params[0], len(types[0][0])), int64)]
+
+    def lower(context, inputs, params, outputs):
+        x, y = inputs[0], outputs[0]
+        axes = [f"i{d}" for d in range(len(x.shape))]
+        at = [expr.index(a) for a in axes]
+        value = expr.load("x0", at, x.dtype)
+        hit = value if x.dtype.category == BOOL else expr.cast(value, x.dtype.compute).ne(0)
+        found = state(0, 0, int64)
+        stores = tuple(Store("y0", (found, expr.const(d, int64)), i, hit) for d, i in enumerate(at))
+        moved = found + expr.where(hit, expr.const(1, int64), expr.ZERO)
+        scan = Scan(0, tuple(Axis(a, expr.ZERO) for a in axes), (expr.ZERO,), (moved,), stores)
+        arrays = {"y0": array_of("y0", y, "out"), "x0": array_of("x0", x, "in")}
+        nest = Nest("nonzero", arrays, dict(zip(axes, x.shape, strict=True)), [], axes, [scan], [])
+        return [step(nest, "none", {"y0": y, "x0": x})]
+
+
+def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
+    """The places of the non-zero elements: (count, ndim) int64, or one tensor per dimension.
+
+    >>> import lucid
+    >>> lucid.nonzero(lucid.tensor([0, 3, 0, 4]))
+    tensor([[1],
+            [3]])
+    """
+    if x._value is not None:
+        raise RuntimeError(
+            "nonzero: its size depends on values, which a traced function does not know; "
+            "use where with a mask"
+        )
+    truth = where(x != 0, 1, 0)
+    count = int(truth.sum().item())
+    if count == 0 or x.ndim == 0:
+        lay = layout((count, x.ndim), None, int64, x._layout.device)
+        y = wrap(Storage(lay.nbytes), lay)
+    else:
+        y = fill_places(x, count)
+    return tuple(y[:, d] for d in range(x.ndim)) if as_tuple else y
+
+
+def masked_select(x: Any, mask: Any) -> Any:
+    """The elements of x where the mask holds, as a vector. Mask and x broadcast.
+
+    >>> import lucid
+    >>> x = lucid.arange(4)
+    >>> lucid.masked_select(x, x > 1)
+    tensor([2, 3])
+    """
+    if mask.dtype is not bool_:
+        raise TypeError(f"masked_select: the mask must be bool, got {mask.dtype!r}")
+    if tuple(mask.shape) != tuple(x.shape):
+        shape = broadcast_shapes("masked_select", tuple(x.shape), tuple(mask.shape))
+        x, mask = expand(x, shape), expand(mask, shape)
+    if x.ndim == 0:
+        x, mask = reshape(x, (1,)), reshape(mask, (1,))
+    return take(x, nonzero(mask, as_tuple=True), 0)

@@ -1,0 +1,561 @@
+"""Methods: every public op as a Tensor method, its in-place form, and the operators.
+
+lucid/__init__.py takes the functions from `functions`; tensor.py stays free of ops.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from lucid import dtypes
+from lucid.apply import apply
+from lucid.array import Array
+from lucid.dtypes import FLOATING, dtype
+from lucid.op import REGISTRY, Elementwise, Op
+from lucid.ops import cast as casts
+from lucid.ops import contract, creation, elementwise, gather, index, normalize, shape, statistics
+from lucid.ops import transcendental as trans
+from lucid.ops.elementwise import add, assign, div, mul, sub, where
+from lucid.tensor import Tensor
+from lucid.write import out as write_out
+from lucid.write import write
+
+
+def function_of(record: type[Op]) -> Callable:
+    """The public function of an elementwise record, with `out=`."""
+
+    @functools.wraps(record, updated=())
+    def function(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        if out is None:
+            return record.call(*args, **kwargs)
+        return _into(record, out, args, kwargs)
+
+    function.__name__ = function.__qualname__ = record.name
+    function.__doc__ = record.__doc__
+    function.__dict__.pop("__wrapped__", None)
+    function.record = record  # type: ignore[attr-defined]
+    return function
+
+
+def _into(record: type[Op], out: Any, args: tuple, kwargs: dict) -> Any:
+    names = (*record.inputs, *record.statics)
+    given = dict(zip(names, args, strict=False)) | kwargs
+    given = {**record.optional, **record.defaults, **given}
+    inputs = tuple(given[n] for n in record.inputs)
+    return write_out(record, out, inputs, tuple(given[n] for n in record.statics))
+
+
+def in_place_of(record: type[Op]) -> Callable:
+    """The method `name_` of an elementwise record."""
+    rest, statics = record.inputs[1:], record.statics
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        given = {**record.optional, **record.defaults}
+        given.update(zip((*rest, *statics), args, strict=False))
+        for key, value in kwargs.items():
+            given[{"other": "w", "end": "end"}.get(key, key) if key not in given else key] = value
+        try:
+            inputs = (self, *(given[n] for n in rest))
+        except KeyError as missing:
+            raise TypeError(f"{record.name}_() needs an argument {missing}") from None
+        return write(record, self, inputs, tuple(given[n] for n in statics))
+
+    method.__name__ = method.__qualname__ = f"{record.name}_"
+    method.__doc__ = f"In place: {record.__doc__}"
+    return method
+
+
+def _with_out(function: Callable) -> Callable:
+    """A composed function with `out=`: computed, then written."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        y = function(*args, **kwargs)
+        if out is None:
+            return y
+        if isinstance(y, tuple):
+            return tuple(write_out(assign, o, (v,)) for o, v in zip(out, y, strict=True))
+        return write_out(assign, out, (y,))
+
+    return wrapped
+
+
+# Functions whose signature is more than inputs and static parameters
+
+
+def add_scaled(x, other, *, alpha=1):
+    """x + alpha * other."""
+    return add(x, other if alpha == 1 else mul(other, alpha))
+
+
+def sub_scaled(x, other, *, alpha=1):
+    """x - alpha * other."""
+    return sub(x, other if alpha == 1 else mul(other, alpha))
+
+
+def divide(x, other, *, rounding_mode: str | None = None):
+    """x / other; rounding_mode "floor" or "trunc" keeps integers.
+
+    >>> import lucid
+    >>> lucid.div(lucid.tensor([7, -7]), 2, rounding_mode="floor")
+    tensor([ 3, -4])
+    """
+    if rounding_mode is None:
+        return div(x, other)
+    if rounding_mode == "floor":
+        return elementwise.floor_divide(x, other)
+    if rounding_mode == "trunc":
+        return elementwise.div_trunc(x, other)
+    raise RuntimeError(f"div: rounding_mode must be None, 'floor' or 'trunc', not {rounding_mode!r}")
+
+
+def clamp(x, min=None, max=None):  # noqa: A002
+    """min(max(x, min), max); either bound may be left out.
+
+    >>> import lucid
+    >>> lucid.tensor([-2.0, 0.5, 3.0]).clamp(-1, 1)
+    tensor([-1.0000,  0.5000,  1.0000])
+    """
+    if min is None and max is None:
+        raise RuntimeError("clamp: at least one of min and max is needed")
+    if max is None:
+        return elementwise.clamp_min(x, min)
+    if min is None:
+        return elementwise.clamp_max(x, max)
+    return elementwise.clamp_both(x, min, max)
+
+
+def where_(condition, x=None, other=None):
+    """x where the condition holds, else other; with the condition alone, its places.
+
+    >>> import lucid
+    >>> lucid.where(lucid.tensor([True, False]), 1.0, 2.0)
+    tensor([1., 2.])
+    """
+    if x is None and other is None:
+        return index.nonzero(condition, as_tuple=True)
+    return where(condition, x, other)
+
+
+def addcmul(x, tensor1, tensor2, *, value=1):
+    """x + value * tensor1 * tensor2."""
+    return elementwise.addcmul(x, tensor1, tensor2, value)
+
+
+def addcdiv(x, tensor1, tensor2, *, value=1):
+    """x + value * tensor1 / tensor2."""
+    return elementwise.addcdiv(x, tensor1, tensor2, value)
+
+
+def masked_fill(x, mask, value):
+    """x with `value` where the mask holds."""
+    y = where(mask, value, x)
+    return y if y.dtype is x.dtype else casts.cast(y, x.dtype)
+
+
+def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
+    """x with NaN, inf and -inf replaced; infinities by the largest finite numbers."""
+    info = finfo(x.dtype) if x.dtype.category == FLOATING else None
+    high = (info.max if info else 0) if posinf is None else posinf
+    low = (info.min if info else 0) if neginf is None else neginf
+    return elementwise.nan_to_num(x, nan, high, low)
+
+
+def power(x, exponent):
+    """x ** exponent.
+
+    >>> import lucid
+    >>> lucid.tensor([1.0, 2.0]).pow(2)
+    tensor([1., 4.])
+    """
+    if isinstance(exponent, (int, float)) and not isinstance(exponent, bool):
+        if exponent == 2:
+            return elementwise.square(x)
+        if exponent == 1:
+            return x.clone()
+        if exponent == 0.5:
+            return elementwise.sqrt(x)
+        if exponent == 3 and isinstance(x, Array):
+            return x * x * x
+        if isinstance(exponent, int) and exponent < 0 and x.dtype.category != FLOATING:
+            raise RuntimeError("pow: integers to a negative integer power are not integers")
+    return trans.pow_(x, exponent)
+
+
+def round_to(x, *, decimals: int = 0):
+    """To nearest, ties to even, at that many decimals."""
+    if decimals == 0:
+        return elementwise.round_(x)
+    scale = 10.0**decimals
+    return elementwise.round_(x * scale) / scale
+
+
+def gather_along(x, dim: int, index, *, sparse_grad: bool = False):
+    """y[.., i, ..] = x[.., index[.., i, ..], ..] along dim.
+
+    >>> import lucid
+    >>> lucid.gather(lucid.tensor([[1, 2], [3, 4]]), 1, lucid.tensor([[1], [0]]))
+    tensor([[2],
+            [3]])
+    """
+    if sparse_grad:
+        raise NotImplementedError("gather: sparse_grad is not supported")
+    _same_rank("gather", x, index)
+    return gather.gather_(x, index, shape.normal_dim("gather", dim, x.ndim))
+
+
+def _same_rank(name: str, x: Any, index_tensor: Any) -> None:
+    if x.ndim != index_tensor.ndim:
+        raise RuntimeError(
+            f"{name}: index has {index_tensor.ndim} dimensions, the input {x.ndim}; they must agree"
+        )
+
+
+def scatter(x, dim: int, index, src=None, *, value=None, reduce=None):
+    """x with src (or a number) written at index along dim; reduce may be "add"."""
+    src = value if src is None else src
+    _same_rank("scatter", x, index)
+    if not isinstance(src, Array):
+        src = creation.full(index.shape, src, dtype=x.dtype)
+    record = gather.scatter_set if reduce is None else gather.scatter_plus
+    if reduce not in (None, "add", "sum"):
+        raise NotImplementedError(f"scatter: reduce={reduce!r} is not supported; use 'add'")
+    src = src if src.dtype is x.dtype else casts.cast(src, x.dtype)
+    return record(x, src, index, shape.normal_dim("scatter", dim, x.ndim))
+
+
+def scatter_add(x, dim: int, index, src):
+    """x with src added at index along dim."""
+    return scatter(x, dim, index, src, reduce="add")
+
+
+def index_select(x, dim: int, index):
+    """The slices of x at the given places of a dimension."""
+    d = shape.normal_dim("index_select", dim, x.ndim)
+    return gather.take(x, [index], d)
+
+
+def index_add(x, dim: int, index, source, *, alpha=1):
+    """x with alpha * source added at the given places of a dimension."""
+    d = shape.normal_dim("index_add", dim, x.ndim)
+    return gather.put(x, source if alpha == 1 else source * alpha, [index], d, True)
+
+
+def index_copy(x, dim: int, index, source):
+    """x with source written at the given places of a dimension."""
+    d = shape.normal_dim("index_copy", dim, x.ndim)
+    return gather.put(x, source, [index], d, False)
+
+
+def index_fill(x, dim: int, index, value):
+    """x with a number written at the given places of a dimension."""
+    d = shape.normal_dim("index_fill", dim, x.ndim)
+    size = tuple(index.numel() if i == d else n for i, n in enumerate(x.shape))
+    return gather.put(x, creation.full(size, value, dtype=x.dtype), [index], d, False)
+
+
+def index_put(x, indices, values, accumulate: bool = False):
+    """x with values written (or added) at integer tensors for its first dimensions."""
+    places = [p for i in indices for p in ([i] if not index._is_mask(i) else index.nonzero(
+        i, as_tuple=True))]  # fmt: skip
+    if not isinstance(values, Array):
+        values = creation.tensor(values, dtype=x.dtype)
+    return gather.put(x, index._spread(values, x, places, 0), places, 0, accumulate)
+
+
+class finfo:  # noqa: N801
+    """The limits of a floating dtype: bits, eps, max, min, tiny, resolution."""
+
+    def __init__(self, kind: dtype | None = None):
+        import ml_dtypes
+
+        kind = kind or dtypes.get_default_dtype()
+        if kind.category != FLOATING:
+            raise TypeError(f"finfo: a floating dtype is needed, got {kind!r}")
+        info = ml_dtypes.finfo(kind.numpy)
+        self.dtype = kind.name
+        self.bits = 8 * kind.itemsize
+        self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)
+        self.tiny = self.smallest_normal = float(info.tiny)
+        self.resolution = float(info.resolution)
+
+
+class iinfo:  # noqa: N801
+    """The limits of an integer dtype: bits, max, min."""
+
+    def __init__(self, kind: dtype):
+        if kind.category == FLOATING:
+            raise TypeError(f"iinfo: an integer dtype is needed, got {kind!r}")
+        self.dtype = kind.name
+        self.bits = 8 * kind.itemsize
+        self.max = (1 << (self.bits - kind.signed)) - 1
+        self.min = -(1 << (self.bits - 1)) if kind.signed else 0
+
+
+# Methods with a meaning of their own
+
+
+def to(self, *args: Any, **kwargs: Any) -> Any:
+    """This tensor as another dtype: to(dtype), to(device), to(device, dtype), to(other)."""
+    copy = kwargs.pop("copy", False)
+    form = kwargs.pop("memory_format", None)
+    kwargs.pop("non_blocking", None)  # the CPU has nothing to wait for
+    kind, place = kwargs.pop("dtype", None), kwargs.pop("device", None)
+    if kwargs:
+        raise TypeError(f"to() has no parameter {', '.join(map(repr, kwargs))}")
+    for a in args:
+        if isinstance(a, dtype):
+            kind = a
+        elif isinstance(a, Array):
+            kind, place = a._layout.dtype, a._layout.device
+        elif isinstance(a, bool):
+            copy = copy or False
+        elif a is not None:
+            place = a
+    creation._place(place)
+    y = self if kind is None else casts.to_dtype(self, kind)
+    if form is not None:
+        y = shape.contiguous(y, form)
+    return y.clone() if copy and y is self else y
+
+
+def type_(self, kind: Any = None) -> Any:
+    """The legacy type's name, or this tensor as that type."""
+    if kind is None:
+        return "lucid." + LEGACY_NAMES[self.dtype]
+    if isinstance(kind, str):
+        name = kind.rsplit(".", 1)[-1]
+        found = [d for d, n in LEGACY_NAMES.items() if n == name]
+        if not found:
+            raise ValueError(f"type: {kind!r} is not a tensor type")
+        kind = found[0]
+    kind = getattr(kind, "kind", kind)
+    return casts.to_dtype(self, kind)
+
+
+LEGACY_NAMES = {
+    dtypes.float32: "FloatTensor", dtypes.float64: "DoubleTensor", dtypes.float16: "HalfTensor",
+    dtypes.bfloat16: "BFloat16Tensor", dtypes.uint8: "ByteTensor", dtypes.int8: "CharTensor",
+    dtypes.int16: "ShortTensor", dtypes.int32: "IntTensor", dtypes.int64: "LongTensor",
+    dtypes.bool_: "BoolTensor",
+}  # fmt: skip
+
+
+def _converter(kind: dtype) -> Callable:
+    def convert(self: Any, memory_format: Any = None) -> Any:
+        return casts.to_dtype(self, kind)
+
+    convert.__doc__ = f"This tensor as {kind.name}; itself if it is already."
+    return convert
+
+
+def copy_(self, src, non_blocking: bool = False):
+    """Write src, broadcast and cast, into this tensor."""
+    return write(assign, self, (src,))
+
+
+def fill_(self, value):
+    """Write one number everywhere."""
+    if isinstance(value, Array) and value.ndim:
+        raise RuntimeError(f"fill_: a number or 0-d tensor is needed, got {tuple(value.shape)}")
+    return write(assign, self, (value,))
+
+
+def zero_(self):
+    """Write zeros."""
+    return write(assign, self, (0,))
+
+
+def _composed_in_place(name: str, function: Callable) -> Callable:
+    """An in-place form that computes and then writes."""
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return write(assign, self, (function(self, *args, **kwargs),))
+
+    method.__name__ = method.__qualname__ = f"{name}_"
+    method.__doc__ = f"In place: {function.__doc__}"
+    return method
+
+
+def _new(function: Callable) -> Callable:
+    def method(self: Any, *size: Any, dtype: Any = None, **options: Any) -> Any:
+        return function(*size, dtype=dtype or self.dtype, **options)
+
+    method.__doc__ = f"{function.__name__}() with this tensor's dtype."
+    return method
+
+
+def _operators() -> None:
+    """x + w and its relatives: straight to the funnel."""
+
+    def forward(record: type[Op]) -> Callable:
+        def operator(self: Any, w: Any) -> Any:
+            return apply(record, (self, w))
+
+        return operator
+
+    def backward(record: type[Op]) -> Callable:
+        def operator(self: Any, w: Any) -> Any:
+            return apply(record, (w, self))
+
+        return operator
+
+    pairs = {
+        "add": add, "sub": sub, "mul": mul, "truediv": div, "floordiv": elementwise.floor_divide,
+        "mod": elementwise.remainder, "and": elementwise.bitwise_and,
+        "or": elementwise.bitwise_or, "xor": elementwise.bitwise_xor,
+        "lshift": elementwise.bitwise_left_shift, "rshift": elementwise.bitwise_right_shift,
+    }  # fmt: skip
+    for name, record in pairs.items():
+        setattr(Tensor, f"__{name}__", forward(record))
+        setattr(Tensor, f"__r{name}__", backward(record))
+        setattr(Tensor, f"__i{name}__", _augmented(record))
+    for name in ("lt", "le", "gt", "ge"):
+        setattr(Tensor, f"__{name}__", forward(getattr(elementwise, name)))
+    for name in ("eq", "ne"):
+        setattr(Tensor, f"__{name}__", _equality(getattr(elementwise, name)))
+    Tensor.__neg__ = lambda self: apply(elementwise.neg, (self,))
+    Tensor.__pos__ = lambda self: apply(elementwise.positive, (self,))
+    Tensor.__abs__ = lambda self: apply(elementwise.abs_, (self,))
+    Tensor.__invert__ = lambda self: apply(elementwise.bitwise_not, (self,))
+    Tensor.__pow__ = lambda self, w: power(self, w)
+    Tensor.__rpow__ = lambda self, w: apply(trans.pow_, (w, self))
+    Tensor.__ipow__ = lambda self, w: write(trans.pow_, self, (self, w))
+    Tensor.__matmul__ = lambda self, w: contract.matmul(self, w)
+    Tensor.__rmatmul__ = lambda self, w: contract.matmul(w, self)
+
+
+def _augmented(record: type[Op]) -> Callable:
+    def operator(self: Any, w: Any) -> Any:
+        return write(record, self, (self, w))
+
+    return operator
+
+
+def _equality(record: type[Op]) -> Callable:
+    def operator(self: Any, w: Any) -> Any:
+        if not isinstance(w, (Array, int, float)):
+            return NotImplemented
+        return apply(record, (self, w))
+
+    return operator
+
+
+# Functions by public name. Elementwise records come first, the rest overrides them.
+functions: dict[str, Callable] = {
+    record.name: function_of(record)
+    for record in list(REGISTRY.values())
+    if issubclass(record, Elementwise) and record.public
+}
+functions |= {
+    "add": _with_out(add_scaled), "sub": _with_out(sub_scaled), "subtract": sub_scaled,
+    "div": _with_out(divide), "divide": divide, "true_divide": functions["div"],
+    "multiply": functions["mul"], "negative": functions["neg"], "absolute": functions["abs"],
+    "clamp": _with_out(clamp), "clip": _with_out(clamp), "where": where_, "addcmul": addcmul,
+    "addcdiv": addcdiv, "masked_fill": masked_fill, "nan_to_num": nan_to_num,
+    "pow": _with_out(power), "round": _with_out(round_to), "gather": gather_along,
+    "scatter": scatter, "scatter_add": scatter_add, "index_select": index_select,
+    "index_add": index_add, "index_copy": index_copy, "index_fill": index_fill,
+    "index_put": index_put, "masked_select": index.masked_select, "nonzero": index.nonzero,
+    "greater": functions["gt"], "less": functions["lt"], "greater_equal": functions["ge"],
+    "less_equal": functions["le"], "not_equal": functions["ne"],
+    "arcsin": functions["asin"], "arccos": functions["acos"], "arctan": functions["atan"],
+    "arctan2": functions["atan2"], "arctanh": functions["atanh"], "fix": functions["trunc"],
+    "softmax": normalize.softmax, "log_softmax": normalize.log_softmax,
+    "tril": creation.tril, "triu": creation.triu, "clone": shape.clone, "equal": statistics.equal,
+}  # fmt: skip
+for _name in (
+    "sum mean var std var_mean std_mean prod amax amin aminmax max min argmax argmin any all "
+    "count_nonzero logsumexp norm cumsum cumprod allclose isclose"
+).split():
+    functions[_name] = _with_out(getattr(statistics, _name))
+for _name in (
+    "reshape flatten unflatten ravel squeeze unsqueeze permute transpose t movedim "
+    "broadcast_to tile repeat_interleave narrow select split chunk tensor_split unbind flip roll "
+    "diagonal diag trace"
+).split():
+    functions[_name] = getattr(shape, _name)
+functions |= {"swapaxes": shape.transpose, "moveaxis": shape.movedim}
+for _name in "matmul mm bmm mv dot outer addmm baddbmm tensordot".split():
+    functions[_name] = _with_out(getattr(contract, _name))
+# Functions that are no methods.
+creators: dict[str, Callable] = {
+    "cat": _with_out(shape.cat), "concat": shape.cat, "concatenate": shape.cat,
+    "stack": _with_out(shape.stack), "hstack": shape.hstack, "vstack": shape.vstack,
+    "einsum": contract.einsum, "meshgrid": shape.meshgrid, "as_strided": shape.as_strided,
+    "broadcast_tensors": shape.broadcast_tensors, "finfo": finfo, "iinfo": iinfo,
+}  # fmt: skip
+for _name in (
+    "empty full zeros ones empty_like full_like zeros_like ones_like arange linspace eye "
+    "from_numpy tensor as_tensor"
+).split():
+    creators[_name] = getattr(creation, _name)
+
+
+def _attach() -> None:
+    for name, function in functions.items():
+        setattr(Tensor, name, function)
+    for record in list(REGISTRY.values()):
+        if issubclass(record, Elementwise) and record.public and record.inputs:
+            setattr(Tensor, f"{record.name}_", in_place_of(record))
+    for name in (
+        "add sub div clamp clip addcmul addcdiv masked_fill nan_to_num pow round scatter "
+        "scatter_add index_add index_copy index_fill index_put cumsum cumprod tril triu"
+    ).split():
+        if not hasattr(Tensor, f"{name}_") or name in ("add", "sub", "div", "pow", "round"):
+            setattr(Tensor, f"{name}_", _composed_in_place(name, functions[name]))
+    for name in ("addcmul", "addcdiv"):
+        setattr(Tensor, f"{name}_", _composed_in_place(name, functions[name]))
+    Tensor.add_ = _scaled_in_place(add)
+    Tensor.sub_ = _scaled_in_place(sub)
+    for name in "view view_as reshape_as expand expand_as repeat contiguous unfold".split():
+        setattr(Tensor, name, getattr(shape, name))
+    for method in (to, copy_, fill_, zero_):
+        setattr(Tensor, method.__name__, method)
+    Tensor.type = type_
+    Tensor.type_as = lambda self, other: casts.to_dtype(self, other.dtype)
+    for name, kind in {
+        "float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16,
+        "bfloat16": dtypes.bfloat16, "byte": dtypes.uint8, "char": dtypes.int8,
+        "short": dtypes.int16, "int": dtypes.int32, "long": dtypes.int64, "bool": dtypes.bool_,
+    }.items():  # fmt: skip
+        setattr(Tensor, name, _converter(kind))
+    for name in "zeros ones empty full".split():
+        setattr(Tensor, f"new_{name}", _new(creators[name]))
+    Tensor.new_tensor = lambda self, data, **o: creation.tensor(
+        data, **{"dtype": self.dtype, **o}
+    )
+    Tensor.cpu = lambda self, memory_format=None: self
+    Tensor.T = property(lambda self: shape._permute(self, tuple(reversed(range(self.ndim)))))
+    Tensor.mT = property(lambda self: shape.transpose(self, -2, -1))
+    Tensor.H = property(lambda self: shape.transpose(self, 0, 1))
+    Tensor.where = lambda self, condition, other: where(condition, self, other)
+    for name in "squeeze unsqueeze transpose t".split():
+        setattr(Tensor, f"{name}_", _restride(name, getattr(shape, name)))
+    _operators()
+
+
+def _scaled_in_place(record: type[Op]) -> Callable:
+    def method(self: Any, other: Any, *, alpha: Any = 1) -> Any:
+        return write(record, self, (self, other if alpha == 1 else mul(other, alpha)))
+
+    method.__name__ = method.__qualname__ = f"{record.name}_"
+    method.__doc__ = f"In place: {record.__doc__} `alpha` scales the second."
+    return method
+
+
+def _restride(name: str, function: Callable) -> Callable:
+    """squeeze_ and its relatives: the same tensor object with another layout."""
+
+    def method(self: Any, *args: Any) -> Any:
+        if self._requires_grad or self._base is not None:
+            raise RuntimeError(f"{name}_: not for a view or a tensor with a history; use {name}()")
+        y = function(self, *args)
+        self._layout, self._offset, self._ptr = y._layout, y._offset, y._ptr
+        return self
+
+    method.__name__ = method.__qualname__ = f"{name}_"
+    return method
+
+
+_attach()

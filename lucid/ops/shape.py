@@ -1,0 +1,574 @@
+"""Shapes: functions and methods made of views, and the joins that need a copy."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lucid.apply import contiguous as row_major
+from lucid.apply import wrap
+from lucid.array import Array
+from lucid.dtypes import dtype, promote
+from lucid.layout import broadcast_shapes, layout
+from lucid.op import Opaque, normal_dim, normal_dims
+from lucid.ops.cast import to_dtype
+from lucid.ops.creation import size_of, tensor
+from lucid.ops.elementwise import clone as copied
+from lucid.ops.elementwise import contiguous_copy
+from lucid.ops.gather import copy_step, take
+from lucid.ops.view import diagonal as _diagonal
+from lucid.ops.view import diagonal_back, subscript
+from lucid.ops.view import expand as _expand
+from lucid.ops.view import flip as _flip
+from lucid.ops.view import permute as _permute
+from lucid.ops.view import reshape as _reshape
+from lucid.ops.view import unfold as _unfold
+from lucid.plan.steps import Operand
+
+
+def _sizes(name: str, x: Any, args: Sequence[Any]) -> tuple[int, ...]:
+    """A shape with at most one -1, filled in; its element count must be x's."""
+    size = list(args[0]) if len(args) == 1 and not hasattr(args[0], "__index__") else list(args)
+    size = [n.__index__() for n in size]
+    total = x.numel()
+    if -1 in size:
+        known = 1
+        for n in size:
+            known *= n if n != -1 else 1
+        if size.count(-1) > 1 or known == 0 or total % known:
+            raise RuntimeError(f"{name}: shape {size} is invalid for {total} elements")
+        size[size.index(-1)] = total // known
+    count = 1
+    for n in size:
+        count *= n
+    if count != total or any(n < 0 for n in size):
+        raise RuntimeError(
+            f"{name}: shape {size} has {count} elements, the tensor of shape "
+            f"{tuple(x.shape)} has {total}"
+        )
+    return tuple(size)
+
+
+def reshape(x, *shape):
+    """The elements in row-major order in another shape; a view where strides allow.
+
+    >>> import lucid
+    >>> lucid.arange(6).reshape(2, -1)
+    tensor([[0, 1, 2],
+            [3, 4, 5]])
+    """
+    return _reshape(x, _sizes("reshape", x, shape))
+
+
+def view(x, *shape):
+    """`reshape` that never copies: raises where strides do not allow a view. view(dtype) shows
+    the bytes as another type of the same size."""
+    if len(shape) == 1 and isinstance(shape[0], dtype):
+        return _view_as_type(x, shape[0])
+    size = _sizes("view", x, shape)
+    if (
+        x._value is None
+        and _reshape.strides(x._layout.shape, x._layout.strides, 0, size=size) is None
+    ):
+        raise RuntimeError(
+            f"view: a tensor of shape {tuple(x.shape)} and strides {x.stride()} has no view of "
+            f"shape {size} without a copy; use reshape()"
+        )
+    return _reshape(x, size)
+
+
+def _view_as_type(x: Any, kind: dtype) -> Any:
+    lay = x._layout
+    if kind.itemsize != lay.dtype.itemsize:
+        raise RuntimeError(f"view: {lay.dtype!r} and {kind!r} differ in size")
+    return wrap(x._storage, layout(lay.shape, lay.strides, kind, lay.device), x._offset)
+
+
+def view_as(x, other):
+    """x.view(other.shape)."""
+    return view(x, other.shape)
+
+
+def reshape_as(x, other):
+    """x.reshape(other.shape)."""
+    return reshape(x, other.shape)
+
+
+def flatten(x, start_dim: int = 0, end_dim: int = -1):
+    """Dimensions start_dim to end_dim as one.
+
+    >>> import lucid
+    >>> lucid.zeros(2, 3, 4).flatten(1).shape
+    lucid.Size([2, 12])
+    """
+    if not x.shape:
+        return _reshape(x, (1,))
+    a, b = (normal_dim("flatten", d, x.ndim) for d in (start_dim, end_dim))
+    if a > b:
+        raise RuntimeError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+    if a == b:
+        return x
+    n = 1
+    for d in range(a, b + 1):
+        n *= x.shape[d]
+    return _reshape(x, (*x.shape[:a], n, *x.shape[b + 1 :]))
+
+
+def unflatten(x, dim: int, sizes):
+    """Dimension `dim` as several."""
+    d = normal_dim("unflatten", dim, x.ndim)
+    return reshape(x, (*x.shape[:d], *_fill(x.shape[d], sizes), *x.shape[d + 1 :]))
+
+
+def _fill(n: int, sizes: Sequence[int]) -> list[int]:
+    known = 1
+    for s in sizes:
+        known *= s if s != -1 else 1
+    return [n // known if s == -1 else s for s in sizes]
+
+
+def ravel(x):
+    """x as a vector."""
+    return _reshape(x, (x.numel(),))
+
+
+def squeeze(x, dim=None):
+    """Without the dimensions of size 1, or without those of `dim` that have size 1."""
+    dims = normal_dims("squeeze", dim, x.ndim)
+    return _reshape(x, tuple(n for d, n in enumerate(x.shape) if n != 1 or d not in dims))
+
+
+def unsqueeze(x, dim: int):
+    """With a new dimension of size 1 at `dim`."""
+    d = normal_dim("unsqueeze", dim, x.ndim + 1)
+    return _reshape(x, (*x.shape[:d], 1, *x.shape[d:]))
+
+
+def permute(x, *dims):
+    """Dimension d of the result is dimension dims[d] of x."""
+    order = dims[0] if len(dims) == 1 and not hasattr(dims[0], "__index__") else dims
+    places = tuple(normal_dim("permute", d, x.ndim) for d in order)
+    if sorted(places) != list(range(x.ndim)):
+        raise RuntimeError(f"permute: {tuple(order)} does not order {x.ndim} dimensions")
+    return _permute(x, places)
+
+
+def transpose(x, dim0: int, dim1: int):
+    """Two dimensions swapped."""
+    a, b = normal_dim("transpose", dim0, x.ndim), normal_dim("transpose", dim1, x.ndim)
+    order = list(range(x.ndim))
+    if x.ndim:
+        order[a], order[b] = b, a
+    return _permute(x, tuple(order))
+
+
+def t(x):
+    """A matrix transposed; vectors and scalars as they are."""
+    if x.ndim > 2:
+        raise RuntimeError(f"t: at most 2 dimensions, got {x.ndim}; use transpose or mT")
+    return _permute(x, tuple(reversed(range(x.ndim))))
+
+
+def movedim(x, source, destination):
+    """Dimensions moved to other places, the others in order."""
+    source = [source] if hasattr(source, "__index__") else list(source)
+    destination = [destination] if hasattr(destination, "__index__") else list(destination)
+    a = [normal_dim("movedim", d, x.ndim) for d in source]
+    b = [normal_dim("movedim", d, x.ndim) for d in destination]
+    order: list[int | None] = [None] * x.ndim
+    for s, d in zip(a, b, strict=True):
+        order[d] = s
+    rest = iter(d for d in range(x.ndim) if d not in a)
+    return _permute(x, tuple(next(rest) if d is None else d for d in order))
+
+
+def expand(x, *size):
+    """x with dimensions of size 1 repeated, without a copy; -1 keeps a size.
+
+    >>> import lucid
+    >>> lucid.tensor([[1], [2]]).expand(2, 3)
+    tensor([[1, 1, 1],
+            [2, 2, 2]])
+    """
+    wanted = list(size_or(size))
+    lead = len(wanted) - x.ndim
+    if lead < 0:
+        raise RuntimeError(f"expand: {wanted} has fewer dimensions than {tuple(x.shape)}")
+    for d, n in enumerate(x.shape, start=lead):
+        if wanted[d] == -1:
+            wanted[d] = n
+        elif n not in (1, wanted[d]):
+            raise RuntimeError(
+                f"expand: dimension {d} has size {n} and cannot become {wanted[d]}; only sizes "
+                "of 1 expand"
+            )
+    if any(n < 0 for n in wanted):
+        raise RuntimeError(f"expand: a new dimension cannot be -1 in {wanted}")
+    return _expand(x, tuple(wanted))
+
+
+def size_or(args: Sequence[Any]) -> tuple[int, ...]:
+    """A shape in which -1 may stand."""
+    if len(args) == 1 and not hasattr(args[0], "__index__"):
+        args = args[0]
+    return tuple(n.__index__() for n in args)
+
+
+def expand_as(x, other):
+    """x.expand(other.shape)."""
+    return expand(x, other.shape)
+
+
+def broadcast_to(x, size):
+    """x expanded to the given shape."""
+    return expand(x, size)
+
+
+def broadcast_tensors(*tensors):
+    """The tensors expanded to their common shape."""
+    shape = broadcast_shapes("broadcast_tensors", *(tuple(x.shape) for x in tensors))
+    return tuple(_expand(x, shape) for x in tensors)
+
+
+def repeat(x, *repeats):
+    """x tiled: repeats[d] times along dimension d, new dimensions in front.
+
+    >>> import lucid
+    >>> lucid.tensor([1, 2]).repeat(2)
+    tensor([1, 2, 1, 2])
+    """
+    times = size_of(repeats)
+    lead = len(times) - x.ndim
+    if lead < 0:
+        raise RuntimeError(f"repeat: {times} has fewer numbers than {x.ndim} dimensions")
+    shape = (1,) * lead + tuple(x.shape)
+    paired = _reshape(x, tuple(n for s in shape for n in (1, s)))
+    wide = _expand(paired, tuple(n for r, s in zip(times, shape, strict=True) for n in (r, s)))
+    return _reshape(wide, tuple(r * s for r, s in zip(times, shape, strict=True)))
+
+
+def tile(x, *dims):
+    """`repeat` that accepts fewer numbers than dimensions."""
+    times = size_of(dims)
+    return repeat(x, (1,) * (x.ndim - len(times)) + times)
+
+
+def repeat_interleave(x, repeats, dim: int | None = None):
+    """Each element repeated, along `dim` or flattened."""
+    if dim is None:
+        x, dim = ravel(x), 0
+    d = normal_dim("repeat_interleave", dim, x.ndim)
+    counts = repeats.tolist() if isinstance(repeats, Array) else repeats
+    counts = counts if isinstance(counts, list) else [counts]
+    counts = counts * x.shape[d] if len(counts) == 1 else counts
+    places = np.repeat(np.arange(x.shape[d]), counts)
+    return take(x, [tensor(places)], d)
+
+
+def narrow(x, dim: int, start: int, length: int):
+    """x[start : start + length] along dim."""
+    d = normal_dim("narrow", dim, x.ndim)
+    n = x.shape[d]
+    start = start.item() if isinstance(start, Array) else start
+    start = start + n if start < 0 else start
+    if not 0 <= start <= n or length < 0 or start + length > n:
+        raise RuntimeError(
+            f"narrow: from {start}, {length} elements, do not lie in dimension {d} of size {n}"
+        )
+    return _cut(x, d, start, length)
+
+
+def _cut(x: Any, d: int, start: int, length: int) -> Any:
+    n = x.ndim
+    starts = tuple(start if i == d else 0 for i in range(n))
+    lengths = tuple(length if i == d else x.shape[i] for i in range(n))
+    return subscript(x, starts, (1,) * n, lengths, ())
+
+
+def select(x, dim: int, index: int):
+    """x at one index of a dimension, which vanishes."""
+    d = normal_dim("select", dim, x.ndim)
+    n = x.shape[d]
+    if not -n <= index < n:
+        raise IndexError(f"select: index {index} is out of range for dimension {d} of size {n}")
+    starts = tuple(index % n if i == d else 0 for i in range(x.ndim))
+    lengths = tuple(1 if i == d else m for i, m in enumerate(x.shape))
+    return subscript(x, starts, (1,) * x.ndim, lengths, (d,))
+
+
+def split(x, split_size_or_sections, dim: int = 0):
+    """Views of consecutive parts: of one size (the last may be smaller), or of given sizes."""
+    d = normal_dim("split", dim, x.ndim)
+    n = x.shape[d]
+    if isinstance(split_size_or_sections, int):
+        size = split_size_or_sections
+        if size <= 0:
+            raise RuntimeError(f"split: a size of {size}; it must be positive")
+        sizes = [min(size, n - a) for a in range(0, n, size)] or [0]
+    else:
+        sizes = list(split_size_or_sections)
+        if sum(sizes) != n:
+            raise RuntimeError(f"split: sizes {sizes} do not add up to {n} (dimension {d})")
+    parts, at = [], 0
+    for size in sizes:
+        parts.append(_cut(x, d, at, size))
+        at += size
+    return tuple(parts)
+
+
+def chunk(x, chunks: int, dim: int = 0):
+    """At most `chunks` parts of equal size, the last may be smaller."""
+    if chunks < 1:
+        raise RuntimeError(f"chunk: {chunks} chunks; at least 1")
+    d = normal_dim("chunk", dim, x.ndim)
+    return split(x, max(-(-x.shape[d] // chunks), 1), d)
+
+
+def tensor_split(x, indices_or_sections, dim: int = 0):
+    """Parts that differ in size by at most one, or cut at given indices."""
+    d = normal_dim("tensor_split", dim, x.ndim)
+    n = x.shape[d]
+    if isinstance(indices_or_sections, int):
+        k = indices_or_sections
+        sizes = [n // k + (1 if i < n % k else 0) for i in range(k)]
+    else:
+        cuts = [0, *(min(c if c >= 0 else c + n, n) for c in indices_or_sections), n]
+        sizes = [max(b - a, 0) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return split(x, sizes, d)
+
+
+def unbind(x, dim: int = 0):
+    """The slices along a dimension, which vanishes from them."""
+    d = normal_dim("unbind", dim, x.ndim)
+    return tuple(select(x, d, i) for i in range(x.shape[d]))
+
+
+class Join(Opaque, abstract=True):
+    """Tensors one after another along a dimension: a copy of each into its place."""
+
+    public = False
+
+    def infer(types, params):
+        dim = params[0]
+        shape, kind, _ = types[0]
+        total = 0
+        for i, (other, k, _) in enumerate(types):
+            if len(other) != len(shape) or any(
+                a != b for d, (a, b) in enumerate(zip(shape, other, strict=True)) if d != dim
+            ):
+                raise RuntimeError(
+                    f"cat: tensor {i} has shape {other}, the first {shape}: all dimensions but "
+                    f"{dim} must be equal"
+                )
+            if k is not kind:
+                raise TypeError(f"cat: {k!r} beside {kind!r}")
+            total += other[dim]
+        return [(tuple(total if d == dim else n for d, n in enumerate(shape)), kind)]
+
+    def lower(context, inputs, params, outputs):
+        y, dim = outputs[0], params[0]
+        steps, at = [], 0
+        for x in inputs:
+            if 0 not in x.shape:
+                offset = y.offset + at * y.strides[dim]
+                part = Operand(y.value, x.shape, y.strides, y.dtype, offset)
+                steps.append(copy_step(x, part))
+            at += x.shape[dim]
+        return steps
+
+
+def _cat_record(n: int) -> Any:
+    names = tuple(f"x{i}" for i in range(n))
+
+    def rule_of(i: int):  # noqa: ANN202
+        def rule(g, dim, **metas):  # noqa: ANN001, ANN202
+            start = sum(metas[f"{name}_meta"].shape[dim] for name in names[:i])
+            return narrow(g, dim, start, metas[f"{names[i]}_meta"].shape[dim])
+
+        rule.needs = ("g", "dim", *(f"{name}_meta" for name in names))  # type: ignore
+        return rule
+
+    members: dict[str, Any] = {f"vjp_{name}": rule_of(i) for i, name in enumerate(names)}
+    members |= {
+        "arguments": (names, ("dim",)),
+        "__doc__": f"{n} tensors one after another.",
+    }
+    return type(Join)(f"cat_{n}", (Join,), members)
+
+
+_CAT: dict[int, Any] = {}
+
+
+def cat(tensors, dim: int = 0):
+    """The tensors one after another along `dim`; all other dimensions must be equal.
+
+    >>> import lucid
+    >>> lucid.cat([lucid.zeros(1), lucid.ones(2)])
+    tensor([0., 1., 1.])
+    """
+    tensors = list(tensors)
+    if not tensors:
+        raise RuntimeError("cat: expected at least one tensor")
+    for x in tensors:
+        if not isinstance(x, Array):
+            raise TypeError(f"cat: expected tensors, got {type(x).__name__}")
+    used = [x for x in tensors if tuple(x.shape) != (0,)] or tensors[:1]
+    kind = used[0].dtype
+    for x in tensors:
+        kind = promote(kind, x.dtype)
+    used = [to_dtype(x, kind) for x in used]
+    d = normal_dim("cat", dim, used[0].ndim)
+    if used[0].ndim == 0:
+        raise RuntimeError("cat: 0-d tensors cannot be joined; use stack")
+    n = len(used)
+    if n not in _CAT:
+        _CAT[n] = _cat_record(n)
+    return _CAT[n].dispatch(_CAT[n], tuple(used), (d,))
+
+
+def stack(tensors, dim: int = 0):
+    """Tensors of one shape along a new dimension.
+
+    >>> import lucid
+    >>> lucid.stack([lucid.zeros(2), lucid.ones(2)])
+    tensor([[0., 0.],
+            [1., 1.]])
+    """
+    tensors = list(tensors)
+    if not tensors:
+        raise RuntimeError("stack: expected at least one tensor")
+    for i, x in enumerate(tensors):
+        if tuple(x.shape) != tuple(tensors[0].shape):
+            raise RuntimeError(
+                f"stack: tensor {i} has shape {tuple(x.shape)}, the first "
+                f"{tuple(tensors[0].shape)}: they must be equal"
+            )
+    d = normal_dim("stack", dim, tensors[0].ndim + 1)
+    return cat([unsqueeze(x, d) for x in tensors], d)
+
+
+def hstack(tensors):
+    """cat along dimension 1, vectors along 0."""
+    tensors = [_reshape(x, (1,)) if x.ndim == 0 else x for x in tensors]
+    return cat(tensors, 0 if tensors[0].ndim == 1 else 1)
+
+
+def vstack(tensors):
+    """cat along dimension 0, vectors as rows."""
+    return cat([_reshape(x, (1, x.numel())) if x.ndim < 2 else x for x in tensors], 0)
+
+
+def flip(x, *dims):
+    """A copy with the order of those dimensions reversed."""
+    order = dims[0] if len(dims) == 1 and not hasattr(dims[0], "__index__") else dims
+    return _flip(x, normal_dims("flip", tuple(order), x.ndim)).clone(
+        memory_format="contiguous_format"
+    )
+
+
+def roll(x, shifts, dims=None):
+    """Elements moved along dimensions, those that leave come in at the other end."""
+    if dims is None:
+        return reshape(roll(ravel(x), shifts, 0), x.shape)
+    shifts = (shifts,) if hasattr(shifts, "__index__") else tuple(shifts)
+    dims = (dims,) if hasattr(dims, "__index__") else tuple(dims)
+    if len(shifts) != len(dims):
+        raise RuntimeError(f"roll: {len(shifts)} shifts for {len(dims)} dimensions")
+    for shift, dim in zip(shifts, dims, strict=True):
+        d = normal_dim("roll", dim, x.ndim)
+        n = x.shape[d]
+        k = shift % n if n else 0
+        if k:
+            x = cat([_cut(x, d, n - k, k), _cut(x, d, 0, n - k)], d)
+    return x
+
+
+def diagonal(x, offset: int = 0, dim1: int = 0, dim2: int = 1):
+    """The diagonal of two dimensions as a view, in a last dimension."""
+    a, b = normal_dim("diagonal", dim1, x.ndim), normal_dim("diagonal", dim2, x.ndim)
+    if a == b:
+        raise RuntimeError(f"diagonal: dim1 and dim2 are both {a}")
+    return _diagonal(x, offset, a, b)
+
+
+def diag(x, diagonal: int = 0):
+    """A vector as a diagonal matrix, or the diagonal of a matrix."""
+    if x.ndim == 1:
+        n = x.shape[0] + abs(diagonal)
+        return diagonal_back(x, (n, n), diagonal, 0, 1)
+    if x.ndim != 2:
+        raise RuntimeError(f"diag: 1 or 2 dimensions expected, got shape {tuple(x.shape)}")
+    return _diagonal(x, diagonal, 0, 1).clone()
+
+
+def trace(x):
+    """The sum of a matrix's diagonal."""
+    return _diagonal(x, 0, 0, 1).sum()
+
+
+def unfold(x, dimension: int, size: int, step: int):
+    """Windows of `size` elements, `step` apart, along a dimension, in a new last one (a view)."""
+    d = normal_dim("unfold", dimension, x.ndim)
+    if size > x.shape[d]:
+        raise RuntimeError(f"unfold: a window of {size} in dimension {d} of size {x.shape[d]}")
+    if step < 1:
+        raise RuntimeError(f"unfold: step {step}; it must be positive")
+    return _unfold(x, d, size, step)
+
+
+def contiguous(x, memory_format=None):
+    """x itself if it is row-major, else a copy that is."""
+    form = str(memory_format) if memory_format is not None else "contiguous_format"
+    if form.endswith("channels_last"):
+        return channels_last(x)
+    return x if x._value is not None else row_major(x)
+
+
+def channels_last(x: Any) -> Any:
+    """A 4-d tensor with the channels fastest in memory."""
+    if x.ndim != 4:
+        raise RuntimeError(f"channels_last: 4 dimensions are needed, got {x.ndim}")
+    return _permute(row_major(_permute(x, (0, 2, 3, 1))), (0, 3, 1, 2))
+
+
+def clone(x, *, memory_format=None):
+    """The same values in new memory; dense tensors keep their dimension order."""
+    form = None if memory_format is None else str(memory_format)
+    if form is not None and form.endswith("channels_last"):
+        return _permute(contiguous_copy(_permute(x, (0, 2, 3, 1))), (0, 3, 1, 2))
+    if form is not None and form.endswith("contiguous_format"):
+        return contiguous_copy(x)
+    return copied(x)
+
+
+def meshgrid(*tensors, indexing: str = "ij"):
+    """Grids of coordinates from vectors; indexing "ij" (matrix) or "xy" (first two swapped)."""
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        tensors = tuple(tensors[0])
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f"meshgrid: indexing must be 'ij' or 'xy', got {indexing!r}")
+    swap = indexing == "xy" and len(tensors) > 1
+    given = (tensors[1], tensors[0], *tensors[2:]) if swap else tensors
+    shape = tuple(x.numel() for x in given)
+    grids = []
+    for d, x in enumerate(given):
+        ones = tuple(n if i == d else 1 for i, n in enumerate(shape))
+        grids.append(_expand(_reshape(x, ones), shape))
+    if swap:
+        grids = [transpose(g, 0, 1) for g in (grids[1], grids[0], *grids[2:])]
+    return tuple(grids)
+
+
+def as_strided(x, size, stride, storage_offset: int | None = None):
+    """A view by explicit strides; every element must lie in x's storage. Without a gradient."""
+    if x._requires_grad:
+        raise RuntimeError("as_strided: has no gradient yet; use detach(), or other views")
+    lay = layout(tuple(size), tuple(stride), x.dtype, x._layout.device)
+    offset = x._offset if storage_offset is None else storage_offset
+    first, last = lay.span
+    if offset + first < 0 or (offset + last) * x.itemsize > x._storage.nbytes:
+        raise RuntimeError(
+            f"as_strided: size {tuple(size)} and stride {tuple(stride)} from {offset} reach "
+            f"beyond the storage of {x._storage.nbytes} bytes"
+        )
+    return wrap(x._storage, lay, offset)

@@ -1,0 +1,204 @@
+"""In-place writes and `out=`: results that go into a tensor that exists.
+
+ops/methods.py calls `write` for every `name_` method. A write bumps the storage's version; in
+grad mode it moves the target's history on, and a view's write rebases the history of its base.
+"""
+
+from typing import Any
+
+from lucid.apply import (
+    Trace,
+    apply,
+    current_node,
+    edges_of,
+    layout_plan,
+    record,
+    trace_call,
+    view_again,
+    wrap,
+)
+from lucid.array import Array
+from lucid.autograd.mode import is_grad_enabled
+from lucid.autograd.node import Node
+from lucid.config import settings
+from lucid.lines import user_line
+from lucid.op import Elementwise, Op, find
+
+
+def write(op: type[Op], target: Any, inputs: tuple, params: tuple = ()) -> Any:
+    """target[...] = op(*inputs): computed in the promoted type, cast to the target's."""
+    if target._value is not None:
+        return _write_in_trace(op, target, inputs, params)
+    recording = is_grad_enabled() and _check(op, target, inputs)
+    saved_inputs = inputs
+    if recording:
+        saved_inputs = tuple(
+            [_kept(x) if _shares(x, target) and _is_saved(op, i) else x
+             for i, x in enumerate(inputs)]
+        )  # fmt: skip
+    edges = edges_of(op, inputs) if recording else ()
+    plan = _plan(op, target, inputs, params)
+    given = [_apart(op, x, target) for x in inputs]
+    if target._layout.numel:
+        plan.run(target._ptr, *[x._ptr if isinstance(x, Array) else x for x in given])
+    touched(op, target)
+    if recording:
+        _move_history(op, target, saved_inputs, params, edges)
+    return target
+
+
+def touched(op: type[Op], target: Any) -> None:
+    """The target's bytes have changed."""
+    target._storage.version += 1
+    if settings.debug:
+        writers[target._storage.ptr] = f"{op.name}_ at {user_line()}"
+
+
+writers: dict[int, str] = {}  # at LUCID_DEBUG >= 1: who wrote last, by address
+
+
+def _check(op: type[Op], target: Any, inputs: tuple) -> bool:
+    """Whether the write is recorded; raises where it would lose a gradient."""
+    base = target._base
+    owner = target if base is None else base
+    if owner._requires_grad and current_node(owner) is None:
+        what = "a view of a leaf" if base is not None else "a leaf"
+        raise RuntimeError(
+            f"{op.name}_: {what} that requires a gradient is modified in place; do it under "
+            "no_grad(), or use an out-of-place operation"
+        )
+    return target._requires_grad or any(isinstance(x, Array) and x._requires_grad for x in inputs)
+
+
+def _is_saved(op: type[Op], place: int) -> bool:
+    name = op.inputs[place]
+    return any(name in rule.names for rule in op.rules.values())
+
+
+def _shares(x: Any, target: Any) -> bool:
+    return isinstance(x, Array) and x._storage is target._storage
+
+
+def _kept(x: Any) -> Any:
+    """A copy of the bytes that are about to be overwritten."""
+    return apply(find("clone"), (x.detach(),))  # type: ignore[attr-defined]
+
+
+def _apart(op: type[Op], x: Any, target: Any) -> Any:
+    """x, or a copy of it where writing the target would change what is still to be read."""
+    if not _shares(x, target):
+        return x
+    same = x._layout is target._layout and x._offset == target._offset
+    if issubclass(op, Elementwise) and same:
+        return x
+    low, high = x._layout.span
+    first, last = target._layout.span
+    if x._offset + high <= target._offset + first or target._offset + last <= x._offset + low:
+        if x._layout.dtype is target._layout.dtype:
+            return x
+    return _kept(x)
+
+
+def _plan(op: type[Op], target: Any, inputs: tuple, params: tuple) -> Any:
+    lay = target._layout
+    if any(s == 0 and n > 1 for n, s in zip(lay.shape, lay.strides, strict=True)):
+        raise RuntimeError(
+            f"{op.name}_: several elements of the target are one in memory (it was expanded); "
+            "clone() it first"
+        )
+
+    def into(*xs: Any) -> Any:
+        y = apply(op, xs, params)
+        if tuple(y.shape) != lay.shape:
+            y = _broadcast(op, y, lay.shape)
+        if y.dtype is not lay.dtype:
+            if y.dtype.category > lay.dtype.category and op.name != "assign":
+                raise RuntimeError(
+                    f"{op.name}_: the result is {y.dtype!r}, which cannot be written into "
+                    f"{lay.dtype!r}"
+                )
+            y = apply(find("cast"), (y,), (lay.dtype,))
+        return y
+
+    return layout_plan(("into", op, params, lay), into, inputs, [lay.strides], f"{op.name}_")
+
+
+def _broadcast(op: type[Op], y: Any, shape: tuple[int, ...]) -> Any:
+    own = tuple(y.shape)
+    padded = (1,) * (len(shape) - len(own)) + own
+    if len(own) > len(shape) or any(n not in (1, m) for n, m in zip(padded, shape, strict=True)):
+        raise RuntimeError(
+            f"{op.name}_: a result of shape {own} does not fit the target's shape {shape}"
+        )
+    return apply(find("expand"), (y,), (shape,))
+
+
+def _move_history(op: type[Op], target: Any, inputs: tuple, params: tuple, edges: tuple) -> None:
+    if target._base is None:
+        record(op, inputs, params, target, edges)
+        return
+    value = wrap(target._storage, target._layout, target._offset)
+    record(op, inputs, params, value, edges)
+    base = target._base
+    before = (base._node, base._nr) if base._node is not None else None
+    base._node = ViewWrite(before, (value._node, value._nr), target._view, base._layout)
+    base._nr = 0
+    base._requires_grad = True
+    base._rewrites += 1
+    current_node(target)
+
+
+class ViewWrite(Node):
+    """The history of a base after a write through one of its views: the cotangent goes to what
+    was written where the view is, and to the base as it was elsewhere."""
+
+    __slots__ = ("chain",)
+
+    def __init__(self, before: tuple | None, value: tuple, chain: tuple, lay: Any):
+        super().__init__(find("assign"), (), (before, value), {}, (lay, None), (lay,))
+        self.chain = chain
+
+    def name(self) -> str:
+        return "ViewWriteBackward"
+
+    def run(self, arrived: list) -> tuple:
+        g = arrived[0]
+        through = view_again(g, self.chain)
+        rest = None
+        if self.edges[0] is not None:
+            rest = apply(find("clone"), (g,))
+            write(find("assign"), view_again(rest, self.chain), (0.0,))
+        return rest, apply(find("clone"), (through,))
+
+
+def _write_in_trace(op: type[Op], target: Any, inputs: tuple, params: tuple) -> Any:
+    """In a trace a write makes a new value, which the tensor then stands for."""
+    if target._base is not None:
+        raise RuntimeError(f"{op.name}_: writing through a view is not supported in a trace")
+    trace: Trace = target._trace
+    y = trace.add(op, inputs, params)
+    if tuple(y.shape) != target._layout.shape:
+        y = _broadcast(op, y, target._layout.shape)
+    if y.dtype is not target._layout.dtype:
+        y = apply(find("cast"), (y,), (target._layout.dtype,))
+    target._value = y._value
+    return target
+
+
+def out(op: type[Op], target: Any, inputs: tuple, params: tuple = ()) -> Any:
+    """The result into `out=`, which must have its shape and a type that can hold it."""
+    if is_grad_enabled() and any(
+        isinstance(x, Array) and x._requires_grad for x in (*inputs, target)
+    ):
+        raise RuntimeError(f"{op.name}: out= has no gradient; use it under no_grad()")
+    probe = trace_call(lambda *xs: apply(op, xs, params), inputs).outputs[0]
+    if probe.shape != target._layout.shape:
+        raise RuntimeError(
+            f"{op.name}: out has shape {tuple(target._layout.shape)}, the result {probe.shape}"
+        )
+    if probe.dtype.category > target._layout.dtype.category:
+        raise RuntimeError(
+            f"{op.name}: a result of {probe.dtype!r} cannot be written into out of "
+            f"{target._layout.dtype!r}"
+        )
+    return write(op, target, inputs, params)
