@@ -91,7 +91,12 @@ def apply(op: type[Op], inputs: tuple, params: tuple = ()) -> Any:
     return y
 
 
-def _apply(op: type[Op], inputs: tuple, params: tuple) -> Any:
+def apply_all(op: type[Op], inputs: tuple, params: tuple = ()) -> tuple:
+    """`apply` that returns the hidden outputs too."""
+    return _apply(op, inputs, params, True)
+
+
+def _apply(op: type[Op], inputs: tuple, params: tuple, everything: bool = False) -> Any:
     """Any number of inputs and outputs, views, traces, and what was not planned before."""
     if not inputs and _tracer.get() is not None:
         return _tracer.get().add(op, inputs, params)  # type: ignore[union-attr]
@@ -103,14 +108,14 @@ def _apply(op: type[Op], inputs: tuple, params: tuple) -> Any:
             return _view(op, inputs[0], params)
         trace = _trace_of(inputs)
         if trace is not None:
-            return trace.add(op, inputs, params)
+            return trace.add(op, inputs, params, everything)
         entry = _build(op, inputs, params, key)
     made = _run(entry, inputs)
     outputs = made[0] if entry.single else made
     _track(op, inputs, params, outputs)
     if settings.debug:
         _remember(outputs)
-    return visible(op, outputs) if op.hidden else outputs
+    return visible(op, outputs) if op.hidden and not everything else outputs
 
 
 def _run(entry: Entry, inputs: Sequence) -> tuple:
@@ -381,9 +386,10 @@ class Trace:
         y._trace = self
         return y
 
-    def add(self, op: type[Op], inputs: Sequence, params: tuple) -> Any:
+    def add(self, op: type[Op], inputs: Sequence, params: tuple, everything: bool = False) -> Any:
         if issubclass(op, Composite):
-            return visible(op, op.forward(*inputs, **op.static(params)))  # type: ignore
+            made = op.forward(*inputs, **op.static(params))  # type: ignore[attr-defined]
+            return made if everything else visible(op, made)
         values = [self.value(op, x) for x in inputs]
         made = tuple([self.tensor(v) for v in self.graph.add(op, values, params)])
         return made[0] if len(made) == 1 else made

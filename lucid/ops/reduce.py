@@ -72,13 +72,13 @@ class sum_(Plain):
         return loops.sum_of(kind)
 
     def vjp_x(g, x_meta, dims, keepdim):
-        return _spread(g, x_meta.shape, dims, keepdim)
+        return spread(g, x_meta.shape, dims, keepdim)
 
     def ref(x, dims, keepdim=False):
         return np.sum(x, axis=dims, keepdims=keepdim)
 
 
-def _spread(g, shape, dims, keepdim):  # noqa: ANN001, ANN202
+def spread(g, shape, dims, keepdim):  # noqa: ANN001, ANN202
     """g of a reduction's output, back over the input's shape."""
     if not keepdim:
         g = reshape(g, reduced_shape(shape, dims, True))

@@ -1,0 +1,415 @@
+"""Public reductions: sum, mean, var, max, any, argmax, cumsum, norm and their relatives."""
+
+import builtins
+from typing import Any
+
+import numpy as np
+
+from lucid.array import Array
+from lucid.dtypes import FLOATING, dtype, get_default_dtype, int64
+from lucid.kernel import expr
+from lucid.kernel.loops import Axis, Scan, Store, after, state
+from lucid.op import Composite, Opaque, normal_dim, normal_dims
+from lucid.ops.cast import to_dtype
+from lucid.ops.elementwise import abs_, maximum, minimum, where
+from lucid.ops.reduce import (
+    all_,
+    amax_,
+    amin_,
+    any_,
+    max_located,
+    min_located,
+    prod_,
+    spread,
+    sum_,
+)
+from lucid.ops.transcendental import exp, log, pow_
+from lucid.ops.view import flip, reshape
+from lucid.plan.nest import Nest, array_of, step
+
+
+def sum(x, dim=None, keepdim: bool = False, *, dtype: dtype | None = None):  # noqa: A001
+    """The sum over `dim` (all by default); bool and integers add up in int64.
+
+    >>> import lucid
+    >>> lucid.ones(2, 3).sum(1)
+    tensor([3., 3.])
+    """
+    x = x if dtype is None else to_dtype(x, dtype)
+    return sum_(x, _dims("sum", x, dim), keepdim)
+
+
+def _dims(name: str, x: Any, dim: Any) -> tuple[int, ...]:
+    return normal_dims(name, None if dim == () else dim, len(x.shape))
+
+
+def _floating(name: str, x: Any, kind: dtype | None) -> Any:
+    if kind is not None:
+        return to_dtype(x, kind)
+    if x.dtype.category != FLOATING:
+        raise RuntimeError(f"{name}: a floating tensor is needed, got {x.dtype!r}; pass dtype=")
+    return x
+
+
+def _count(x: Any, dims: tuple[int, ...]) -> int:
+    n = 1
+    for d in dims:
+        n *= x.shape[d]
+    return n
+
+
+class mean_(Composite):
+    """The sum over dims divided by the count."""
+
+    public = False
+
+    def forward(x, *, dims, keepdim):
+        n = _count(x, dims)
+        return sum_(x, dims, keepdim) * (1.0 / n) if n else sum_(x, dims, keepdim) / 0.0
+
+    def vjp_x(g, x_meta, dims, keepdim):
+        return spread(
+            g * (1.0 / builtins.max(_count(x_meta, dims), 1)), x_meta.shape, dims, keepdim
+        )
+
+    def ref(x, dims, keepdim=False):
+        return np.mean(x, axis=dims, keepdims=keepdim)
+
+
+def mean(x, dim=None, keepdim: bool = False, *, dtype: dtype | None = None):
+    """The mean over `dim` (all by default).
+
+    >>> import lucid
+    >>> lucid.tensor([1.0, 3.0]).mean()
+    tensor(2.)
+    """
+    x = _floating("mean", x, dtype)
+    return mean_(x, _dims("mean", x, dim), keepdim)
+
+
+class var_(Composite):
+    """sum((x - mean)^2) / (n - correction), in two passes."""
+
+    public = False
+
+    def forward(x, *, dims, correction, keepdim):
+        n = _count(x, dims)
+        centre = x - sum_(x, dims, True) * (1.0 / builtins.max(n, 1))
+        left = builtins.max(n - correction, 0)
+        return sum_(centre * centre, dims, keepdim) * (1.0 / left if left else float("nan"))
+
+    def vjp_x(g, x, dims, correction, keepdim):
+        n = _count(x, dims)
+        centre = x - sum_(x, dims, True) * (1.0 / builtins.max(n, 1))
+        left = builtins.max(n - correction, 0)
+        scale = 2.0 / left if left else float("nan")
+        return spread(g * scale, x.shape, dims, keepdim) * centre
+
+    def ref(x, dims, correction=1, keepdim=False):
+        return np.var(x, axis=dims, ddof=correction, keepdims=keepdim)
+
+
+def var(x, dim=None, unbiased=None, keepdim: bool = False, *, correction=None):
+    """The variance over `dim`: divided by n - 1 (correction=1) unless told otherwise."""
+    dim, correction = _correction(dim, unbiased, correction)
+    x = _floating("var", x, None)
+    return var_(x, _dims("var", x, dim), correction, keepdim)
+
+
+def _correction(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, float]:
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    if correction is None:
+        correction = 1 if unbiased is None or unbiased else 0
+    return dim, correction
+
+
+def std(x, dim=None, unbiased=None, keepdim: bool = False, *, correction=None):
+    """The standard deviation, sqrt(var)."""
+    return var(x, dim, unbiased, keepdim, correction=correction).sqrt()
+
+
+def var_mean(x, dim=None, unbiased=None, keepdim: bool = False, *, correction=None):
+    """(var, mean)."""
+    both = var(x, dim, unbiased, keepdim, correction=correction)
+    return both, mean(x, None if isinstance(dim, bool) else dim, keepdim)
+
+
+def std_mean(x, dim=None, unbiased=None, keepdim: bool = False, *, correction=None):
+    """(std, mean)."""
+    spread, centre = var_mean(x, dim, unbiased, keepdim, correction=correction)
+    return spread.sqrt(), centre
+
+
+def prod(x, dim=None, keepdim: bool = False, *, dtype: dtype | None = None):
+    """The product over one dimension, or over all."""
+    x = x if dtype is None else to_dtype(x, dtype)
+    return product_over(x, _dims("prod", x, dim), keepdim)
+
+
+class product_over(Composite):
+    """prod, with the gradient g * (product of the others), right at zeros too."""
+
+    public = False
+
+    def forward(x, *, dims, keepdim):
+        return prod_(x, dims, keepdim)
+
+    def vjp_x(g, x, dims, keepdim):
+        # With one zero in a row only that element has a gradient, with two none has.
+        zero = x == 0.0
+        count = sum_(where(zero, 1.0, 0.0), dims, True)
+        rest = prod_(where(zero, 1.0, x), dims, True)
+        one = where(zero & (count == 1.0), rest, 0.0)
+        each = where(count == 0.0, rest / where(zero, 1.0, x), one)
+        shape = tuple(1 if d in dims else n for d, n in enumerate(x.shape))
+        return reshape(g, shape) * each
+
+    def ref(x, dims, keepdim=False):
+        return np.prod(x, axis=dims, keepdims=keepdim)
+
+
+def amax(x, dim=(), keepdim: bool = False):
+    """The largest over `dim`; equal elements share the gradient."""
+    return amax_(x, _dims("amax", x, dim), keepdim)
+
+
+def amin(x, dim=(), keepdim: bool = False):
+    """The smallest over `dim`; equal elements share the gradient."""
+    return amin_(x, _dims("amin", x, dim), keepdim)
+
+
+def aminmax(x, *, dim=None, keepdim: bool = False):
+    """(amin, amax)."""
+    return amin(x, () if dim is None else dim, keepdim), amax(
+        x, () if dim is None else dim, keepdim
+    )
+
+
+class Pair(tuple):
+    """(values, indices), as `max(dim)` and its relatives return them."""
+
+    __slots__ = ()
+
+    @property
+    def values(self) -> Any:
+        return self[0]
+
+    @property
+    def indices(self) -> Any:
+        return self[1]
+
+
+def max(x, dim=None, keepdim: bool = False):  # noqa: A001
+    """The largest element; with `dim` (values, indices) along it; with a tensor, `maximum`.
+
+    >>> import lucid
+    >>> lucid.tensor([1, 5, 2]).max()
+    tensor(5)
+    """
+    if isinstance(dim, Array):
+        return maximum(x, dim)
+    if dim is None:
+        return amax_(x, _dims("max", x, None), False)
+    return _located("max", max_located, x, dim, keepdim)
+
+
+def min(x, dim=None, keepdim: bool = False):  # noqa: A001
+    """The smallest element; with `dim` (values, indices) along it; with a tensor, `minimum`."""
+    if isinstance(dim, Array):
+        return minimum(x, dim)
+    if dim is None:
+        return amin_(x, _dims("min", x, None), False)
+    return _located("min", min_located, x, dim, keepdim)
+
+
+def _located(name: str, record: Any, x: Any, dim: int, keepdim: bool) -> Pair:
+    d = normal_dim(name, dim, x.ndim)
+    if x.ndim == 0:
+        values, indices = record(reshape(x, (1,)), 0, False)
+        return Pair((values, indices))
+    return Pair(record(x, d, keepdim))
+
+
+def argmax(x, dim=None, keepdim: bool = False):
+    """The index of the first largest element, of the flattened tensor or along `dim`."""
+    return _argument("argmax", max_located, x, dim, keepdim)
+
+
+def argmin(x, dim=None, keepdim: bool = False):
+    """The index of the first smallest element, of the flattened tensor or along `dim`."""
+    return _argument("argmin", min_located, x, dim, keepdim)
+
+
+def _argument(name: str, record: Any, x: Any, dim: Any, keepdim: bool) -> Any:
+    if dim is None:
+        flat = record(reshape(x, (x.numel(),)), 0, False)[1]
+        return reshape(flat, (1,) * x.ndim) if keepdim else flat
+    return _located(name, record, x, dim, keepdim)[1]
+
+
+def any(x, dim=None, keepdim: bool = False):  # noqa: A001
+    """Whether any element is non-zero, over all or along `dim`."""
+    return any_(x, _dims("any", x, dim), keepdim)
+
+
+def all(x, dim=None, keepdim: bool = False):  # noqa: A001
+    """Whether all elements are non-zero, over all or along `dim`."""
+    return all_(x, _dims("all", x, dim), keepdim)
+
+
+def count_nonzero(x, dim=None):
+    """How many elements are non-zero."""
+    return sum_(x != 0, _dims("count_nonzero", x, dim), False)
+
+
+class logsumexp_(Composite):
+    """log(sum(e^x)) without overflow: the largest is taken out first."""
+
+    public = False
+
+    def forward(x, *, dims, keepdim):
+        high = amax_(x, dims, True)
+        shift = where(abs_(high) == float("inf"), 0.0, high)
+        total = log(sum_(exp(x - shift), dims, True)) + shift
+        shape = tuple(n for d, n in enumerate(x.shape) if d not in dims)
+        return total if keepdim else reshape(total, shape)
+
+    def vjp_x(g, x, y, dims, keepdim):
+        shape = tuple(1 if d in dims else n for d, n in enumerate(x.shape))
+        top = reshape(y, shape)
+        return reshape(g, shape) * exp(x - where(abs_(top) == float("inf"), 0.0, top))
+
+    def ref(x, dims, keepdim=False):
+        return np.logaddexp.reduce(x, axis=dims[0], keepdims=keepdim)
+
+
+def logsumexp(x, dim, keepdim: bool = False):
+    """log(sum(e^x)) over `dim`, without overflow."""
+    x = _floating("logsumexp", x, None if x.dtype.category == FLOATING else get_default_dtype())
+    return logsumexp_(x, _dims("logsumexp", x, dim), keepdim)
+
+
+def norm(x, p=2, dim=None, keepdim: bool = False, dtype=None):
+    """The p-norm over `dim` (all by default): (sum |x|^p)^(1/p); p may be inf, -inf or "fro"."""
+    x = _floating("norm", x, dtype)
+    dims = _dims("norm", x, dim)
+    if p in ("fro", 2, 2.0, None):
+        return sum_(x * x, dims, keepdim).sqrt()
+    if not isinstance(p, (int, float)):
+        raise NotImplementedError(f"norm: p={p!r} is not supported; use a number or 'fro'")
+    if p == float("inf"):
+        return amax_(abs_(x), dims, keepdim)
+    if p == float("-inf"):
+        return amin_(abs_(x), dims, keepdim)
+    if p == 0:
+        return to_dtype(sum_(x != 0, dims, keepdim), x.dtype)
+    if p == 1:
+        return sum_(abs_(x), dims, keepdim)
+    return pow_(sum_(pow_(abs_(x), float(p)), dims, keepdim), 1.0 / p)
+
+
+class Running(Opaque, abstract=True):
+    """A running combination along one dimension: serial there, parallel over the others."""
+
+    public = False
+
+    def names(x, *, dim):
+        pass
+
+    @classmethod
+    def infer(cls, types, params):
+        shape, kind, _ = types[0]
+        return [(shape, kind if kind.category == FLOATING else int64)]
+
+    @classmethod
+    def lower(cls, context, inputs, params, outputs):
+        x, y, dim = inputs[0], outputs[0], params[0]
+        axes = [f"i{d}" for d in range(len(x.shape))]
+        at = tuple(expr.index(a) for a in axes)
+        kind = y.dtype.compute
+        value = expr.cast(expr.load("x0", at, x.dtype), kind)
+        before = state(0, 0, kind)
+        made = after(0, 0, kind)
+        store = Store("y0", at, expr.cast(made, y.dtype))
+        scan = Scan(
+            0,
+            (Axis(axes[dim], expr.ZERO),),
+            (expr.const(cls.start, kind),),  # type: ignore[attr-defined]
+            (cls.combine(before, value),),  # type: ignore[attr-defined]
+            (store,),
+        )
+        grid = [a for d, a in enumerate(axes) if d != dim]
+        arrays = {"y0": array_of("y0", y, "out"), "x0": array_of("x0", x, "in")}
+        nest = Nest(
+            cls.name, arrays, dict(zip(axes, x.shape, strict=True)), grid, [axes[dim]], [scan], []
+        )
+        vector = "grid" if grid and dim != len(axes) - 1 else "none"
+        return [step(nest, vector, {"y0": y, "x0": x})]
+
+
+class cumsum_(Running):
+    """y[i] = x[0] + ... + x[i]."""
+
+    start = 0
+
+    def combine(a, b):
+        return a + b
+
+    def vjp_x(g, dim):
+        return flip(cumsum_(flip(g, (dim,)), dim), (dim,))
+
+    def ref(x, dim):
+        return np.cumsum(x, axis=dim)
+
+
+class cumprod_(Running):
+    """y[i] = x[0] * ... * x[i]. The gradient divides by x: it is not defined at zeros."""
+
+    start = 1
+
+    def combine(a, b):
+        return a * b
+
+    def vjp_x(g, x, y, dim):
+        return flip(cumsum_(flip(g * y, (dim,)), dim), (dim,)) / x
+
+    def ref(x, dim):
+        return np.cumprod(x, axis=dim)
+
+
+def cumsum(x, dim: int, *, dtype=None):
+    """Running sums along `dim`.
+
+    >>> import lucid
+    >>> lucid.tensor([1, 2, 3]).cumsum(0)
+    tensor([1, 3, 6])
+    """
+    x = x if dtype is None else to_dtype(x, dtype)
+    return cumsum_(x, normal_dim("cumsum", dim, x.ndim)) if x.ndim else x.clone()
+
+
+def cumprod(x, dim: int, *, dtype=None):
+    """Running products along `dim`."""
+    x = x if dtype is None else to_dtype(x, dtype)
+    return cumprod_(x, normal_dim("cumprod", dim, x.ndim)) if x.ndim else x.clone()
+
+
+def allclose(x, other, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    """Whether |x - other| <= atol + rtol |other| everywhere."""
+    return bool(isclose(x, other, rtol, atol, equal_nan).all().item())
+
+
+def isclose(x, other, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False):
+    """Where |x - other| <= atol + rtol |other|; equal infinities are close."""
+    close = (x == other) | (
+        ((x - other).abs() <= atol + rtol * other.abs()) & other.isfinite() & x.isfinite()
+    )
+    return close | (x.isnan() & other.isnan()) if equal_nan else close
+
+
+def equal(x, other) -> bool:
+    """Whether two tensors have the same shape and elements."""
+    if tuple(x.shape) != tuple(other.shape):
+        return False
+    return x.numel() == 0 or bool((x == other).all().item())
