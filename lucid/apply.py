@@ -18,7 +18,7 @@ from lucid.device import device
 from lucid.graph import Graph, Value
 from lucid.layout import Layout, contiguous_strides, dense_order, layout, strides_in_order
 from lucid.lines import user_line
-from lucid.op import Composite, Elementwise, Op, View, find
+from lucid.op import Composite, Elementwise, Op, Opaque, View, find
 from lucid.plan.run import Plan
 
 CPU = device("cpu")
@@ -209,8 +209,10 @@ def _entry(graph: Graph, strides: Sequence[tuple[int, ...] | None], name: str) -
 
 
 def _preserved(op: type[Op], inputs: Sequence, output: Value) -> tuple[int, ...] | None:
-    """Elementwise results keep the dimension order of a dense input, as channels-last."""
-    if not issubclass(op, Elementwise) or op.row_major:
+    """Results keep the dimension order of a dense input of their shape, as channels-last."""
+    if issubclass(op, Opaque):
+        return op.strides([x._layout for x in inputs if isinstance(x, Array)], output.shape)
+    if not issubclass(op, (Elementwise, Composite)) or getattr(op, "row_major", False):
         return None
     for x in inputs:
         if isinstance(x, Array) and x._layout.shape == output.shape:

@@ -316,6 +316,11 @@ class Opaque(Op, abstract=True):
         raise NotImplementedError
 
     @classmethod
+    def strides(cls, layouts: Sequence[Any], shape: Sequence[int]) -> tuple[int, ...] | None:
+        """The strides of an output in eager, None for row-major."""
+        return None
+
+    @classmethod
     def signature(cls) -> Callable | None:
         return getattr(cls, "names", None)
 

@@ -106,7 +106,9 @@ def divide(x, other, *, rounding_mode: str | None = None):
         return elementwise.floor_divide(x, other)
     if rounding_mode == "trunc":
         return elementwise.div_trunc(x, other)
-    raise RuntimeError(f"div: rounding_mode must be None, 'floor' or 'trunc', not {rounding_mode!r}")
+    raise RuntimeError(
+        f"div: rounding_mode must be None, 'floor' or 'trunc', not {rounding_mode!r}"
+    )
 
 
 def clamp(x, min=None, max=None):  # noqa: A002
@@ -522,9 +524,7 @@ def _attach() -> None:
         setattr(Tensor, name, _converter(kind))
     for name in "zeros ones empty full".split():
         setattr(Tensor, f"new_{name}", _new(creators[name]))
-    Tensor.new_tensor = lambda self, data, **o: creation.tensor(
-        data, **{"dtype": self.dtype, **o}
-    )
+    Tensor.new_tensor = lambda self, data, **o: creation.tensor(data, **{"dtype": self.dtype, **o})
     Tensor.cpu = lambda self, memory_format=None: self
     Tensor.T = property(lambda self: shape._permute(self, tuple(reversed(range(self.ndim)))))
     Tensor.mT = property(lambda self: shape.transpose(self, -2, -1))

@@ -169,6 +169,7 @@ def variant_of(record: Any, no_w: bool, no_b: bool) -> Any:
             "arguments": (kept, record.statics),
             "forward": forward,
             "hidden": record.hidden,
+            "count": record.count,
             "public": False,
             "autocast": record.autocast,
             "__doc__": record.__doc__,

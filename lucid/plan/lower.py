@@ -46,8 +46,8 @@ class Context:
         base, strides, offset = fuse.viewed(value, self._strides)
         return Operand(base, value.shape, strides, value.dtype, offset)
 
-    def made(self, value: Value) -> Operand:
-        """Where a value is stored: an output that is a view has bytes of its own."""
+    def own(self, value: Value) -> Operand:
+        """The memory of a value that is computed."""
         return Operand(value, value.shape, self._strides(value), value.dtype)
 
     def _strides(self, value: Value) -> tuple[int, ...]:
@@ -85,13 +85,10 @@ def _separate_outputs(graph: Graph) -> None:
 
 
 def _lower_group(context: Context, group: Group) -> None:
-    operands: dict[str, Operand] = {}
-    for prefix, values, place in (
-        ("y", [root.value for root in group.stores], context.made),
-        ("x", group.reads, context.operand),
-    ):
-        for i, v in enumerate(values):
-            operands[f"{prefix}{i}"] = place(v)
+    # What is stored is there itself, also where its equation is a view of something else.
+    operands = {f"y{i}": context.own(root.value) for i, root in enumerate(group.stores)}
+    operands |= {f"x{i}": context.operand(v) for i, v in enumerate(group.reads)}
+    strides = {name: operand.strides for name, operand in operands.items()}
     if all(0 in r.value.shape for r in group.stores):
         return
     name = "_".join(dict.fromkeys(_names(group)))[:60]
@@ -127,7 +124,7 @@ def _names(group: Group) -> list[str]:
 
 def _lower_opaque(context: Context, equation: Equation) -> None:
     inputs = [v if v.weak else context.operand(v) for v in equation.inputs]
-    outputs = [context.operand(v) for v in equation.outputs]
+    outputs = [context.own(v) for v in equation.outputs]
     steps = equation.op.lower(context, inputs, equation.params, outputs)
     context.steps.extend(steps or ())
 

@@ -123,7 +123,7 @@ def product(monoids: Sequence[Monoid]) -> Monoid:
 
 
 def nest_of(group: Group, name: str, strides: dict[str, tuple[int, ...]]) -> Nest:
-    """The group as a nest; `strides` are those of its stores y0, y1, ... and its reads x0, ..."""
+    """The group as a nest. `strides` gives the strides of each buffer."""
     stages, _ = stages_of(group)
     arrays: dict[str, Array] = {}
     for i, root in enumerate(group.stores):

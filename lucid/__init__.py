@@ -1,0 +1,138 @@
+"""Lucid: a deep-learning framework in one language.
+
+PyTorch's names and semantics; tensors, autograd, compiler and kernels written in Python and
+generated into machine code. `nn`, `optim`, `data`, `io` load on first use.
+"""
+
+from math import e, inf, nan, pi
+
+from lucid import autograd, memory
+from lucid.autograd.mode import (
+    enable_grad,
+    grad_enabled,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    propagate_grad_mode,
+    set_grad_enabled,
+)
+from lucid.config import VERSION as __version__
+from lucid.device import device
+from lucid.dtypes import (
+    bfloat16,
+    dtype,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    int8,
+    int16,
+    int32,
+    int64,
+    promote,
+    set_default_dtype,
+    uint8,
+)
+from lucid.dtypes import bool_ as bool  # noqa: A004
+from lucid.error import OutOfMemoryError
+from lucid.lazy import exports
+from lucid.ops import creators as _creators
+from lucid.ops import functions as _functions
+from lucid.ops.random import (
+    Generator,
+    bernoulli,
+    default_generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    normal,
+    rand,
+    rand_like,
+    randint,
+    randint_like,
+    randn,
+    randn_like,
+    randperm,
+    seed,
+    set_rng_state,
+)
+from lucid.printing import set_printoptions
+from lucid.tensor import Size, Tensor
+
+globals().update(_functions)
+globals().update(_creators)
+
+_int, _bool = int, type(True)
+half, double, short, long = float16, float64, int16, int64
+float, int = float32, int32  # noqa: A001
+newaxis = None
+contiguous_format, preserve_format, channels_last = (
+    "contiguous_format",
+    "preserve_format",
+    "channels_last",
+)
+strided = "strided"
+Float16, Float32, Float64 = float16, float32, float64
+Int8, Int16, Int32, Int64 = int8, int16, int32, int64
+
+
+def is_tensor(x: object) -> "_bool":
+    """Whether x is a Tensor."""
+    return isinstance(x, Tensor)
+
+
+def is_floating_point(x: Tensor) -> "_bool":
+    """Whether x holds floating numbers."""
+    return x.is_floating_point()
+
+
+def numel(x: Tensor) -> "_int":
+    """How many elements x has."""
+    return x.numel()
+
+
+def promote_types(a: dtype, b: dtype) -> dtype:
+    """The smallest type that holds both."""
+    return promote(a, b)
+
+
+def stop_gradient(x: Tensor) -> Tensor:
+    """x without history: `detach` for functional code."""
+    return x.detach()
+
+
+def set_num_threads(n: "_int") -> None:
+    """How many threads kernels use; results do not depend on it."""
+    from lucid.apply import clear_plans
+    from lucid.backend.cpu import threads
+
+    threads.set_num_threads(n)
+    clear_plans()
+
+
+def get_num_threads() -> "_int":
+    """How many threads kernels use."""
+    from lucid.backend.cpu import threads
+
+    return threads.get_num_threads()
+
+
+_late, __dir__ = exports(
+    __name__,
+    {
+        "nn": "lucid.nn",
+        "optim": "lucid.optim",
+        "data": "lucid.data",
+        "utils": "lucid.utils",
+        "io": "lucid.io",
+        "show": "lucid.show",
+        "save": "lucid.io",
+        "load": "lucid.io",
+    },
+)
+
+
+def __getattr__(name: str) -> object:
+    if name == "_grad_enabled":
+        return is_grad_enabled()
+    return _late(name)

@@ -1,0 +1,27 @@
+"""Automatic differentiation: grad mode, the tape, and functions over it.
+
+The mode and the Nodes lie below the funnel; what runs a backward pass loads on first use.
+"""
+
+from lucid.autograd.mode import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from lucid.lazy import exports
+
+__getattr__, __dir__ = exports(
+    __name__,
+    {
+        "backward": "lucid.autograd.functional",
+        "grad": "lucid.autograd.functional",
+        "Function": "lucid.autograd.function",
+        "gradcheck": "lucid.autograd.check",
+        "gradgradcheck": "lucid.autograd.check",
+        "graph_report": "lucid.autograd.report",
+    },
+)
+
+__all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled"]

@@ -1,0 +1,142 @@
+"""Constant padding, embedding and one-hot: pointwise ops of networks."""
+
+from collections.abc import Sequence
+
+from lucid.dtypes import INTEGER, bool_, int64
+from lucid.kernel import expr
+from lucid.op import Pointwise
+from lucid.ops.elementwise import where
+from lucid.ops.gather import take
+from lucid.ops.view import subscript
+
+
+class pad_constant(Pointwise):
+    """x with `before` and `after` elements of one value added to each dimension; negative ones
+    cut."""
+
+    public = False
+
+    def names(x, value, *, before, after):
+        pass
+
+    def infer(types, params):
+        shape, kind, _ = types[0]
+        size = tuple(a + n + b for n, a, b in zip(shape, *params, strict=True))
+        if any(n < 0 for n in size):
+            raise RuntimeError(f"pad: {params} cuts more than there is of shape {shape}")
+        return [(size, kind)]
+
+    def element(types, index, loads, before, after):
+        shape = types[0][0]
+        inside = expr.const(True, bool_)
+        inner = []
+        for i, n, a, b in zip(index, shape, before, after, strict=True):
+            at = i - expr.size(a) if a > 0 else i + expr.size(-a) if a < 0 else i
+            fits = expr.const(True, bool_)
+            if a > 0:
+                fits = fits & (at >= 0)
+            if b > 0:
+                fits = fits & (at < expr.size(n))
+            if a > 0 or b > 0:
+                at = expr.where(fits, at, expr.ZERO)
+                inside = inside & fits
+            inner.append(at)
+        x = loads[0](inner)
+        if 0 in shape:
+            return expr.cast(loads[1](()), x.dtype)
+        return expr.where(inside, x, expr.cast(loads[1](()), x.dtype))
+
+    def vjp_x(g, x_meta, before, after):
+        n = len(x_meta.shape)
+        if all(a >= 0 and b >= 0 for a, b in zip(before, after, strict=True)):
+            return subscript(g, before, (1,) * n, tuple(x_meta.shape), ())
+        return pad_constant(g, 0.0, tuple(-a for a in before), tuple(-b for b in after))
+
+
+def pad(x, pad: Sequence[int], mode: str = "constant", value: float | None = None):  # noqa: A002
+    """Pad the last dimensions: pad = (last before, last after, second last before, ...).
+
+    mode: "constant" with `value` (0 by default). Negative numbers cut.
+
+    >>> import lucid
+    >>> lucid.nn.functional.pad(lucid.ones(2), (1, 2))
+    tensor([0., 1., 1., 0., 0.])
+    """
+    if mode != "constant":
+        raise NotImplementedError(f"pad: mode {mode!r} is not supported yet; 'constant' is")
+    if len(pad) % 2 or len(pad) > 2 * x.ndim:
+        raise RuntimeError(f"pad: {tuple(pad)} does not fit {x.ndim} dimensions")
+    before, after = [0] * x.ndim, [0] * x.ndim
+    for i in range(len(pad) // 2):
+        before[x.ndim - 1 - i], after[x.ndim - 1 - i] = int(pad[2 * i]), int(pad[2 * i + 1])
+    if not any(before) and not any(after):
+        return x.clone()
+    return pad_constant(x, 0 if value is None else value, tuple(before), tuple(after))
+
+
+def embedding(
+    input,  # noqa: A002
+    weight,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+):
+    """Rows of `weight` (V, D) at the indices `input` (...) -> (..., D).
+
+    The row padding_idx gets no gradient. An index outside of [-V, V) raises IndexError.
+
+    >>> import lucid
+    >>> lucid.nn.functional.embedding(lucid.tensor([1]), lucid.eye(2))
+    tensor([[0., 1.]])
+    """
+    for name, given in (
+        ("max_norm", max_norm), ("scale_grad_by_freq", scale_grad_by_freq), ("sparse", sparse),
+    ):  # fmt: skip
+        if given:
+            raise NotImplementedError(f"embedding: {name} is not supported yet")
+    if input.dtype.category != INTEGER:
+        raise TypeError(f"embedding: indices must be integers, got {input.dtype!r}")
+    if weight.ndim != 2:
+        raise RuntimeError(f"embedding: weight must be (V, D), got shape {tuple(weight.shape)}")
+    y = take(weight, [input], 0)
+    if padding_idx is None:
+        return y
+    row = padding_idx % weight.shape[0]
+    hit = (input == row).reshape(*input.shape, 1)
+    return where(hit, y.detach(), y)
+
+
+class one_hot_(Pointwise):
+    """1 where the last index is x, else 0."""
+
+    public = False
+
+    def names(x, *, classes):
+        pass
+
+    def infer(types, params):
+        return [((*types[0][0], params[0]), int64)]
+
+    def element(types, index, loads, classes):
+        return expr.cast(index[-1].eq(expr.cast(loads[0](index[:-1]), int64)), int64)
+
+
+def one_hot(x, num_classes: int = -1):
+    """int64 zeros (..., C) with a 1 at each class index."""
+    if x.dtype.category != INTEGER:
+        raise TypeError(f"one_hot: class indices must be integers, got {x.dtype!r}")
+    top = int(x.max().item()) + 1 if x.numel() else 0
+    if x.numel() and int(x.min().item()) < 0:
+        raise RuntimeError("one_hot: a class index is negative")
+    if num_classes == -1:
+        num_classes = top
+    elif top > num_classes:
+        raise RuntimeError(f"one_hot: class {top - 1} with {num_classes} classes")
+    return one_hot_(x, num_classes)
+
+
+def normalize(x, p: float = 2.0, dim: int = 1, eps: float = 1e-12):
+    """x / max(norm(x, p), eps) along dim."""
+    return x / x.norm(p, dim, True).clamp(min=eps)
