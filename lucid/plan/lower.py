@@ -92,7 +92,6 @@ def _lower_group(context: Context, group: Group) -> None:
     if all(0 in r.value.shape for r in group.stores):
         return
     name = "_".join(dict.fromkeys(_names(group)))[:60]
-    strides = {key: operand.strides for key, operand in operands.items()}
     made, vector = nest.build(group, name, strides)
     work = 1
     for n in made.extents.values():
