@@ -7,6 +7,7 @@ generated into machine code. `nn`, `optim`, `data`, `io` load on first use.
 from math import e, inf, nan, pi
 
 from lucid import autograd, memory
+from lucid.apply import clear_plans as _clear_plans
 from lucid.autograd.mode import (
     enable_grad,
     grad_enabled,
@@ -35,7 +36,7 @@ from lucid.dtypes import (
 )
 from lucid.dtypes import bool_ as bool  # noqa: A004
 from lucid.error import OutOfMemoryError
-from lucid.lazy import exports
+from lucid.lazy import exports, lazy
 from lucid.ops import creators as _creators
 from lucid.ops import functions as _functions
 from lucid.ops.random import (
@@ -62,6 +63,7 @@ from lucid.tensor import Size, Tensor
 globals().update(_functions)
 globals().update(_creators)
 
+_threads = lazy("lucid.backend.cpu.threads")
 _int, _bool = int, type(True)
 half, double, short, long = float16, float64, int16, int64
 float, int = float32, int32  # noqa: A001
@@ -103,18 +105,13 @@ def stop_gradient(x: Tensor) -> Tensor:
 
 def set_num_threads(n: "_int") -> None:
     """How many threads kernels use; results do not depend on it."""
-    from lucid.apply import clear_plans
-    from lucid.backend.cpu import threads
-
-    threads.set_num_threads(n)
-    clear_plans()
+    _threads.set_num_threads(n)
+    _clear_plans()
 
 
 def get_num_threads() -> "_int":
     """How many threads kernels use."""
-    from lucid.backend.cpu import threads
-
-    return threads.get_num_threads()
+    return _threads.get_num_threads()
 
 
 _late, __dir__ = exports(

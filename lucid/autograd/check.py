@@ -7,7 +7,7 @@ import numpy as np
 
 from lucid.array import Array
 from lucid.autograd.functional import grad
-from lucid.autograd.mode import no_grad
+from lucid.autograd.mode import enable_grad, no_grad
 from lucid.ops.creation import tensor
 
 
@@ -112,8 +112,7 @@ def gradgradcheck(
     places = [i for i, x in enumerate(inputs) if isinstance(x, Array) and x._requires_grad]
 
     def first(*given: Any) -> tuple:
-        own = [x.detach().requires_grad_() if isinstance(x, Array) and j in places
-               and not x._requires_grad else x for j, x in enumerate(given[: len(inputs)])]  # fmt: skip
+        own = [_leaf(x) if j in places else x for j, x in enumerate(given[: len(inputs)])]
         made = [y for y in _tuple(function(*own)) if y._requires_grad]
         found = grad(
             made, [own[i] for i in places], list(given[len(inputs) :]), create_graph=True,
@@ -124,9 +123,13 @@ def gradgradcheck(
     return _checked_with_grad(first, (*inputs, *cotangents), eps, atol, rtol, raise_exception)
 
 
+def _leaf(x: Any) -> Any:
+    """x, or a leaf in its place where finite differences have put a plain tensor."""
+    return x if x._requires_grad else x.detach().requires_grad_()
+
+
 def _checked_with_grad(function, inputs, eps, atol, rtol, raise_exception) -> bool:  # noqa: ANN001
     """gradcheck for a function that differentiates inside, which no_grad would forbid."""
-    from lucid.autograd.mode import enable_grad
 
     def inside(*given: Any) -> tuple:
         with enable_grad():

@@ -4,6 +4,7 @@ from typing import Any
 
 from lucid.apply import edge
 from lucid.array import Array
+from lucid.autograd.backward import unpack
 from lucid.autograd.mode import is_grad_enabled, no_grad
 from lucid.autograd.node import Node, Saved
 from lucid.ops.creation import zeros
@@ -79,8 +80,6 @@ class _FunctionNode(Node):
         )
 
     def read(self, s: Any) -> Any:
-        from lucid.autograd.backward import unpack
-
         return unpack(self, "save_for_backward", s, is_grad_enabled())
 
 

@@ -7,6 +7,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
+
 from lucid import dtypes
 from lucid.apply import apply
 from lucid.array import Array
@@ -269,8 +271,6 @@ class finfo:  # noqa: N801
     """The limits of a floating dtype: bits, eps, max, min, tiny, resolution."""
 
     def __init__(self, kind: dtype | None = None):
-        import ml_dtypes
-
         kind = kind or dtypes.get_default_dtype()
         if kind.category != FLOATING:
             raise TypeError(f"finfo: a floating dtype is needed, got {kind!r}")

@@ -13,6 +13,7 @@ from lucid.kernel import expr, loops
 from lucid.kernel.expr import Expr
 from lucid.op import Pointwise, Reduction
 from lucid.ops.elementwise import div, mul
+from lucid.ops.gather import gather_
 from lucid.ops.view import reshape
 
 
@@ -194,8 +195,6 @@ class max_windows_back(Covering):
         return (expr.where(good & loads[1](inner).eq(own), g, expr.zero(g)),)
 
     def vjp_g(g, g_meta, places):
-        from lucid.ops.gather import gather_
-
         lead = tuple(g.shape[:-2])
         flat = reshape(g, (*lead, g.shape[-2] * g.shape[-1]))
         spots = reshape(places, (*lead, g_meta.shape[-2] * g_meta.shape[-1]))
