@@ -15,7 +15,7 @@ from lucid.backend.cpu import jit
 from lucid.backend.cpu.access import Lowering, Table
 from lucid.backend.cpu.emit import Emitter
 from lucid.backend.cpu.llvm import Function, Module, Value
-from lucid.backend.cpu.math import expand
+from lucid.backend.cpu.math import expand, unrolling_weight
 from lucid.backend.cpu.stages import Body, Scope, StageCode
 from lucid.backend.cpu.target import Target, target
 from lucid.dtypes import FLOATING, int64
@@ -78,7 +78,7 @@ def units_in_flight(kernel: Kernel) -> int:
         roots += stage.update if isinstance(stage, Scan) else ()
         roots += [s.value for s in stage.stores]
     nodes = [n for n in e.postorder(roots) if n.args and n.op != "load"]
-    size = sum(15 if n.op in e.MATH else 1 for n in nodes)
+    size = sum(unrolling_weight(n) if n.op in e.MATH else 1 for n in nodes)
     return 4 if size <= 24 else 2 if size <= 80 else 1
 
 
@@ -394,7 +394,7 @@ def compile(kernel: Kernel) -> CompiledKernel:
 def _revision() -> str:
     """The sources that kernels' code depends on, as a number: what is cached on disk is theirs."""
     here = Path(__file__).parent
-    names = ["access.py", "emit.py", "half.py", "llvm.py", "schedule.py", "stages.py"]
+    names = ["access.py", "emit.py", "half.py", "llvm.py", "rare.py", "schedule.py", "stages.py"]
     files = [here / name for name in names] + sorted((here / "math").glob("*.py"))
     digest = hashlib.blake2b(digest_size=8)
     for file in files:

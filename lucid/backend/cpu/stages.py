@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from lucid.backend.cpu.access import CONTIGUOUS, UNIFORM, Lowering, Table
 from lucid.backend.cpu.emit import Emitter, memory, register
 from lucid.backend.cpu.llvm import Function, Slot, Value, lanes
+from lucid.backend.cpu.rare import Rare, grouped
 from lucid.dtypes import bool_, dtype, int64
 from lucid.kernel import expr as e
 from lucid.kernel.expr import Expr
@@ -130,6 +131,9 @@ class StageCode:
             n for level in (self.once, self.each) for d in level[: self.innermost] for n in d
         ]
         self.guarded = bool(self.stage.axes) and any(n.op in ("read", "checked") for n in hoisted)
+        # `each` in the order of emission: what is seldom needed in the innermost loop in groups
+        users = [n for n in low.order if id(n) in live]
+        self.items = [*self.each[:-1], grouped(self.each[-1], roots, users)]
 
     @property
     def size(self) -> int:
@@ -192,7 +196,10 @@ class Body:
                 scope.values[id(node)] = [self.node(code.low, node, scope, 0)]
 
     def emit_each(self, code: StageCode, depth: int, scope: Scope, unit: int) -> None:
-        for node in code.each[depth]:
+        for node in code.items[depth]:
+            if isinstance(node, Rare):
+                self.rare(code, node, scope, unit)
+                continue
             key = id(node)
             if key not in scope.values:
                 if scope.find(key) is not None:
@@ -201,6 +208,24 @@ class Body:
                 scope.values[key] = [made]
             elif len(scope.values[key]) == unit:
                 scope.values[key].append(self.node(code.low, node, scope, unit))
+
+    def rare(self, code: StageCode, group: Rare, scope: Scope, unit: int) -> None:
+        """The values of a group's choices; a branch around what only they need."""
+        f = self.f
+        if len(scope.find(id(group.choices[0])) or ()) > unit:
+            return
+        condition = self.value(group.condition, scope, unit)
+        usual = [self.value(c.args[2], scope, unit) for c in group.choices]
+        slots = [f.slot(y.kind, y) for y in usual]
+        bits = f.cast(condition, "bitcast", f"i{LANES}")
+        with f.when(bits.ne(0)):
+            inner = Scope(scope)
+            for node in group.nodes:
+                inner.values[id(node)] = [self.node(code.low, node, inner, unit)]
+            for slot, choice, y in zip(slots, group.choices, usual, strict=True):
+                slot.set(f.select(condition, self.value(choice.args[1], inner, unit), y))
+        for slot, choice in zip(slots, group.choices, strict=True):
+            scope.values.setdefault(id(choice), []).append(slot.get())
 
     def emit_level(self, code: StageCode, depth: int, scope: Scope) -> None:
         self.emit_once(code, depth, scope)

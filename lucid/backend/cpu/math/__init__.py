@@ -43,6 +43,17 @@ FUNCTIONS: dict[str, Callable[..., Expr]] = {
 FORMATS: dict[object, Format] = {float32: SINGLE, float64: DOUBLE}
 
 
+# Written out, these are an order of magnitude longer than exp.
+LONG = frozenset("sin cos tan pow atan2 erfc erfinv lgamma digamma".split())
+
+
+def unrolling_weight(node: Expr) -> int:
+    """Roughly how much a function counts in a decision on unrolling; an addition counts 1."""
+    if node.op in LONG:
+        return 60 if node.dtype is float32 else 120
+    return 15
+
+
 def expand(roots: Sequence[Expr]) -> list[Expr]:
     """The roots with every node of `MATH` written out in primitives."""
     # A function of the same arguments is written out once. The value keeps the node alive, so that
