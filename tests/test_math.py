@@ -109,6 +109,7 @@ PRECISE = {name: getattr(mp, name, None) for name in SINGLE}
 PRECISE |= {"exp2": lambda x: mp.power(2, x), "log2": lambda x: mp.log(x, 2)}
 PRECISE |= {"lgamma": lambda x: mp.log(abs(mp.gamma(x)))}
 POSITIVE = ("log", "log2", "log10", "lgamma")
+SMALLEST = mp.mpf(2) ** -1022
 UNIT = ("asin", "acos", "atanh", "erfinv")
 
 
@@ -134,7 +135,7 @@ def double_points(name, rng, count=60):
     return np.concatenate([middle, wide[abs(wide) < 27], rng.uniform(-end, end, count)])
 
 
-def units(y: float, want, least=mp.mpf(2) ** -1022) -> float:
+def units(y: float, want, least=SMALLEST) -> float:
     """The error in units of the last place of float64, of `least` for smaller values."""
     if abs(want) >= mp.mpf(2) ** 1024:
         return 0.0 if y == mp.sign(want) * mp.inf else float("inf")
@@ -150,7 +151,7 @@ def test_float64(name):
     root = written_out(name, d.float64)
     fused, plain = (evaluate(root, [x], way)[0] for way in (True, False))
     # digamma is a difference of larger terms: only its absolute error is small.
-    least = mp.mpf(1) if name == "digamma" else mp.mpf(2) ** -1022
+    least = mp.mpf(1) if name == "digamma" else SMALLEST
     with mp.workprec(160):
         for v, a, b in zip(x, fused, plain, strict=True):
             want = PRECISE[name](mp.mpf(float(v)))
