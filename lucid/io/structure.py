@@ -13,7 +13,9 @@ import numpy as np
 
 import lucid
 from lucid import dtypes
+from lucid.apply import wrap
 from lucid.io.container import is_sizes
+from lucid.layout import layout
 from lucid.lazy import lazy
 
 nn = lazy("lucid.nn")
@@ -263,8 +265,7 @@ def _view(base: Any, array: np.ndarray, tree: dict) -> Any:
     last = sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
     if math.prod(shape) and offset + last >= array.nbytes // kind.itemsize:
         raise ValueError(f"{tree['name']!r}: a view reaches beyond its {array.nbytes} bytes")
-    typed = base if array.dtype == kind.numpy else base.view(kind)
-    return typed.as_strided(shape, stride, offset)
+    return wrap(base._storage, layout(tuple(shape), tuple(stride), kind, base.device), offset)
 
 
 def _atom(kind: Any, value: str) -> Any:
