@@ -6,7 +6,7 @@ more on two threads), so every framework runs in a process of its own, in altern
 """
 
 import argparse
-import importlib
+import importlib.util
 import json
 import os
 import platform
@@ -24,6 +24,7 @@ THREAD_VARIABLES = (
     "LUCID_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
     "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
 )  # fmt: skip
+sys.path.insert(0, str(ROOT))  # the programs measure the checkout that they stand in
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
@@ -44,6 +45,7 @@ class Case:
     unit: str = "us"
     target: float = 1.0  # lucid's speed as a multiple of the best other's: at least this
     results: dict[tuple[str, int], list[float]] = field(default_factory=dict)
+    errors: dict[str, None] = field(default_factory=dict)  # an ordered set of messages
 
 
 CASES: dict[str, Case] = {}
@@ -135,6 +137,8 @@ def main(description: str = "", extra: Callable[[Any], None] | None = None) -> N
         extra(options)
     if options.json:
         Path(options.json).write_text(json.dumps(table, indent=1))
+    if any("error" in row for row in table):
+        sys.exit(1)
 
 
 def rows(chosen: list[Case], names: list[str], threads: list[int]) -> list[dict[str, Any]]:
@@ -161,6 +165,8 @@ def rows(chosen: list[Case], names: list[str], threads: list[int]) -> list[dict[
                     row["speed"] = round(ratio, 2)
                     row["target"] = c.target
                     row["met"] = "yes" if ratio >= c.target else "NO"
+            if c.errors:
+                row["error"] = "; ".join(c.errors)
             table.append(row)
     return table
 
@@ -202,17 +208,22 @@ def _collect(framework: str, threads: int, chosen: list[Case], only: str) -> Non
     arguments = [program, "--worker", framework, "--threads", str(threads), "--only", only]
     found = json.loads(run_process(arguments, threads).splitlines()[-1])
     for c in chosen:
-        if c.name in found:
+        if isinstance(found.get(c.name), str):
+            c.errors[f"{framework}: {found[c.name]}"] = None
+        elif c.name in found:
             c.results.setdefault((framework, threads), []).append(found[c.name])
 
 
 def _work(framework: str, threads: int, chosen: list[Case]) -> None:
     t = load(framework, threads)
-    found = {}
+    found: dict[str, float | str] = {}
     for c in chosen:
         if framework.partition("+")[0] in c.frameworks:
-            f, arguments = c.make(t)
-            if framework.endswith("+compiled"):
-                f = t.compile(f)
-            found[c.name] = seconds_per_call(lambda f=f, arguments=arguments: f(*arguments))
+            try:
+                f, arguments = c.make(t)
+                if framework.endswith("+compiled"):
+                    f = t.compile(f)
+                found[c.name] = seconds_per_call(lambda f=f, arguments=arguments: f(*arguments))
+            except Exception as error:  # the other cases still run; the row shows this one
+                found[c.name] = f"{type(error).__name__}: {error}"
     print(json.dumps(found))

@@ -9,7 +9,7 @@ collector off: whatever grows then is a reference cycle or a leak.
 
 import argparse
 import gc
-import importlib
+import importlib.util
 import json
 import resource
 import sys

@@ -8,6 +8,7 @@ Python. The installed size counts the packages that `pip install lucid` brings.
 
 import argparse
 import importlib.metadata
+import importlib.util
 import json
 import re
 import statistics
