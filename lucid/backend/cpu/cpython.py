@@ -5,7 +5,7 @@ are never freed.
 """
 
 import ctypes
-import sysconfig
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,7 +82,7 @@ def new_type(
 
     Its instances have no dict, are not seen by the garbage collector, and cannot be subclassed.
     """
-    if object.__basicsize__ != 16 or sysconfig.get_config_var("Py_GIL_DISABLED"):
+    if object.__basicsize__ != 16 or "t" in getattr(sys, "abiflags", ""):
         raise RuntimeError("Lucid needs a 64-bit CPython with its lock: not a free-threaded build")
     rows = (_Member * (len(members) + 1))()  # the last one stays empty, and ends the list
     for row, (member, kind, offset, flags) in zip(rows, members, strict=False):
