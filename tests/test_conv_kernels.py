@@ -107,8 +107,7 @@ def convolve(kind, x, w, y, case, threads=1, **options):
         threads=threads,
         **options,
     )
-    for call in plan_conv2d(spec):
-        execute(call, **arrays)
+    execute(plan_conv2d(spec), **arrays)
     return spec
 
 

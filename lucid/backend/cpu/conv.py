@@ -10,7 +10,15 @@ depend on the number of k alone (gemm.depth_of), never on tiles or threads.
 
 from dataclasses import dataclass, replace
 
-from lucid.backend.cpu import conv_depthwise, conv_driver, conv_gradient, gemm, gemm_tile, jit
+from lucid.backend.cpu import (
+    conv_depthwise,
+    conv_driver,
+    conv_gradient,
+    conv_sequence,
+    gemm,
+    gemm_tile,
+    jit,
+)
 from lucid.backend.cpu.gemm import KernelCall
 from lucid.backend.cpu.gemm_epilogue import Epilogue, access_of, activation
 from lucid.backend.cpu.gemm_tile import Tile
@@ -104,16 +112,15 @@ class Correlation:
     y_base: int = 0  # of y's first element
 
 
-def plan_conv2d(spec: ConvSpec) -> list[KernelCall]:
-    """The calls, one after another, that compute `spec`; compiles what is missing. One call but
-    for the input's gradient of a strided convolution. They may share scratch.
+def plan_conv2d(spec: ConvSpec) -> KernelCall:
+    """The call that computes `spec`; compiles what is missing.
 
     ValueError names what does not fit, TypeError a type without arithmetic.
     """
     _check(spec)
     if spec.kind == "input":
-        return [_plan(c, spec.kind) for c in _input_gradient(spec)]
-    return [_plan(_forward(spec), spec.kind)]
+        return conv_sequence.plan([_plan(c, spec.kind) for c in _input_gradient(spec)])
+    return _plan(_forward(spec), spec.kind)
 
 
 def _plan(c: Correlation, kind: str) -> KernelCall:

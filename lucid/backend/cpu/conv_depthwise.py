@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from lucid.backend.cpu import conv_copy
 from lucid.backend.cpu import llvm as ll
 from lucid.backend.cpu.conv_copy import pad_words, shared
-from lucid.backend.cpu.conv_driver import AXES, emit_steps
+from lucid.backend.cpu.conv_driver import AXES
 from lucid.backend.cpu.emit import memory
-from lucid.backend.cpu.gemm_driver import Words
+from lucid.backend.cpu.gemm_driver import Words, emit_entry
 from lucid.backend.cpu.gemm_epilogue import Block, Epilogue, emit_block
 from lucid.backend.cpu.gemm_pack import Reader
 from lucid.backend.cpu.gemm_tile import Tile
@@ -62,7 +62,7 @@ def word_names(variant: Variant) -> list[str]:
         *(f"y_{axis}" for axis in AXES),
         *(f"operand{i}_{axis}" for i in operands for axis in AXES),
         *("tasks", "pack_tasks", "task_lines", "all_lines", "weights_at", "slots_at"),
-        *("slot_bytes",),
+        *("slot_bytes", "threads"),
     ]
 
 
@@ -83,7 +83,7 @@ def emit(symbol: str, machine: Target, tile: Tile, variant: Variant) -> str:
     if variant.pad != "none":
         conv_copy.emit_pad(module, names, variant.storage, tile, variant.pad, "x", "pad")
         steps.insert(0, ("pad", "pad_tasks"))
-    emit_steps(module, symbol, names, steps)
+    emit_entry(module, symbol, names, steps)
     return module.text()
 
 

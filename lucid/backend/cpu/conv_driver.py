@@ -12,7 +12,7 @@ from lucid.backend.cpu import conv_copy
 from lucid.backend.cpu import llvm as ll
 from lucid.backend.cpu.conv_copy import WEIGHT_WORDS, pad_words, shared
 from lucid.backend.cpu.emit import memory
-from lucid.backend.cpu.gemm_driver import BODIES, Words, call_body
+from lucid.backend.cpu.gemm_driver import BODIES, Words, call_body, emit_entry
 from lucid.backend.cpu.gemm_epilogue import Block, Epilogue, emit_block
 from lucid.backend.cpu.gemm_tile import ADD, AHEAD, STORE, Tile
 from lucid.backend.cpu.target import Target
@@ -56,7 +56,7 @@ def word_names(variant: Variant, rows: int) -> list[str]:
         *(f"y_{axis}" for axis in AXES),
         *(f"operand{i}_{axis}" for i in operands for axis in AXES),
         *("tasks", "row_tiles", "column_tiles", "groups", "tile_rows", "tile_panels", "blocks"),
-        *("slots_at", "slot_bytes", "blocks_at"),
+        *("threads", "slots_at", "slot_bytes", "blocks_at"),
         *(f"body{r}_{last}" for r in range(1, rows + 1) for last in range(BODIES)),
     ]
 
@@ -71,21 +71,8 @@ def emit(symbol: str, machine: Target, tile: Tile, variant: Variant) -> str:
         steps.insert(0, ("pad", "pad_tasks"))
     conv_copy.emit_weights(module, names, variant.storage, tile, variant.weights, "pack")
     _Task(module, names, machine, tile, variant).emit()
-    emit_steps(module, symbol, names, steps)
+    emit_entry(module, symbol, names, steps)
     return module.text()
-
-
-def emit_steps(
-    module: ll.Module, symbol: str, names: list[str], steps: list[tuple[str, str]]
-) -> None:
-    """void symbol(ptr words): parallel regions, one after another: (task function, count word)."""
-    f = module.function(symbol, [("ptr", "words")])
-    words = f.arguments[0]
-    w = Words(f, words, names)
-    for task, count in steps:
-        body = ll.Value(f"@{task}", "ptr", f)
-        f.call("lucid_parallel", body, words, w[count], f.load("i64", words, 2))
-    f.finish()
 
 
 def point_rows(

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from lucid.backend.cpu import conv_copy
 from lucid.backend.cpu import llvm as ll
 from lucid.backend.cpu.conv_copy import WEIGHT_WORDS, pad_words, shared
-from lucid.backend.cpu.conv_driver import emit_steps, point_rows
+from lucid.backend.cpu.conv_driver import point_rows
 from lucid.backend.cpu.emit import memory
-from lucid.backend.cpu.gemm_driver import BODIES, Words, call_body
+from lucid.backend.cpu.gemm_driver import BODIES, Words, call_body, emit_entry
 from lucid.backend.cpu.gemm_tile import ADD, AHEAD, STORE, Tile
 from lucid.backend.cpu.target import Target
 from lucid.dtypes import dtype
@@ -42,7 +42,7 @@ def word_names(rows: int) -> list[str]:
         *("sums_to", "sums_pitch", "g_pitch_k", "unpack_tasks"),
         *("pixels", "image", "line", "lines", "depth", "blocks", "x_n", "x_h", "x_w"),
         *("tap_h", "tap_w", "groups", "tasks", "row_tiles", "column_tiles"),
-        *("tile_rows", "tile_panels", "slots_at", "slot_bytes"),
+        *("tile_rows", "tile_panels", "threads", "slots_at", "slot_bytes"),
         *(f"body{r}_{last}" for r in range(1, rows + 1) for last in range(BODIES)),
     ]
 
@@ -60,7 +60,7 @@ def emit(symbol: str, machine: Target, tile: Tile, variant: Variant) -> str:
         steps.insert(0, ("pad", "pad_tasks"))
     _task(module, names, tile, variant)
     conv_copy.emit_unpack(module, names, variant.storage, tile, variant.dense)
-    emit_steps(module, symbol, names, steps)
+    emit_entry(module, symbol, names, steps)
     return module.text()
 
 

@@ -23,7 +23,8 @@ RIGHT_BYTES = 640 * 1024  # of packed B per task: stays in a level-2 cache of 1 
 SUMS_BYTES = 256 * 1024  # of unfinished C per task
 SMALL = 1 << 20  # multiplications below which one thread is faster than two
 SMALL_READ = 1 << 17  # the same for elements of B that are read once
-CHUNK = 32  # rows of B that are streamed side by side
+# Rows of B that are streamed side by side: few rows of A make few loads and stores of C.
+CHUNK, CHUNK_ONE = 32, 8
 FEW_ROWS = 16  # up to here B is read once and not worth packing
 
 
@@ -70,7 +71,8 @@ class MatmulSpec:
 @dataclass
 class KernelCall:
     """A native call: `address(words)`. Put the address of each buffer into its words, the scratch
-    base into words[1]; words[0] is the error slot. `pointers`: (name, word) with the names "a",
+    base into words[1]; words[0] is the error slot, words[2] the threads allowed, of which no more
+    than `threads` are used. `pointers`: (name, word) with the names "a",
     "b", "c", "bias" and those of the operands; c appears twice where beta reads it."""
 
     address: int
@@ -168,7 +170,14 @@ def plan_product(product: Product) -> KernelCall:
     kept = rows if blocks > 1 or right == "streamed" else tile.rows
     sums_at = scratch.take(kept * columns * tile.width * tile.size if epilogue else 0)
     values = _strides(product)
-    values |= dict(m=spec.m, n=spec.n, k=spec.k, blocks=blocks, depth=depth, chunk=CHUNK)
+    values |= dict(
+        m=spec.m,
+        n=spec.n,
+        k=spec.k,
+        blocks=blocks,
+        depth=depth,
+        chunk=CHUNK if spec.m > 2 else CHUNK_ONE,
+    )
     values |= dict(row_tiles=row_tiles, column_tiles=column_tiles, tile_rows=rows)
     values |= dict(tile_panels=columns, tasks=row_tiles * column_tiles * _count(spec.batch))
     values |= dict(slot_bytes=scratch.size, left_at=left_at, right_at=right_at, sums_at=sums_at)
@@ -193,6 +202,7 @@ def finish(
 ) -> KernelCall:
     """A call from its words by name, then a tail; the first names are the pointers."""
     header = gemm_driver.HEADER
+    values["threads"] = threads
     words = [0, 0, threads, *(values.get(name, 0) for name in names), *tail]
     places = tuple((name, header + i) for i, name in enumerate(pointers))
     return KernelCall(address, words, places, scratch, threads, shared)

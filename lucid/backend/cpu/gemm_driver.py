@@ -72,7 +72,7 @@ def word_names(variant: Variant, rows: int) -> list[str]:
     return [
         *address_names(variant.operands, variant.batch_dims),
         *("tasks", "row_tiles", "column_tiles", "tile_rows", "tile_panels", "blocks", "depth"),
-        *("slot_bytes", "left_at", "right_at", "sums_at", "chunk"),
+        *("threads", "slot_bytes", "left_at", "right_at", "sums_at", "chunk"),
         *(f"body{r}_{last}" for r in range(1, rows + 1) for last in range(BODIES)),
     ]
 
@@ -101,21 +101,23 @@ def emit(symbol: str, machine: Target, tile: Tile, variant: Variant) -> str:
     if variant.packs_right:
         gemm_pack.right(module, "pack_right", variant.storage, tile, variant.right)
     _Task(module, names, machine, tile, variant).emit()
-    emit_entry(module, symbol, names)
+    emit_entry(module, symbol, names, [("task", "tasks")])
     return module.text()
 
 
-def emit_entry(module: ll.Module, symbol: str, names: Sequence[str], task: str = "task") -> None:
-    """void symbol(ptr words): runs the tasks on the threads that the call may use."""
+def emit_entry(
+    module: ll.Module, symbol: str, names: Sequence[str], steps: Sequence[tuple[str, str]]
+) -> None:
+    """void symbol(ptr words): parallel regions, one after another: (task function, count word).
+
+    They run on as many threads as the call may use and the plan has scratch for.
+    """
     f = module.function(symbol, [("ptr", "words")])
     words = f.arguments[0]
-    f.call(
-        "lucid_parallel",
-        ll.Value(f"@{task}", "ptr", f),
-        words,
-        Words(f, words, names)["tasks"],
-        f.load("i64", words, 2),
-    )
+    w = Words(f, words, names)
+    threads = f.minimum(f.load("i64", words, 2), w["threads"])
+    for task, count in steps:
+        f.call("lucid_parallel", ll.Value(f"@{task}", "ptr", f), words, w[count], threads)
     f.finish()
 
 
@@ -232,7 +234,7 @@ class _Task:
                 with self._each_strip(strips) as (row, rows):
                     self._point_rows(self._source(row, start), w["a_m"])
                     place = f.address(to, row * to_pitch + column, self.tile.element)
-                    ahead = 2 * self.tile.width  # the panel after the next one of the same row
+                    ahead = self.tile.width  # the next panel of the same row
                     self._call(
                         panel, rows, w["a_k"], right, w["b_k"], place, to_pitch, mode, f.i64(ahead)
                     )

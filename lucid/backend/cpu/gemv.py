@@ -75,7 +75,8 @@ def word_names(variant: Variant) -> list[str]:
     """The call's words after the header, in order."""
     return [
         *address_names(len(variant.epilogue.kinds), variant.batch_dims),
-        *("tasks", "column_tiles", "tile_columns", "strips", "slot_bytes", "left_at", "sums_at"),
+        *("tasks", "column_tiles", "tile_columns", "strips", "threads"),
+        *("slot_bytes", "left_at", "sums_at"),
     ]
 
 
@@ -88,7 +89,7 @@ def emit(symbol: str, machine: Target, tile: Tile, variant: Variant) -> str:
     for rows in variant.heights:
         _dot(module, machine, tile, variant.storage, rows)
     _task(module, machine, tile, variant, names)
-    emit_entry(module, symbol, names)
+    emit_entry(module, symbol, names, [("task", "tasks")])
     return module.text()
 
 
