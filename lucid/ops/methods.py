@@ -15,7 +15,17 @@ from lucid.array import Array
 from lucid.dtypes import FLOATING, dtype
 from lucid.op import REGISTRY, Elementwise, Op
 from lucid.ops import cast as casts
-from lucid.ops import contract, creation, elementwise, gather, index, normalize, shape, statistics
+from lucid.ops import (
+    contract,
+    creation,
+    elementwise,
+    gather,
+    index,
+    logic,
+    normalize,
+    shape,
+    statistics,
+)
 from lucid.ops import transcendental as trans
 from lucid.ops.elementwise import add, assign, div, mul, sub, where
 from lucid.tensor import Tensor
@@ -404,22 +414,22 @@ def _operators() -> None:
 
     pairs = {
         "add": add, "sub": sub, "mul": mul, "truediv": div, "floordiv": elementwise.floor_divide,
-        "mod": elementwise.remainder, "and": elementwise.bitwise_and,
-        "or": elementwise.bitwise_or, "xor": elementwise.bitwise_xor,
-        "lshift": elementwise.bitwise_left_shift, "rshift": elementwise.bitwise_right_shift,
+        "mod": elementwise.remainder, "and": logic.bitwise_and,
+        "or": logic.bitwise_or, "xor": logic.bitwise_xor,
+        "lshift": logic.bitwise_left_shift, "rshift": logic.bitwise_right_shift,
     }  # fmt: skip
     for name, record in pairs.items():
         setattr(Tensor, f"__{name}__", forward(record))
         setattr(Tensor, f"__r{name}__", backward(record))
         setattr(Tensor, f"__i{name}__", _augmented(record))
     for name in ("lt", "le", "gt", "ge"):
-        setattr(Tensor, f"__{name}__", forward(getattr(elementwise, name)))
+        setattr(Tensor, f"__{name}__", forward(getattr(logic, name)))
     for name in ("eq", "ne"):
-        setattr(Tensor, f"__{name}__", _equality(getattr(elementwise, name)))
+        setattr(Tensor, f"__{name}__", _equality(getattr(logic, name)))
     Tensor.__neg__ = lambda self: apply(elementwise.neg, (self,))
     Tensor.__pos__ = lambda self: apply(elementwise.positive, (self,))
     Tensor.__abs__ = lambda self: apply(elementwise.abs_, (self,))
-    Tensor.__invert__ = lambda self: apply(elementwise.bitwise_not, (self,))
+    Tensor.__invert__ = lambda self: apply(logic.bitwise_not, (self,))
     Tensor.__pow__ = lambda self, w: power(self, w)
     Tensor.__rpow__ = lambda self, w: apply(trans.pow_, (w, self))
     Tensor.__ipow__ = lambda self, w: write(trans.pow_, self, (self, w))
