@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from lucid import dtypes
 from lucid.dtypes import dtype
 from lucid.kernel.expr import Number
-from lucid.op import Op, find
+from lucid.op import Elementwise, Op, find
 
 
 @dataclass(eq=False, slots=True)
@@ -60,8 +60,11 @@ class Graph:
         """Append an equation; the op's rule gives the outputs' types."""
         equation = Equation(op, tuple(inputs), params)
         types = op.infer([(v.shape, v.dtype, v.weak) for v in inputs], params)
+        # What is computed from Python numbers alone promotes as they do.
+        weak = issubclass(op, Elementwise) and all(v.weak for v in inputs)
         equation.outputs = tuple(
-            Value(shape, kind, equation=equation, place=i) for i, (shape, kind) in enumerate(types)
+            Value(shape, kind, weak, equation=equation, place=i)
+            for i, (shape, kind) in enumerate(types)
         )
         self.equations.append(equation)
         return equation.outputs

@@ -157,6 +157,8 @@ def result_type(types: Sequence[Type]) -> dtype:
     found: list[dtype | None] = [None, None, None]
     for shape, kind, weak in types:
         level = 2 if weak else (0 if shape else 1)
+        if weak and kind.category == FLOATING:
+            kind = dtypes.get_default_dtype()  # a Python float has no width of its own
         known = found[level]
         found[level] = kind if known is None else dtypes.promote(known, kind)
 
@@ -214,6 +216,8 @@ class Elementwise(Pointwise, abstract=True):
     @classmethod
     def common(cls, types: Sequence[Type]) -> dtype:
         kind = result_type(types)
+        if kind.category == FLOATING and all(weak for _, _, weak in types):
+            return dtypes.float64  # arithmetic of Python floats, as Python does it
         if cls.result == "float" and kind.category != FLOATING:
             return dtypes.get_default_dtype()
         return kind

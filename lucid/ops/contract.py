@@ -63,10 +63,10 @@ class Product(Opaque, abstract=True):
         if b is not None:
             operands["bias"] = b
 
-        def bind(threads: int) -> Bound:
+        def bind(threads: int) -> list[Bound]:
             call = _gemm.plan_matmul(_gemm.MatmulSpec(**spec, threads=threads))
             pointers = [(word, operands[name]) for name, word in call.pointers]
-            return Bound(call.address, call.words[HEAD:], pointers, scratch=call.scratch)
+            return [Bound(call.address, call.words[HEAD:], pointers, scratch=call.scratch)]
 
         count = m * n * k
         for size in batch:

@@ -5,6 +5,7 @@ Each record is a scalar body, a rule for each input that has a gradient, and a N
 
 import numpy as np
 
+from lucid import dtypes
 from lucid.dtypes import BOOL, FLOATING, bool_
 from lucid.kernel import expr
 from lucid.kernel.expr import checked, mad, one, zero
@@ -352,7 +353,7 @@ def _checked_divisor(y):  # noqa: ANN001, ANN202
 def _modulo(b, x, w, floored: bool):  # noqa: ANN001, ANN202
     """The remainder of x / w: with the sign of w (floored) or of x."""
     if x.dtype.category == FLOATING:
-        wide = b.dtypes.float64
+        wide = dtypes.float64
         u, v = b.cast(x, wide), b.cast(w, wide)
         # One fused step is exact while the quotient is below 2^53.
         r = mad(-b.unary("trunc", u / v), v, u)
@@ -585,12 +586,15 @@ class copysign(Elementwise):
     result = "float"
 
     def body(b, x, w):
-        kind = b.dtypes.int64 if x.dtype.itemsize == 8 else b.dtypes.int32
+        kind = dtypes.int64 if x.dtype.itemsize == 8 else dtypes.int32
         negative = b.bitcast(w, kind) < 0
         return b.where(negative, -abs(x), abs(x))
 
     def vjp_x(g, x, w):
         return g * where(copysign(1.0, x) == copysign(1.0, w), 1.0, -1.0) * abs_(sign(x))
+
+    def vjp_w(g):
+        return g * 0.0
 
     ref = np.copysign
 
@@ -610,8 +614,8 @@ class hypot(Elementwise):
     result = "float"
 
     def body(b, x, w):
-        u, v = b.cast(abs(x), b.dtypes.float64), b.cast(abs(w), b.dtypes.float64)
-        if x.dtype is b.dtypes.float64:
+        u, v = b.cast(abs(x), dtypes.float64), b.cast(abs(w), dtypes.float64)
+        if x.dtype is dtypes.float64:
             large, small = b.where(u > v, u, v), b.where(u > v, v, u)
             t = b.where(large.eq(0.0), zero(u), small / large)
             infinite = u.eq(float("inf")) | v.eq(float("inf"))

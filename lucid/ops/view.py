@@ -9,10 +9,10 @@ from math import prod
 import numpy as np
 
 from lucid.dtypes import bool_, int64
-from lucid.kernel import expr
+from lucid.kernel import expr, loops
 from lucid.kernel.expr import Expr
 from lucid.layout import reshape_strides
-from lucid.op import Pointwise, View
+from lucid.op import Pointwise, Reduction, View
 
 
 class permute(View):
@@ -272,3 +272,42 @@ class unfold(View):
         return [
             i * expr.size(step) + index[-1] if d == dim else i for d, i in enumerate(index[:-1])
         ]
+
+    def vjp_x(g, x_meta, dim, size, step):
+        return unfold_back(g, x_meta.shape[dim], dim, size, step)
+
+
+class unfold_back(Reduction):
+    """The sum of g over the windows that cover an element: the transpose of `unfold`."""
+
+    public = False
+    static_window = True
+
+    def names(g, *, n, dim, size, step):
+        pass
+
+    def domain(types, params):
+        n, dim, size, step = params
+        lead = [n if d == dim else m for d, m in enumerate(types[0][0][:-1])]
+        return (*lead, -(-size // step)), (len(lead),)
+
+    def monoid(types, params):
+        return loops.sum_of(types[0][1].compute)
+
+    def infer(types, params):
+        n, dim, _, _ = params
+        return [(tuple(n if d == dim else m for d, m in enumerate(types[0][0][:-1])), types[0][1])]
+
+    def element(types, params, index, loads):
+        _, dim, size, step = params
+        count = types[0][0][dim]
+        window = expr.binary("idiv", index[dim], expr.size(step)) - index[-1]
+        offset = index[dim] - window * expr.size(step)
+        good = (window >= 0) & (window < expr.size(count)) & (offset < expr.size(size))
+        window = expr.where(good, window, expr.ZERO)
+        offset = expr.where(good, offset, expr.ZERO)
+        g = loads[0]([*(window if d == dim else i for d, i in enumerate(index[:-1])), offset])
+        return (expr.where(good, g, expr.zero(g)),)
+
+    def vjp_g(g, dim, size, step):
+        return unfold(g, dim, size, step)

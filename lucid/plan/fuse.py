@@ -207,7 +207,7 @@ class Partition:
         return found[0]
 
     def _pull_new(self, value: Value, index: tuple[Expr, ...], group: Group) -> Expr:
-        if value.weak:
+        if value.weak and value.equation is None:
             number = position(group.numbers, value)
             # A Python float keeps its 53 bits until the op casts it to its own type.
             kind = float64 if value.dtype.category == FLOATING else value.dtype

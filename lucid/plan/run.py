@@ -61,7 +61,7 @@ class Plan:
             place[id(v)] = i
         arena = len(graph.outputs) + len(graph.inputs)
         calls = []
-        bounds = [step.bind(count) for step in lowered.steps]
+        bounds = [bound for step in lowered.steps for bound in step.bind(count)]
         scratch = max((bound.scratch for bound in bounds), default=0)
         for bound in bounds:
             words = [0, 0, count, *bound.words]

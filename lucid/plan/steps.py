@@ -48,11 +48,11 @@ class Bound:
 
 @dataclass(eq=False)
 class Step:
-    """One native call. `bind(threads)` compiles it, or finds its code."""
+    """One op's native calls, one as a rule. `bind(threads)` compiles them, or finds their code."""
 
     name: str
     operands: list[Operand]
-    bind: Callable[[int], Bound]
+    bind: Callable[[int], list[Bound]]
     kernel: Kernel | None = None
     work: int = 0  # elements touched or multiplied, to decide whether the GIL is released
 
@@ -68,16 +68,17 @@ def nest_step(
     buffers = [b for b in kernel.buffers if b.role != "local"]
     pointers = [(HEAD + i, operands[b.name]) for i, b in enumerate(buffers)]
 
-    def bind(threads: int) -> Bound:
+    def bind(threads: int) -> list[Bound]:
         compiled = backend()(kernel)
         start = HEAD + len(buffers) + len(words)
-        return Bound(
+        bound = Bound(
             compiled.address,
             [0] * len(buffers) + list(words) + [0] * len(scalars),
             pointers,
             [(start + i, v) for i, v in enumerate(scalars)],
             compiled.scratch_per_thread(dict(zip(kernel.words, words, strict=True))) * threads,
         )
+        return [bound]
 
     return Step(kernel.name, [operand for _, operand in pointers], bind, kernel, work)
 
