@@ -5,6 +5,8 @@ given, runs it, and attaches a Node where the result needs a gradient. Inside a 
 equation to a graph instead. A hit costs a look-up, an allocation and one native call.
 """
 
+import functools
+import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -12,13 +14,15 @@ from typing import Any
 from lucid import dtypes, storage
 from lucid.array import Array
 from lucid.autograd.mode import enable_grad, grad_state, is_grad_enabled
-from lucid.autograd.node import Meta, Node, Saved
+from lucid.autograd.node import Node, Saved
 from lucid.config import settings
 from lucid.device import device
+from lucid.dtypes import FLOATING
 from lucid.graph import Graph, Value
 from lucid.layout import Layout, contiguous_strides, dense_order, layout, strides_in_order
 from lucid.lines import user_line
 from lucid.op import Composite, Elementwise, Op, Opaque, View, find
+from lucid.plan import run as plans
 from lucid.plan.run import Plan
 
 CPU = device("cpu")
@@ -28,21 +32,7 @@ tensor_class: type[Array] = Array  # tensor.py puts Tensor here
 _tracer: ContextVar["Trace | None"] = ContextVar("lucid_tracer", default=None)
 
 
-class Entry:
-    """A cached way to run an op on inputs of certain layouts."""
-
-    __slots__ = ("plan", "layouts", "sizes", "single", "layout", "size")
-
-    def __init__(self, plan: Plan, layouts: Sequence[Layout]):
-        self.plan = plan
-        self.layouts = tuple(layouts)
-        self.sizes = tuple(lay.nbytes for lay in layouts)
-        self.single = len(layouts) == 1
-        if self.single:
-            self.layout, self.size = self.layouts[0], self.sizes[0]
-
-
-_entries: dict[tuple, Entry] = {}
+_entries: dict[tuple, tuple] = {}  # (op, params, layouts and types of numbers) -> Plan.entry
 
 
 def clear_plans() -> None:
@@ -53,42 +43,9 @@ def clear_plans() -> None:
 
 def apply(op: type[Op], inputs: tuple, params: tuple = ()) -> Any:
     """Run `op` on tensors and Python numbers."""
-    # The usual hit is written out, as a comprehension costs as much as the call of the kernel:
-    # one tensor, or a tensor and a tensor or number, to one output.
-    try:
-        if len(inputs) == 2:
-            x, w = inputs
-            kind = type(w)
-            number = kind is float or kind is int
-            entry = _entries[op, params, x._layout, kind if number else w._layout]
-        else:
-            (x,) = inputs
-            w, number = None, True
-            entry = _entries[op, params, x._layout]
-    except (KeyError, AttributeError, ValueError):
-        return _apply(op, inputs, params)
-    if not entry.single:
-        return _apply(op, inputs, params)
-    y = _allocate(tensor_class)
-    y._layout = entry.layout
-    y._storage = block = storage.allocate(entry.size)
-    y._ptr = at = block.ptr
-    if w is None:
-        outcome = entry.plan.launch(at, x._ptr)
-    else:
-        outcome = entry.plan.launch(at, x._ptr, w if number else w._ptr)
-    if outcome is not None:
-        entry.plan.fail(outcome)
-    # A view may need a gradient since its base was written, so it is always looked at closely.
-    if (
-        x._requires_grad
-        or x._base is not None
-        or (not number and (w._requires_grad or w._base is not None))
-    ):
-        _track(op, inputs, params, y)
     if settings.debug:
-        _remember(y)
-    return y
+        return _apply(op, inputs, params)
+    return _hit(op, inputs, params)
 
 
 def apply_all(op: type[Op], inputs: tuple, params: tuple = ()) -> tuple:
@@ -96,8 +53,28 @@ def apply_all(op: type[Op], inputs: tuple, params: tuple = ()) -> tuple:
     return _apply(op, inputs, params, True)
 
 
+@functools.cache
+def _native() -> tuple[Callable, Callable]:
+    """`hit(op, inputs, params)`, which leaves what is not among the entries to `_apply`, and
+    `launch(entry, inputs)`, to which op and params are added where it may record."""
+    assert storage.Storage  # their machine code allocates with its
+    launch = plans.launch
+    return launch.funnel(Array, tensor_class, _entries, _apply), launch.launcher(
+        Array, tensor_class
+    )
+
+
+def _first_hit(op: type[Op], inputs: tuple, params: tuple) -> Any:
+    global _hit
+    _hit = _native()[0]
+    return _hit(op, inputs, params)
+
+
+_hit: Callable = _first_hit
+
+
 def _apply(op: type[Op], inputs: tuple, params: tuple, everything: bool = False) -> Any:
-    """Any number of inputs and outputs, views, traces, and what was not planned before."""
+    """Views, traces, and what was not planned before."""
     if not inputs and _tracer.get() is not None:
         return _tracer.get().add(op, inputs, params)  # type: ignore[union-attr]
     inputs = tuple([_operand(op, x) for x in inputs])
@@ -110,34 +87,30 @@ def _apply(op: type[Op], inputs: tuple, params: tuple, everything: bool = False)
         if trace is not None:
             return trace.add(op, inputs, params, everything)
         entry = _build(op, inputs, params, key)
-    made = _run(entry, inputs)
-    outputs = made[0] if entry.single else made
-    _track(op, inputs, params, outputs)
+    start = time.perf_counter()
+    made = _native()[1](plans.launch.unhidden(entry) if everything else entry, inputs, op, params)
     if settings.debug:
-        _remember(outputs)
-    return visible(op, outputs) if op.hidden and not everything else outputs
+        plans.call.report(entry[-1].segment, time.perf_counter() - start)
+        _remember(made)
+    return made
 
 
-def _run(entry: Entry, inputs: Sequence) -> tuple:
-    outputs = tuple(
-        [_new(lay, storage.allocate(n)) for lay, n in zip(entry.layouts, entry.sizes, strict=True)]
-    )
-    entry.plan.run(
-        *[y._ptr for y in outputs], *[x._ptr if isinstance(x, Array) else x for x in inputs]
-    )
-    return outputs
-
-
-def _track(op: type[Op], inputs: Sequence, params: tuple, outputs: Any) -> None:
-    """Record the call where the mode and an input ask for it."""
-    if not op.rules or not grad_state()[0]:
+def _track(
+    layouts: tuple[tuple, tuple],
+    op: type[Op],
+    inputs: Sequence,
+    params: tuple,
+    outputs: tuple,
+) -> None:
+    """Record the call where the mode and an input ask for it. An entry holds the layouts."""
+    if not grad_state()[0]:
         return
     for x in inputs:
         if isinstance(x, Array):
             if x._base is not None:
                 current_node(x)
             if x._requires_grad:
-                record(op, inputs, params, outputs)
+                record(op, inputs, params, outputs, None, layouts)
                 return
 
 
@@ -153,6 +126,7 @@ def _new(lay: Layout, block: Any) -> Any:
     y._storage = block
     y._layout = lay
     y._ptr = block.ptr
+    y._requires_grad = False
     return y
 
 
@@ -183,7 +157,7 @@ def _operand(op: type[Op], x: object) -> Any:
     raise TypeError(f"{op.name}: expected a tensor or a number, got {type(x).__name__}")
 
 
-def _build(op: type[Op], inputs: Sequence, params: tuple, key: tuple) -> Entry:
+def _build(op: type[Op], inputs: Sequence, params: tuple, key: tuple) -> tuple:
     """Plan an op for these layouts and keep the plan."""
     for x in inputs:
         if isinstance(x, Array) and x._layout.device != CPU and x._layout.device.type != "cpu":
@@ -193,19 +167,31 @@ def _build(op: type[Op], inputs: Sequence, params: tuple, key: tuple) -> Entry:
     else:
         graph = trace_call(lambda *xs: apply(op, xs, params), inputs)
     strides = [_preserved(op, inputs, v) for v in graph.outputs]
-    entry = _entry(graph, strides, op.name)
+    entry = _entry(graph, strides, op.name, op, layouts_of(inputs))
     _trim(_entries)
     _entries[key] = entry
     return entry
 
 
-def _entry(graph: Graph, strides: Sequence[tuple[int, ...] | None], name: str) -> Entry:
+def _entry(
+    graph: Graph,
+    strides: Sequence[tuple[int, ...] | None],
+    name: str,
+    op: type[Op] | None = None,
+    inputs: tuple = (),
+) -> tuple:
+    """The entry of a graph; where it is that of an op on inputs of these layouts, calls of it are
+    recorded."""
     if settings.debug >= 2:
         print(f"{name}: {graph}")
     layouts = [
         layout(v.shape, s, v.dtype, CPU) for v, s in zip(graph.outputs, strides, strict=True)
     ]
-    return Entry(Plan(graph, strides, name), layouts)
+    visible = op.count if op is not None and op.hidden else -1
+    record_call = None
+    if op is not None and op.rules:
+        record_call = functools.partial(_track, (inputs, tuple(layouts)))
+    return Plan(graph, strides, name).entry(layouts, visible, record_call)
 
 
 def _preserved(op: type[Op], inputs: Sequence, output: Value) -> tuple[int, ...] | None:
@@ -245,6 +231,8 @@ def _view(op: type[View], x: Any, params: tuple) -> Any:
             current_node(x)  # it may need a gradient since its base was written
         if x._requires_grad:
             record(op, (x,), params, y)
+        else:
+            y._requires_grad = None  # a write to the base may change that
         y._base = base
         y._view = (*(x._view or ()), (op, params))
         y._made = base._rewrites
@@ -264,63 +252,100 @@ def contiguous(x: Any) -> Any:
 
 
 def record(
-    op: type[Op], inputs: Sequence, params: tuple, outputs: Any, edges: tuple | None = None
+    op: type[Op],
+    inputs: Sequence,
+    params: tuple,
+    outputs: Any,
+    edges: tuple | None = None,
+    layouts: tuple[tuple, tuple] | None = None,
 ) -> Node:
-    """Attach a Node to the outputs; it keeps what the needed rules name."""
+    """Attach a Node to the outputs; it keeps what the needed rules name.
+
+    `layouts` are those of the inputs (None for numbers) and of the outputs.
+    """
     made = outputs if isinstance(outputs, tuple) else (outputs,)
     if edges is None:
         edges = edges_of(op, inputs)
+    if layouts is None:
+        layouts = layouts_of(inputs), layouts_of(made)
+    needed = 0  # a bit for each input
+    for e in edges:
+        needed = 2 * needed + (e is not None)
+    keeps = _keeps.get((op, needed))
+    if keeps is None:
+        keeps = _keeps[op, needed] = _what_to_keep(op, edges)
     saved: dict[str, Any] = {}
-    for name, e in zip(op.inputs, edges, strict=True):
-        if e is not None:
-            for needed in op.rules[name].names:
-                if needed not in saved and needed != "g":
-                    _save(op, needed, inputs, params, made, saved)
-    node = Node(
-        op,
-        params,
-        edges,
-        saved,
-        tuple([x._layout if isinstance(x, Array) else None for x in inputs]),
-        tuple([y._layout for y in made]),
-    )
+    for name, source, place in keeps:
+        if source == OUTPUT:
+            saved[name] = Saved(made[place], True)
+        elif source == STATIC:
+            saved[name] = params[place]
+        elif source == LAYOUT:
+            saved[name] = layouts[0][place]
+        else:
+            x = inputs[place]
+            saved[name] = Saved(x, False) if isinstance(x, Array) else x
+    node = Node(op, params, edges, saved, *layouts)
     if settings.debug:
         node.line = user_line()
     for nr, y in enumerate(made):
-        if y._layout.dtype.category == dtypes.FLOATING:
+        if y._layout.dtype.category == FLOATING:
             y._node = node
             y._nr = nr
             y._requires_grad = True
     return node
 
 
+def layouts_of(things: Sequence) -> tuple:
+    """Their layouts, None for numbers."""
+    return tuple([x._layout if isinstance(x, Array) else None for x in things])
+
+
 def edges_of(op: type[Op], inputs: Sequence) -> tuple:
     """Where the inputs' cotangents go, None for those without a gradient."""
-    return tuple(
-        [
-            edge(x) if isinstance(x, Array) and x._requires_grad and name in op.rules else None
-            for name, x in zip(op.inputs, inputs, strict=True)
-        ]
-    )
+    edges: list[tuple | None] = []
+    for name, x in zip(op.inputs, inputs, strict=True):
+        e = None
+        if isinstance(x, Array):
+            node = x._node if x._base is None else current_node(x)
+            if x._requires_grad and name in op.rules:
+                e = (x, 0) if node is None else (node, x._nr)
+        edges.append(e)
+    return tuple(edges)
 
 
-def _save(op: type[Op], name: str, inputs, params, made, saved: dict[str, Any]) -> None:
+INPUT, OUTPUT, STATIC, LAYOUT = range(4)
+_keeps: dict[tuple[type[Op], int], tuple[tuple[str, int, int], ...]] = {}
+
+
+def _what_to_keep(op: type[Op], edges: Sequence) -> tuple[tuple[str, int, int], ...]:
+    """(name, where it comes from, number there) of all that the rules of these edges ask for."""
+    found: dict[str, tuple[str, int, int]] = {}
+    for name, e in zip(op.inputs, edges, strict=True):
+        for asked in op.rules[name].names if e is not None else ():
+            source = _source(op, asked)
+            if source is not None:
+                found[asked] = (asked, *source)
+    return tuple(found.values())
+
+
+def _source(op: type[Op], name: str) -> tuple[int, int] | None:
+    """Where a rule's parameter comes from; None for a cotangent."""
     if name in op.inputs:
-        x = inputs[op.inputs.index(name)]
-        saved[name] = Saved(x, False) if isinstance(x, Array) else x
-    elif name == "y":
-        saved[name] = Saved(made[0], True)
-    elif name in op.hidden:
-        saved[name] = Saved(made[op.count + op.hidden.index(name)], True)
-    elif name in op.statics:
-        saved[name] = params[op.statics.index(name)]
-    elif name.endswith("_meta") and name[:-5] in op.inputs:
-        x = inputs[op.inputs.index(name[:-5])]
-        saved[name] = Meta(x._layout) if isinstance(x, Array) else None
-    elif name[0] == "y" and name[1:].isdigit():
-        saved[name] = Saved(made[int(name[1:])], True)
-    elif not (name[0] == "g" and name[1:].isdigit()):
-        raise TypeError(f"{op.name}: its rules ask for {name!r}, which is no input or output")
+        return INPUT, op.inputs.index(name)
+    if name == "y":
+        return OUTPUT, 0
+    if name in op.hidden:
+        return OUTPUT, op.count + op.hidden.index(name)
+    if name in op.statics:
+        return STATIC, op.statics.index(name)
+    if name.endswith("_meta") and name[:-5] in op.inputs:
+        return LAYOUT, op.inputs.index(name[:-5])
+    if name[0] == "y" and name[1:].isdigit():
+        return OUTPUT, int(name[1:])
+    if name == "g" or (name[0] == "g" and name[1:].isdigit()):
+        return None
+    raise TypeError(f"{op.name}: its rules ask for {name!r}, which is no input or output")
 
 
 def edge(x: Any) -> tuple:
@@ -385,6 +410,7 @@ class Trace:
         y._layout = Layout(value.shape, strides, value.dtype, CPU)
         y._value = value
         y._storage = None
+        y._requires_grad = False
         y._trace = self
         return y
 
@@ -449,11 +475,11 @@ def fused(key: tuple, function: Callable, inputs: Sequence, name: str) -> tuple:
             return [y for y in made if y is not None]
 
         graph = trace_call(outputs_only, inputs)
-        entry = _entry(graph, [None] * len(graph.outputs), name)
+        entry = plans.launch.unhidden(_entry(graph, [None] * len(graph.outputs), name))
         _trim(_pullbacks)
         found = _pullbacks[key] = (entry, tuple(present))
     entry, kept = found
-    outputs = _run(entry, inputs)
+    outputs = _native()[1](entry, tuple(inputs))
     if all(kept):
         return outputs
     rest = iter(outputs)

@@ -1,6 +1,7 @@
 """`Array`: the fields of a tensor. tensor.py adds the methods; apply.py makes them.
 
-A field that most tensors leave alone is a class attribute, so that making a tensor sets four.
+Every tensor has the four slots, which machine code (backend/cpu/launch.py) reads and writes. A
+field that most tensors leave alone is a class attribute, so that making a tensor sets only those.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
 class Array:
     """Bytes, how they are laid out, and where they came from."""
 
-    _storage: "Storage"
+    __slots__ = ("_storage", "_layout", "_ptr", "_requires_grad", "__dict__", "__weakref__")
+
+    _storage: "Storage | None"  # None in a trace
     _layout: "Layout"
+    _ptr: int  # address of the first element; not set in a trace
+    _requires_grad: bool | None  # None: a view, which needs one if its base does since a write
     _offset: int = 0  # elements from the start of the storage
-    _ptr: int  # address of the first element
-    _requires_grad: bool = False
     _node: "Node | None" = None  # what made it, when recorded
     _nr: int = 0  # which output of the node
     _grad: Any = None

@@ -66,6 +66,7 @@ class Tensor(Array):
         """A tensor of a subclass over the same bytes, without history."""
         y = object.__new__(cls)
         y._storage, y._layout, y._ptr = data._storage, data._layout, data._ptr
+        y._requires_grad = False
         if data._offset:
             y._offset = data._offset
         if requires_grad:
@@ -94,7 +95,7 @@ class Tensor(Array):
     def requires_grad(self) -> bool:
         if self._base is not None:
             current_node(self)
-        return self._requires_grad
+        return self._requires_grad is True
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
@@ -361,7 +362,7 @@ class Tensor(Array):
             raise RuntimeError("only leaf tensors can be deep-copied: use detach().clone()")
         copied = self.detach().clone()
         y = Tensor._make_subclass(type(self), copied)
-        y._requires_grad = self._requires_grad
+        y._requires_grad = self.requires_grad
         memo[id(self)] = y
         for name, value in self.__dict__.items():
             if not name.startswith("_"):
@@ -375,7 +376,7 @@ class Tensor(Array):
         data = array.tobytes()
         extra = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
         shape = tuple(self._layout.shape)
-        flag = self._requires_grad and self._node is None
+        flag = self.requires_grad and self._node is None
         return _unpickle, (type(self), data, self._layout.dtype, shape, flag, extra)
 
 

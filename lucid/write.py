@@ -136,6 +136,7 @@ def _broadcast(op: type[Op], y: Any, shape: tuple[int, ...]) -> Any:
 def _move_history(op: type[Op], target: Any, inputs: tuple, params: tuple, edges: tuple) -> None:
     if target._base is None:
         record(op, inputs, params, target, edges)
+        target._rewrites += 1
         return
     value = wrap(target._storage, target._layout, target._offset)
     record(op, inputs, params, value, edges)

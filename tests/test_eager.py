@@ -10,6 +10,7 @@ from lucid import memory
 from lucid.apply import apply, fused
 from lucid.autograd.mode import no_grad
 from lucid.ops import creation, elementwise, transcendental, view
+from lucid.write import write
 
 
 def numbers(x):
@@ -76,3 +77,15 @@ def test_an_output_that_is_a_view_has_bytes_of_its_own():
     (y,) = fused(("views",), lambda t: (views(t),), (x,), "views")
     assert y._storage is not x._storage
     assert numbers(y).tolist() == [[7.0] * 3] * 2
+
+
+def test_views_follow_a_later_write_to_their_base():
+    base = creation.zeros(3)
+    y = apply(view.reshape, (base,), ((3, 1),))
+    assert not y.requires_grad and apply(elementwise.mul, (y, 2.0))._node is None
+    r = creation.tensor([1.0, 2.0, 3.0])
+    r.requires_grad_()
+    write(elementwise.add, base, (base, r))
+    twice = apply(elementwise.mul, (y, 2.0))
+    assert twice._requires_grad and y.requires_grad
+    assert numbers(twice).tolist() == [[2.0], [4.0], [6.0]]

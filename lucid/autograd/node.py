@@ -29,29 +29,6 @@ class Saved:
         self.nr = tensor._nr
 
 
-class Meta:
-    """The shape, dtype and strides of an input, for rules that need no more."""
-
-    __slots__ = ("layout",)
-
-    def __init__(self, layout: Layout):
-        self.layout = layout
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.layout.shape
-
-    @property
-    def dtype(self):  # noqa: ANN201
-        return self.layout.dtype
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Meta) and self.layout is other.layout
-
-    def __hash__(self) -> int:
-        return hash(self.layout)
-
-
 class Node:
     """A recorded call: how cotangents of its outputs become cotangents of its inputs.
 
@@ -59,10 +36,10 @@ class Node:
     outputs, or a leaf tensor. saved: what the rules asked for, by name.
     """
 
-    __slots__ = (
-        "op", "params", "edges", "saved", "inputs", "outputs", "sequence", "hooks", "pre_hooks",
-        "retain", "line", "__weakref__",
-    )  # fmt: skip
+    hooks: list | None = None  # after: f(grad_inputs, grad_outputs)
+    pre_hooks: dict | None = None  # before: output number -> [f(grad)]
+    retain: dict | None = None  # output number -> weak tensor whose .grad is kept
+    line: str | None = None
 
     def __init__(
         self,
@@ -80,10 +57,6 @@ class Node:
         self.inputs = inputs  # layouts of the inputs, None for numbers
         self.outputs = outputs
         self.sequence = next(_sequence)
-        self.hooks: list | None = None  # after: f(grad_inputs, grad_outputs)
-        self.pre_hooks: dict | None = None  # before: output number -> [f(grad)]
-        self.retain: dict | None = None  # output number -> weak tensor whose .grad is kept
-        self.line: str | None = None
 
     def name(self) -> str:
         return f"{self.op.name.title().replace('_', '')}Backward"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lucid import storage
 from lucid.apply import wrap
 from lucid.array import Array
 from lucid.dtypes import BOOL, bool_, int64
@@ -21,7 +22,6 @@ from lucid.ops.elementwise import assign, where
 from lucid.ops.gather import put, take
 from lucid.ops.view import expand, permute, reshape, subscript
 from lucid.plan.nest import Nest, array_of, step
-from lucid.storage import Storage
 from lucid.write import write
 
 
@@ -221,7 +221,7 @@ def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
     count = int(truth.sum().item())
     if count == 0 or x.ndim == 0:
         lay = layout((count, x.ndim), None, int64, x._layout.device)
-        y = wrap(Storage(lay.nbytes), lay)
+        y = wrap(storage.allocate(lay.nbytes), lay)
     else:
         y = fill_places(x, count)
     return tuple(y[:, d] for d in range(x.ndim)) if as_tuple else y

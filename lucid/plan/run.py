@@ -1,40 +1,39 @@
 """Plans: what a cache hit runs.
 
-apply.py keeps plans by key and calls `plan.run(addresses..., numbers...)`, or `plan.launch` where
-every call counts. A `Plan` compiles its steps at the first and is immutable and re-entrant then.
+apply.py makes an entry of each (`entry`), which machine code runs on a hit. A `Plan` compiles its
+steps when its segment is first needed, and is immutable and re-entrant from then on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lucid import storage
 from lucid.graph import Graph
+from lucid.layout import Layout
 from lucid.lazy import lazy
 from lucid.op import ERRORS
 from lucid.plan.lower import lower
 from lucid.plan.steps import bits
 
 call = lazy("lucid.backend.cpu.call")
+launch = lazy("lucid.backend.cpu.launch")
 threads = lazy("lucid.backend.cpu.threads")
 
-Outcome = tuple[int, int, int] | None  # an error of native code: its code, value, and the call
 LONG = 20_000  # elements of work above which a call releases the GIL
 
 
 class Plan:
     """A graph as native calls: `run(*outputs, *inputs)` with addresses, and numbers as they are.
-    `launch` is the same without raising: it returns None or what `fail` turns into an error.
 
     Where the plan needs an arena it is taken for each call, so that eight threads can run one plan.
     """
 
-    __slots__ = ("graph", "lowered", "launch", "arena_bytes", "threads", "segment", "name")
+    __slots__ = ("graph", "lowered", "arena_bytes", "threads", "segment", "name")
 
     def __init__(self, graph: Graph, out_strides: Sequence[tuple[int, ...] | None], name: str):
         self.graph = graph
         self.name = name
         self.lowered = lower(graph, out_strides)
-        self.launch: Any = self._first
         self.segment: Any = None
         self.threads = 0
         self.arena_bytes = 0
@@ -44,16 +43,19 @@ class Plan:
         return [step.name for step in self.lowered.steps]
 
     def run(self, *arguments: int | float) -> None:
-        outcome = self.launch(*arguments)
+        segment = self.bind()
+        if self.arena_bytes:
+            arena = storage.allocate(self.arena_bytes)
+            outcome = segment.run(*arguments, arena.ptr)
+        else:
+            outcome = segment.run(*arguments)
         if outcome is not None:
             self.fail(outcome)
 
-    def _first(self, *arguments: int | float) -> Outcome:
-        self._bind()
-        return self.launch(*arguments)
-
-    def _bind(self) -> None:
-        """Compile the steps into one segment."""
+    def bind(self) -> Any:
+        """The steps as one segment, compiled at the first call."""
+        if self.segment is not None:
+            return self.segment
         count = threads.get_num_threads()
         graph, lowered = self.graph, self.lowered
         place: dict[int, int] = {}
@@ -84,23 +86,19 @@ class Plan:
         self.threads = count
         long = any(step.work > LONG for step in lowered.steps)
         self.segment = call.Segment(calls, long)
-        if not calls:
-            self.launch = _nothing
-        elif self.arena_bytes:
-            self.launch = self._with_arena
-        else:
-            self.launch = self.segment.run
+        return self.segment
 
-    def _with_arena(self, *arguments: int | float) -> Outcome:
-        arena = storage.allocate(self.arena_bytes)
-        return self.segment.run(*arguments, arena.ptr)
+    def entry(self, layouts: Sequence[Layout], visible: int, record: Callable | None) -> tuple:
+        """What launch.py runs: outputs of these layouts, of which the first `visible` are returned
+        (-1: all), and `record(op, inputs, params, outputs)` where an input may need a gradient.
+        The plan itself is the last item."""
+        outputs = [(lay, lay.nbytes) for lay in layouts]
+        segment, inputs = self.bind(), len(self.graph.inputs)
+        made = launch.entry(segment, outputs, inputs, self.fail, visible, self.arena_bytes, record)
+        return (*made, self)
 
     def fail(self, outcome: tuple[int, int, int]) -> None:
         """Raise what native code reported."""
         code, value, _ = outcome
         kind, message = ERRORS[code]
         raise kind(f"{self.name}: {message.format(value=value)}")
-
-
-def _nothing(*arguments: int | float) -> None:
-    return None

@@ -90,11 +90,15 @@ class _Traced:
     def __call__(self, *arguments: float) -> Outcome:
         start = time.perf_counter()
         outcome = self.inner(*arguments)
-        spent = (time.perf_counter() - start) * 1e6
-        for call in self.segment.calls:
-            print(f"lucid: {jit.name(call.address)}", file=sys.stderr)
-        print(f"lucid: {len(self.segment.calls)} kernels, {spent:.1f} us", file=sys.stderr)
+        report(self.segment, time.perf_counter() - start)
         return outcome
+
+
+def report(segment: Segment, seconds: float) -> None:
+    """Print the kernels of a segment that has run."""
+    for call in segment.calls:
+        print(f"lucid: {jit.name(call.address)}", file=sys.stderr)
+    print(f"lucid: {len(segment.calls)} kernels, {seconds * 1e6:.1f} us", file=sys.stderr)
 
 
 _addresses: dict[str, int] = {}

@@ -52,8 +52,8 @@ def entry(
     The segment's arguments are the outputs' addresses, the inputs' addresses or numbers, and the
     address of `arena` bytes if there are any. `outputs` gives the layout and the bytes of each; the
     first `visible` of them (-1: all) are returned, a single one by itself. `record(op, inputs,
-    params, outputs)` is called if an input's `_requires_grad` is True; `fail(outcome)` raises what
-    a kernel reported.
+    params, outputs)` is called unless `_requires_grad` of every input is False; `fail(outcome)`
+    raises what a kernel reported.
     """
     visible = len(outputs) if visible < 0 else visible
     total = len(outputs) + inputs
@@ -114,7 +114,7 @@ def _text(slots: dict[str, int]) -> str:
     _launch_into(module, slots)
     _apply(module, slots)
     _launch(module)
-    externals = ("_Py_NoneStruct", "_Py_TrueStruct", "_Py_FalseStruct")
+    externals = ("_Py_NoneStruct", "_Py_FalseStruct")
     head = [f"@{name} = external global i8" for name in externals]
     head += ["@PyExc_TypeError = external global ptr", *_MESSAGES]
     text = "\n".join([*head, module.text()])
@@ -300,7 +300,7 @@ def _launch_into(module: Module, slots: dict[str, int]) -> None:
         thing = f.slot("ptr", _item(f, inputs, i))
         with f.when(_is_array(f, owner, tensor_class, thing.get())):
             wants = _field(f, thing.get(), slots["_requires_grad"])
-            needed.set(needed.get() | wants.eq(_symbol(f, "_Py_TrueStruct")))
+            needed.set(needed.get() | wants.ne(_symbol(f, "_Py_FalseStruct")))
             thing.set(_field(f, thing.get(), slots["_ptr"]))
 
         def convert() -> None:
