@@ -319,6 +319,8 @@ def order(nest: Nest) -> str:
             loads = [u for u in found if nest.arrays[u[0]].role == "in"]
             nest.inner.sort(key=lambda a: -max((abs(s) for s in stride(a, loads)), default=0))
         last = nest.inner[-1]
+        # The large buffers decide: those that move along the fold and along the grid.
+        found = [u for u in found if moves(u, nest.inner) and moves(u, nest.grid)] or found
         along = [s for s in stride(last, found) if s != 0]
         dense = sum(1 for s in along if s == 1)
         short = nest.extents[last] < SHORT
@@ -335,6 +337,11 @@ def order(nest: Nest) -> str:
             return "grid"
         return "inner"
     return "grid" if nest.grid else "none"
+
+
+def moves(use: Use, axes: Sequence[str]) -> bool:
+    """Whether a use's place depends on one of the axes."""
+    return any(n.op == "index" and n.attr in axes for n in expr.postorder(use[1]))
 
 
 def grid_cost(strides: Sequence[int], extent: int) -> tuple[float, int]:
