@@ -105,6 +105,7 @@ class Schedule:
         for axis, extent in zip(kernel.grid, self.extents, strict=True):
             if self.low.depth[id(extent)]:
                 raise ValueError(f"grid axis {axis.name}: its extent must be the same everywhere")
+        self.middle = [self._middle(stage) for stage in stages]
         self.locals = [b for b in kernel.buffers if b.role == "local"]
         passed = [b.name for b in kernel.buffers if b.role != "local"]
         self.place: dict[tuple[str, str], int] = {}
@@ -121,6 +122,20 @@ class Schedule:
         self._work()
         self._entry()
         return self.module.text()
+
+    def _middle(self, stage: Stage) -> list[Expr]:
+        """The extents of the stage's axes half way along the loops around them."""
+        halves: dict[str, Expr] = {}
+
+        def rule(node: Expr) -> Expr | None:
+            return halves[node.attr] if node.op == "index" else None  # type: ignore[index]
+
+        extents = []
+        for axis in (*self.kernel.grid, *stage.axes):
+            extent = e.rewrite([axis.extent], rule)[0]
+            halves[axis.name] = e.binary("shr", extent, 1)
+            extents.append(self.low.lower(extent))
+        return extents[len(self.kernel.grid) :]
 
     # Pieces that both functions use
 
@@ -149,16 +164,15 @@ class Schedule:
         return body.value(node, scope)
 
     def _work_per_point(self, body: Body, scope: Scope) -> Value:
-        """The work of one grid point, in operations on elements, where extents are known before."""
+        """The work of one grid point, in operations on elements: its middle stands for all."""
         f, fixed, total = body.f, 1, None
-        for code, weight in zip(self.codes, self.weights, strict=True):
-            known = [x for x in code.extents if code.low.depth[id(x)] == 0]
-            if not known:
+        for weight, extents in zip(self.weights, self.middle, strict=True):
+            if not extents:
                 fixed += weight
                 continue
             count = f.i64(weight)
-            for extent in known:
-                count = count * self._demand(body, code.low, extent, scope)
+            for extent in extents:
+                count = count * f.maximum(self._demand(body, self.low, extent, scope), 1)
             total = count if total is None else total + count
         return f.i64(fixed) if total is None else total + fixed
 

@@ -5,6 +5,7 @@ schedule.py places them in the loops over the grid. `StageCode` is a stage made 
 The order of a fold is that of loops.Fold; the other choices here do not change bits.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ from lucid.kernel.loops import (
     Scan,
     Stage,
 )
+
+UNROLLED = 27  # points of inner axes of constant extents that are written out
 
 
 @dataclass
@@ -78,6 +81,9 @@ class StageCode:
         if not inner:
             low.early = {b.name for b in kernel.buffers if b.role == "in"}
         self.extents = [low.lower(a.extent) for a in stage.axes]
+        sizes = [int(x.attr) if x.op == "const" else 1 << 20 for x in self.extents]  # type: ignore
+        # Loops over few points are written out.
+        self.unrolled = math.prod(sizes) <= UNROLLED and lane not in inner
         self.initial: list[Expr] = []
         self.update: list[Expr] = []
         if isinstance(stage, Scan):
@@ -441,7 +447,8 @@ class Body:
         if last and isinstance(code.stage, Fold):
             self._fold_serial(code, scope, axis.name, extent)
             return
-        with f.loop(0, extent) as i:
+
+        def visit_index(i: Value) -> None:
             inner = Scope(scope)
             self.bind(inner, "index", axis.name, i)
             if last:
@@ -449,6 +456,13 @@ class Body:
             else:
                 self.emit_level(code, depth, inner)
                 self._axis(code, place + 1, inner)
+
+        if code.unrolled:
+            for i in range(code.extents[place].attr):  # type: ignore[arg-type]
+                visit_index(f.i64(i))
+            return
+        with f.loop(0, extent) as i:
+            visit_index(i)
 
     def _point(self, code: StageCode, scope: Scope) -> None:
         """The innermost level of a map, of a scan, or of a fold without axes."""
@@ -502,17 +516,36 @@ class Body:
         assert isinstance(fold, Fold)
         wide = code.lane is not None
         count, units = (LANES, self.units) if wide else (1, 1)
-        with f.loop(0, extent, COLUMN_BLOCK) as block:
-            sums = [[f.slot(x.kind, x) for x in self.neutral(fold, count)] for _ in range(units)]
-            with f.loop(block, f.minimum(block + COLUMN_BLOCK, extent)) as i:
-                inner = Scope(scope)
-                self.bind(inner, "index", name, i)
-                self.emit_once(code, code.innermost, inner)
-                for unit in range(units):
-                    self.emit_each(code, code.innermost, inner, unit)
-                    self._accumulate(code, fold, inner, sums[unit], unit, count)
+        sums = [[f.slot(x.kind) for x in self.neutral(fold, count)] for _ in range(units)]
+
+        def start() -> None:
+            for slots in sums:
+                for slot, x in zip(slots, self.neutral(fold, count), strict=True):
+                    slot.set(x)
+
+        def visit(i: Value) -> None:
+            inner = Scope(scope)
+            self.bind(inner, "index", name, i)
+            self.emit_once(code, code.innermost, inner)
+            for unit in range(units):
+                self.emit_each(code, code.innermost, inner, unit)
+                self._accumulate(code, fold, inner, sums[unit], unit, count)
+
+        def join() -> None:
             for unit in range(units):
                 self._join(fold, unit, [s.get() for s in sums[unit]])
+
+        if code.unrolled:
+            start()
+            for i in range(code.extents[-1].attr):  # type: ignore[arg-type]
+                visit(f.i64(i))
+            join()
+            return
+        with f.loop(0, extent, COLUMN_BLOCK) as block:
+            start()
+            with f.loop(block, f.minimum(block + COLUMN_BLOCK, extent)) as i:
+                visit(i)
+            join()
 
     def _accumulate(
         self, code: StageCode, fold: Fold, scope: Scope, slots: list[Slot], unit: int, count: int
