@@ -23,6 +23,7 @@ from lucid.ops import (
     index,
     logic,
     normalize,
+    random,
     shape,
     statistics,
 )
@@ -522,7 +523,10 @@ def _attach() -> None:
     Tensor.sub_ = _scaled_in_place(sub)
     for name in "view view_as reshape_as expand expand_as repeat contiguous unfold".split():
         setattr(Tensor, name, getattr(shape, name))
-    for method in (to, copy_, fill_, zero_):
+    for method in (
+        to, copy_, fill_, zero_, random.uniform_, random.normal_, random.bernoulli_,
+        random.random_, random.bernoulli,
+    ):  # fmt: skip
         setattr(Tensor, method.__name__, method)
     Tensor.type = type_
     Tensor.type_as = lambda self, other: casts.to_dtype(self, other.dtype)
