@@ -50,13 +50,9 @@ class Convolution(Opaque, abstract=True):
             operands["bias"] = b
 
         def bind(threads: int) -> list[Bound]:
-            bounds = []
-            for call in _native.plan_conv2d(_native.ConvSpec(**spec, threads=threads)):
-                pointers = [(word, operands[name]) for name, word in call.pointers]
-                bounds.append(
-                    Bound(call.address, call.words[HEAD:], pointers, scratch=call.scratch)
-                )
-            return bounds
+            call = _native.plan_conv2d(_native.ConvSpec(**spec, threads=threads))
+            pointers = [(word, operands[name]) for name, word in call.pointers]
+            return [Bound(call.address, call.words[HEAD:], pointers, scratch=call.scratch)]
 
         work = w.shape[1] * w.shape[2] * w.shape[3]
         for n in y.shape:

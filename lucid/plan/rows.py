@@ -20,7 +20,7 @@ def join(plans: Sequence[Plan], numbers: int) -> Callable[..., object]:
     calls = []
     start = numbers
     for plan in plans:
-        plan._bind()
+        plan.bind()
         if plan.arena_bytes:
             raise ValueError(f"{plan.name}: a plan with an arena cannot be joined")
         outputs, tensors = len(plan.graph.outputs), len(plan.graph.inputs) - numbers
