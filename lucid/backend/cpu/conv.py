@@ -153,7 +153,7 @@ def _check(spec: ConvSpec) -> None:
         raise ValueError(f"conv2d: bias, activation and operands are not for kind {spec.kind!r}")
 
 
-def _epilogue(spec: ConvSpec) -> tuple[Epilogue | None, tuple[ConvOperand, ...]]:
+def _epilogue(spec: ConvSpec, result: Strides) -> tuple[Epilogue | None, tuple[ConvOperand, ...]]:
     compute = spec.dtype.compute
     operands: list[ConvOperand] = []
 
@@ -169,18 +169,19 @@ def _epilogue(spec: ConvSpec) -> tuple[Epilogue | None, tuple[ConvOperand, ...]]
     else:
         inputs = [value, *(operand(o) for o in spec.operands)]
         value = e.substitute([spec.activation], inputs)[0]
-    result = spec.x if spec.kind == "input" else spec.y
-    access = access_of(result[1]) if result[1] else "strided"
-    if value is start and access == "next" and spec.dtype is compute:
+    # Lanes along channels, or along pixels where those are contiguous (NCHW).
+    along, lane = ("m", 3) if result[1] != 1 and result[3] == 1 else ("n", 1)
+    access = access_of(result[lane]) if result[lane] else "strided"
+    if value is start and access == "next" and along == "n" and spec.dtype is compute:
         return None, ()
     kinds = tuple(o.dtype for o in operands)
-    accesses = tuple(access_of(o.strides[1]) for o in operands)
-    made = Epilogue(e.cast(value, spec.dtype), kinds, accesses, spec.dtype, access)
+    accesses = tuple(access_of(o.strides[lane]) for o in operands)
+    made = Epilogue(e.cast(value, spec.dtype), kinds, accesses, spec.dtype, access, along)
     return made, tuple(operands)
 
 
 def _forward(spec: ConvSpec) -> Correlation:
-    epilogue, operands = _epilogue(spec)
+    epilogue, operands = _epilogue(spec, spec.y)
     outer = spec.out_channels // spec.groups
     return Correlation(
         *(spec.dtype, ("x", "w", "y"), spec.batch, spec.channels // spec.groups, outer),
@@ -231,22 +232,27 @@ def _phases(spec: ConvSpec, axis: int) -> list[_Phase]:
 
 def _input_gradient(spec: ConvSpec) -> list[Correlation]:
     """The cotangent correlated with the flipped kernel, phase by phase."""
-    epilogue, operands = _epilogue(spec)
     o, i, h, w = spec.w
     outer = spec.out_channels // spec.groups
     n, c, s_h, s_w = spec.x
-    return [
-        Correlation(
-            *(spec.dtype, ("y", "w", "x"), spec.batch, outer, spec.channels // spec.groups),
-            *(spec.groups, spec.out_size, (p.count, q.count), (p.taps, q.taps), spec.y),
-            *((i, o, -h * p.tap_step, -w * q.tap_step), (n, c, s_h * p.step, s_w * q.step)),
-            *(p.tap * h + q.tap * w, outer * o, (1, 1), (p.before, q.before)),
-            *((p.dilation, q.dilation), (p.spread, q.spread), epilogue, operands, spec.threads),
-            y_base=p.first * s_h + q.first * s_w,
-        )
-        for p in _phases(spec, 0)
-        for q in _phases(spec, 1)
-    ]
+    found = []
+    for p in _phases(spec, 0):
+        for q in _phases(spec, 1):
+            result = (n, c, s_h * p.step, s_w * q.step)
+            weights = (i, o, -h * p.tap_step, -w * q.tap_step)
+            epilogue, operands = _epilogue(spec, result)
+            found.append(
+                Correlation(
+                    *(spec.dtype, ("y", "w", "x"), spec.batch, outer),
+                    *(spec.channels // spec.groups, spec.groups, spec.out_size),
+                    *((p.count, q.count), (p.taps, q.taps), spec.y, weights, result),
+                    *(p.tap * h + q.tap * w, outer * o, (1, 1), (p.before, q.before)),
+                    *((p.dilation, q.dilation), (p.spread, q.spread), epilogue, operands),
+                    spec.threads,
+                    y_base=p.first * s_h + q.first * s_w,
+                )
+            )
+    return found
 
 
 def plan_correlation(c: Correlation) -> KernelCall:
@@ -284,7 +290,8 @@ def plan_correlation(c: Correlation) -> KernelCall:
     )
     values["weights_at"] = shared.take(c.groups * panels * depth * tile.width * tile.size)
     values["slots_at"] = shared.size
-    kept = tile_rows if len(blocks) > 1 else tile.rows
+    turned = c.epilogue is not None and c.epilogue.along == "m"
+    kept = tile_rows if len(blocks) > 1 or turned else tile.rows
     slot = gemm.Scratch()
     slot.take(kept * tile_panels * tile.width * tile.size if c.epilogue else 0)
     values |= dict(rows=rows, columns=c.outer, depth=depth, inner=c.inner, slot_bytes=slot.size)

@@ -109,6 +109,8 @@ class _Task:
     ):
         self.f = f = module.function("task", conv_copy.TASK, internal=True)
         self.tile, self.variant, self.machine = tile, variant, machine
+        # Turning sums to lanes along pixels needs many rows of them: the whole task's.
+        self.turned = variant.epilogue is not None and variant.epilogue.along == "m"
         self.words, self.number, slot = f.arguments
         self.w = w = Words(f, self.words, names)
         self.tail = f.address(self.words, 3 + len(names), "i64")
@@ -181,6 +183,9 @@ class _Task:
             strides, sizes = (w["x_n"], w["x_h"], w["x_w"]), (lines, w["line"])
             point_rows(f, tile, self.counters, strides, sizes, rows, self.x, self.rows)
             self._strip(block, table, runs, k, row, rows)
+        if self.turned:
+            with f.when((block + 1).eq(w["blocks"])):
+                self._finish(f.i64(0), self.task_rows, self.sums_at)
 
     def _strip(
         self,
@@ -196,7 +201,7 @@ class _Task:
         if variant.epilogue:
             # A single block of k is finished strip by strip, in the same place.
             pitch = w["tile_panels"] * tile.width
-            kept = f.select(w["blocks"].eq(1), f.i64(0), row)
+            kept = row if self.turned else f.select(w["blocks"].eq(1), f.i64(0), row)
             to = f.address(self.sums_at, kept * pitch, tile.element)
         else:
             pitch = w["y_w"]
@@ -217,15 +222,15 @@ class _Task:
                     f.i64(AHEAD * tile.width),
                 ],
             )
-        if variant.epilogue:
+        if variant.epilogue and not self.turned:
             with f.when((block + 1).eq(w["blocks"])):
-                self._finish(row, rows, to, pitch, first)
+                self._finish(row, rows, to)
 
-    def _finish(
-        self, row: ll.Value, rows: ll.Value, sums: ll.Value, pitch: ll.Value, first: ll.Value
-    ) -> None:
+    def _finish(self, row: ll.Value, rows: ll.Value, sums: ll.Value) -> None:
+        """The epilogue of some rows of the task."""
         f, w, tile, variant = self.f, self.w, self.tile, self.variant
         assert variant.epilogue is not None
+        first, pitch = self.first_panel * tile.width, w["tile_panels"] * tile.width
         columns = f.minimum(w["columns"], self.stop_panel * tile.width) - first
         operands = range(variant.operands)
         block = Block(

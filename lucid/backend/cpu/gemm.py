@@ -399,7 +399,7 @@ def task_shape(
             rows = max(1, -(-spec.m // (row_tiles * tile.rows))) * tile.rows
             if row_tiles > 1 and rows * (row_tiles - 1) >= spec.m:
                 continue
-            if epilogue and spec.k > depth:
+            if epilogue and (spec.k > depth or epilogue.along == "m"):
                 rows = min(rows, most // tile.rows * tile.rows)
             tasks = batch * -(-panels // columns) * -(-spec.m // rows)
             rounds = -(-tasks // threads)

@@ -8,29 +8,35 @@ from dataclasses import dataclass
 
 from lucid.backend.cpu import math
 from lucid.backend.cpu.emit import Emitter, memory
+from lucid.backend.cpu.gemm_pack import transpose
 from lucid.backend.cpu.gemm_tile import Tile
 from lucid.backend.cpu.llvm import Function, Value
 from lucid.dtypes import dtype
 from lucid.kernel import expr as e
 from lucid.kernel.expr import Expr
 
-# How lanes along n read an operand: "same" n stride 0, "next" n stride 1, "strided" any other.
+# How lanes read an operand: "same" stride 0, "next" stride 1, "strided" any other.
 ACCESSES = ("same", "next", "strided")
 
 
 @dataclass(frozen=True)
 class Epilogue:
-    """value: the expression, of C's type. kinds, accesses: one per operand. target: how C lies."""
+    """value: the expression, of C's type. kinds, accesses: one per operand. target: how C lies.
+
+    Lanes run along n, or along m where C is contiguous there; accesses and target are along them.
+    """
 
     value: Expr
     kinds: tuple[dtype, ...]
     accesses: tuple[str, ...]
     output: dtype
     target: str = "next"
+    along: str = "n"
 
     def key(self) -> str:
         kinds = ", ".join(f"{k.name} {a}" for k, a in zip(self.kinds, self.accesses, strict=True))
-        return f"{e.render([self.value])} of [{kinds}] to {self.output.name} {self.target}"
+        to = f"{self.output.name} {self.target} along {self.along}"
+        return f"{e.render([self.value])} of [{kinds}] to {to}"
 
 
 def access_of(stride: int) -> str:
@@ -50,16 +56,37 @@ def activation(name: str, x: Expr) -> Expr:
     raise ValueError(f"matrix product: activation {name!r} is not one of none, relu, gelu")
 
 
+@dataclass
+class Block:
+    """Where a block lies: sums in scratch, C and operands in memory (at row 0, column 0)."""
+
+    sums: Value
+    pitch: Value
+    first_row: Value
+    rows: Value
+    first_column: Value
+    columns: Value
+    c: Value
+    c_row: Value
+    c_column: Value
+    operands: list[Value]
+    row_strides: list[Value]
+    column_strides: list[Value]
+
+
 def emit_block(
     f: Function,
     flags: frozenset[str],
     tile: Tile,
     epilogue: Epilogue,
-    block: "Block",
+    block: Block,
 ) -> None:
     """Stores of one block: C[m][n] = value(sums[m - m0][n - n0], operands[m][n])."""
     emitter = Emitter(f, flags)
     value = math.expand([epilogue.value])[0]
+    if epilogue.along == "m":
+        _emit_along_rows(f, emitter, value, tile, epilogue, block)
+        return
     with f.loop(0, block.rows) as i:
         m = block.first_row + i
         sums = f.address(block.sums, i * block.pitch, tile.element)
@@ -91,22 +118,32 @@ def emit_block(
             vector_at(j, f.first_lanes(block.columns - j, tile.lanes))
 
 
-@dataclass
-class Block:
-    """Where a block lies: sums in scratch, C and operands in memory (at row 0, column 0)."""
-
-    sums: Value
-    pitch: Value
-    first_row: Value
-    rows: Value
-    first_column: Value
-    columns: Value
-    c: Value
-    c_row: Value
-    c_column: Value
-    operands: list[Value]
-    row_strides: list[Value]
-    column_strides: list[Value]
+def _emit_along_rows(
+    f: Function, emitter: Emitter, value: Expr, tile: Tile, epilogue: Epilogue, block: Block
+) -> None:
+    """Squares of the sums are turned in registers, so that stores follow C's contiguous axis."""
+    lanes, kind = tile.lanes, f"<{tile.lanes} x {tile.element}>"
+    square = f.slot(f"[{lanes * lanes} x {tile.element}]").pointer
+    last = block.rows - 1
+    with f.loop(0, block.columns, lanes) as j, f.loop(0, block.rows, lanes) as i:
+        # Rows beyond the last repeat it, and are masked away.
+        rows = [
+            f.load(kind, block.sums, f.minimum(i + r, last) * block.pitch + j) for r in range(lanes)
+        ]
+        for n, column in enumerate(transpose(f, rows)):
+            f.store(column, square, n * lanes)
+        mask = f.first_lanes(block.rows - i, lanes)
+        m = block.first_row + i
+        with f.loop(0, f.minimum(block.columns - j, lanes)) as k:
+            n = block.first_column + j + k
+            values = [f.load(kind, square, k * lanes)]
+            for o, unit in enumerate(epilogue.kinds):
+                base = f.address(block.operands[o], n * block.column_strides[o], memory(unit))
+                stride = block.row_strides[o]
+                values.append(_read(f, base, unit, epilogue.accesses[o], m, stride, lanes, mask))
+            made = emitter.evaluate([value], values, lanes)[0]
+            out = f.address(block.c, n * block.c_column, memory(epilogue.output))
+            _write(f, made, out, epilogue, m, block.c_row, mask)
 
 
 def _lane_addresses(f: Function, base: Value, unit: str, n: Value, s_n: Value, count: int) -> Value:
