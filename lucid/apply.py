@@ -7,6 +7,7 @@ equation to a graph instead. A hit costs a look-up, an allocation and one native
 
 import functools
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -236,8 +237,13 @@ def _view(op: type[View], x: Any, params: tuple) -> Any:
         y._base = base
         y._view = (*(x._view or ()), (op, params))
         y._made = base._rewrites
-    elif settings.debug:
-        _remember(y)
+    else:
+        if x._requires_grad:
+            y._shown = weakref.ref(x if x._base is None else x._base)
+        elif x._shown is not None:
+            y._shown = x._shown
+        if settings.debug:
+            _remember(y)
     return y
 
 

@@ -28,6 +28,7 @@ class Array:
     _grad: Any = None
     _base: Any = None  # the tensor whose storage a differentiable view shows
     _view: Any = None  # how: ((op, params), ...) from the base
+    _shown: Any = None  # of a view made under no_grad: a weak reference to what needs a gradient
     _made: int = 0  # of a view: the base's `_rewrites` when its node was made
     _rewrites: int = 0  # of a base: how often its history was rebased
     _hooks: Any = None

@@ -61,6 +61,14 @@ def _check(op: type[Op], target: Any, inputs: tuple) -> bool:
     """Whether the write is recorded; raises where it would lose a gradient."""
     base = target._base
     owner = target if base is None else base
+    shown = owner._shown and owner._shown()
+    if shown is not None and shown._requires_grad:
+        made = f" at {owner._origin}" if owner._origin else ""
+        raise RuntimeError(
+            f"{op.name}_: a view that was made under no_grad{made}, of a tensor that requires a "
+            f"gradient, is modified in place at {user_line()} in grad mode, which no gradient "
+            "would see; make the view outside no_grad(), or modify it inside"
+        )
     if owner._requires_grad and current_node(owner) is None:
         what = "a view of a leaf" if base is not None else "a leaf"
         raise RuntimeError(
@@ -136,7 +144,7 @@ def _broadcast(op: type[Op], y: Any, shape: tuple[int, ...]) -> Any:
 def _move_history(op: type[Op], target: Any, inputs: tuple, params: tuple, edges: tuple) -> None:
     if target._base is None:
         record(op, inputs, params, target, edges)
-        target._rewrites += 1
+        target._rewrites += 1  # its views have another history now
         return
     value = wrap(target._storage, target._layout, target._offset)
     record(op, inputs, params, value, edges)

@@ -16,6 +16,7 @@ import pytest
 
 import lucid
 from lucid import nn
+from lucid.config import settings
 
 
 @pytest.fixture(autouse=True)
@@ -513,9 +514,19 @@ def test_checkpoint(recwarn: pytest.WarningsRecorder) -> None:
     assert w.grad.item() == 20.0  # the factor made under no_grad is a constant, also in the replay
 
 
-def test_graph_report_names_the_lines_that_hold_graphs() -> None:
-    w = lucid.ones(1000, requires_grad=True)
+def test_graph_report_names_the_lines_that_hold_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = lucid.autograd.graph_report()
+    monkeypatch.setattr(settings, "debug", 1)
+    w = lucid.ones(1 << 16, requires_grad=True)
     kept = [(w * w).exp() for _ in range(3)]
-    report = str(lucid.autograd.graph_report())
-    assert "test_grad_mode_tensors.py" in report
-    del kept
+    with lucid.no_grad():
+        none = [(w * w).exp() for _ in range(3)]
+    report = lucid.autograd.graph_report()
+    here = [group for group in report if "test_grad_mode_tensors.py" in group.line]
+    assert {group.operation: group.nodes for group in here} == {"mul": 3, "exp": 3}
+    assert report.nodes == before.nodes + 6
+    # w once, and three results of exp.
+    assert report.bytes - before.bytes == 4 * (1 << 16) * 4
+    assert "test_grad_mode_tensors.py" in str(report)
+    del kept, none
+    assert lucid.autograd.graph_report().nodes == before.nodes

@@ -5,9 +5,11 @@ The mode and the Nodes lie below the funnel; what runs a backward pass loads on 
 
 from lucid.autograd.mode import (
     enable_grad,
+    grad_enabled,
     inference_mode,
     is_grad_enabled,
     no_grad,
+    propagate_grad_mode,
     set_grad_enabled,
 )
 from lucid.lazy import exports
@@ -24,4 +26,12 @@ __getattr__, __dir__ = exports(
     },
 )
 
-__all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled"]
+__all__ = [
+    "enable_grad",
+    "grad_enabled",
+    "inference_mode",
+    "is_grad_enabled",
+    "no_grad",
+    "propagate_grad_mode",
+    "set_grad_enabled",
+]
