@@ -229,7 +229,7 @@ SPECS = {
         (HIGH / (2 + HIGH)) ** 2,
     ),
     # The gamma function: lgamma(2 + t) / t, and what Stirling's formula leaves, x >= 8.
-    "lgamma": (("double",), taylor(reciprocal_gamma_tail), lambda t: 2, -0.5, 0.5),
+    "lgamma": (("double",), taylor(reciprocal_gamma_tail), lambda t: 2, -0.66, 0.5),
     "stirling": (("double",), taylor_z(stirling), lambda z: 0.05, 0, mp.mpf(1) / 64),
     "digamma": (("double",), taylor_z(digamma_tail), lambda z: 0.05, 0, mp.mpf(1) / 64),
 }

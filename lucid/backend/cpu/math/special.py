@@ -79,11 +79,11 @@ def sine_of_turns(f: Format, a: Expr) -> tuple[Expr, Expr]:
 def lgamma(f: Format, x: Expr) -> Expr:
     """log |gamma(x)|. Relative accuracy for x > 0; absolute beside the zeros at x < -2.
 
-    Up to 8: t p(t) +- log(q), the argument moved to 2 + t, |t| <= 1/2, by factors q. Above:
+    Up to 8: t p(t) +- log(q), the argument moved to 2 + t, -0.65 <= t <= 1/2, by factors q. Above:
     Stirling's series. Negative: gamma(x) gamma(-x) = -pi / (x sin(pi x))."""
     a = abs(x)
-    t = where(a < 0.5, a, where(a < 1.5, a - 1, a - 2))
-    q = where(a < 0.5, a * (a + 1), where(a < 1.5, a, f.number(1)))
+    t = where(a < 0.5, a, where(a < 1.35, a - 1, a - 2))
+    q = where(a < 0.5, a * (a + 1), where(a < 1.35, a, f.number(1)))
     for _ in range(6):
         more = t > 0.5
         q = where(more, q * (t + 1), q)
@@ -91,7 +91,7 @@ def lgamma(f: Format, x: Expr) -> Expr:
     large = a >= 8
     t = where(large, 0.0, t)
     logarithm = log(f, where(large, a, q))
-    moved = t * f.polynomial("lgamma", t) + where(a < 1.5, -logarithm, logarithm)
+    moved = t * f.polynomial("lgamma", t) + where(a < 1.35, -logarithm, logarithm)
     inverse = 1 / a
     series = f.polynomial("stirling", inverse * inverse) * inverse
     stirling = mad(a - 0.5, logarithm - 1, series + (0.5 * math.log(2 * math.pi) - 0.5))
