@@ -306,7 +306,7 @@ class Maker:
         made = self.expressions(leaves, axes)
         kind = self.pick([*[d.float32] * 4, d.float64, d.int32, d.int64, d.bool_])
         plain = [x for x in made.pool if x.dtype is kind and x.op == "load"]
-        if plain and self.rng.random() < 0.6:  # sums whose order shows
+        if plain and kind is not d.bool_ and self.rng.random() < 0.6:  # sums whose order shows
             return Fold(number, tuple(self.inner), loops.sum_of(kind), (self.pick(plain),))
         if self.rng.random() < 0.2:
             monoid = loops.extremum_with_index(kind, bool(self.rng.integers(2)))
