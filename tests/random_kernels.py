@@ -54,7 +54,7 @@ class Expressions:
     def __init__(self, rng: np.random.Generator, leaves: list[Expr]):
         self.rng = rng
         self.pool = list(leaves)
-        self.dear = 1  # functions that need many primitives
+        self.dear = int(rng.random() < 0.25)  # functions that need many primitives
 
     def pick(self, items):
         return items[int(self.rng.integers(len(items)))]

@@ -164,7 +164,7 @@ def check(seed: int) -> None:
 SEED = int(os.environ.get("LUCID_SEED", time.time_ns() % 1_000_000_007))
 
 
-@pytest.mark.parametrize("number", range(int(os.environ.get("LUCID_FUZZ", "16"))))
+@pytest.mark.parametrize("number", range(int(os.environ.get("LUCID_FUZZ", "12"))))
 def test_random_kernels_are_what_they_are_by_definition(number, monkeypatch):
     """LUCID_SEED repeats a run, LUCID_FUZZ says how many kernels."""
     monkeypatch.setattr(settings, "cache_mb", 0)  # no other run will want this machine code
