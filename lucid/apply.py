@@ -214,17 +214,26 @@ def _preserved(op: type[Op], inputs: Sequence, output: Value) -> tuple[int, ...]
 # Views
 
 
+_views: dict[tuple, tuple[Layout, int]] = {}  # (op, params, layout, offset) -> layout, offset
+
+
 def _view(op: type[View], x: Any, params: tuple) -> Any:
     """Another layout over the same bytes; where that is impossible, over a copy."""
     if x._value is not None:
         return _trace_of((x,)).add(op, (x,), params)  # type: ignore[union-attr]
-    static = op.static(params)
-    lay = x._layout
-    shape = op.shape(lay.shape, **static)
-    found = op.strides(lay.shape, lay.strides, x._offset, **static)
+    key = (op, params, x._layout, x._offset)
+    found = _views.get(key)
     if found is None:
-        return _view(op, contiguous(x), params)
-    y = wrap(x._storage, layout(tuple(shape), found[0], lay.dtype, lay.device), found[1])
+        static = op.static(params)
+        lay = x._layout
+        shape = op.shape(lay.shape, **static)
+        there = op.strides(lay.shape, lay.strides, x._offset, **static)
+        if there is None:
+            return _view(op, contiguous(x), params)
+        found = layout(tuple(shape), there[0], lay.dtype, lay.device), there[1]
+        _trim(_views)
+        _views[key] = found
+    y = wrap(x._storage, *found)
     if is_grad_enabled():
         base = x
         if x._base is not None:

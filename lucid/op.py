@@ -80,6 +80,7 @@ class Op(metaclass=OpMeta):
     samples: ClassVar[Any] = ()
     public: ClassVar[bool] = True
     optional: ClassVar[dict[str, Any]] = {}  # defaults of inputs that are numbers
+    usual: ClassVar[tuple | None] = None  # the static parameters of a call with inputs alone
     dispatch: ClassVar[Callable]
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any):
@@ -104,6 +105,8 @@ class Op(metaclass=OpMeta):
             static = [p for p in parameters if p.kind is kinds.KEYWORD_ONLY]
             cls.statics = tuple(p.name for p in static)
             cls.defaults = {p.name: p.default for p in static if p.default is not p.empty}
+        known = all(name in cls.defaults for name in cls.statics)
+        cls.usual = tuple(cls.defaults[name] for name in cls.statics) if known else None
         cls.rules = {key[4:]: Rule(getattr(cls, key)) for key in dir(cls) if key.startswith("vjp_")}
         if cls.name in REGISTRY:
             raise TypeError(f"two ops are named {cls.name}")
@@ -117,6 +120,8 @@ class Op(metaclass=OpMeta):
     @classmethod
     def call(cls, *args: Any, **kwargs: Any) -> Any:
         """Call with inputs by position and static parameters by name (or after the inputs)."""
+        if not kwargs and len(args) == len(cls.inputs) and cls.usual is not None:
+            return cls.dispatch(cls, args, cls.usual)
         names = (*cls.inputs, *cls.statics)
         if kwargs:
             kwargs = {ALIASES.get(k, k) if k not in names else k: v for k, v in kwargs.items()}

@@ -36,10 +36,13 @@ from lucid.write import write
 
 def function_of(record: type[Op]) -> Callable:
     """The public function of an elementwise record, with `out=`."""
+    arity, usual = len(record.inputs), record.usual
 
     @functools.wraps(record, updated=())
     def function(*args: Any, out: Any = None, **kwargs: Any) -> Any:
         if out is None:
+            if not kwargs and len(args) == arity and usual is not None:
+                return apply(record, args, usual)
             return record.call(*args, **kwargs)
         return _into(record, out, args, kwargs)
 
