@@ -47,7 +47,8 @@ def length_without_docstrings(path: Path) -> int:
 
 
 def test_files_are_small():
-    lengths = {path: length(path) for path in files(".py")}
+    # Tests are read one at a time, by name: their files may be long.
+    lengths = {path: length(path) for path in files(".py") if path.parent != ROOT / "tests"}
     long = [f"{path.relative_to(ROOT)}: {n} lines" for path, n in lengths.items() if n > 600]
     assert not long, "above 600 lines:\n" + "\n".join(long)
     median = statistics.median(n for path, n in lengths.items() if PACKAGE in path.parents)
