@@ -277,6 +277,12 @@ class Tensor(Array):
         """Keep the gradient of this non-leaf in `.grad` too."""
         _backward.retain_grad(self)
 
+    @property
+    def retains_grad(self) -> bool:
+        """Whether this is a non-leaf whose gradient is kept, after `retain_grad()`."""
+        node = current_node(self)
+        return node is not None and bool(node.retain) and self._nr in node.retain
+
     def register_hook(self, hook: Any) -> Handle:
         """Call hook(grad) when this tensor's gradient is known; a result replaces it."""
         return _backward.register_hook(self, hook)
@@ -349,6 +355,10 @@ class Tensor(Array):
         if self._layout.dtype.category == FLOATING:
             raise TypeError("only integer tensors of one element can be used as an index")
         return int(self.item())
+
+    def cuda(self, device: Any = None) -> "Tensor":
+        """On a CUDA device; raises where there is none."""
+        return self.to("cuda" if device is None else device)
 
     def __contains__(self, element: Any) -> bool:
         return bool((self == element).any())

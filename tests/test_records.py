@@ -130,7 +130,11 @@ def test_in_place_and_out(record):
     arrays = [a + (i > 0) if dtype == np.int64 else a for i, a in enumerate(arrays)]
     y = call(record, [lucid.tensor(a) for a in arrays])
     method = getattr(lucid.Tensor, f"{record.name}_", None)
-    if method is not None and y.dtype is lucid.tensor(arrays[0]).dtype and "t1" not in record.inputs:
+    if (
+        method is not None
+        and y.dtype is lucid.tensor(arrays[0]).dtype
+        and "t1" not in record.inputs
+    ):
         x = lucid.tensor(arrays[0])
         before = x._version
         assert method(x, *[lucid.tensor(a) for a in arrays[1:]]) is x

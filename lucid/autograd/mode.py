@@ -88,8 +88,8 @@ class _Block:
         else:
             close(self)
 
-    @overload
-    def __call__(self, function: Method) -> Method: ...
+    @overload  # a classmethod or staticmethod object is callable too, and stays what it is
+    def __call__(self, function: Method) -> Method: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]: ...
     def __call__(self, function: Any) -> Any:
@@ -302,8 +302,8 @@ class set_grad_enabled(_Block):  # noqa: N801 - PyTorch's name
             write(before)
             raise
 
-    @overload
-    def __call__(self, function: Method) -> Method: ...
+    @overload  # a classmethod or staticmethod object is callable too, and stays what it is
+    def __call__(self, function: Method) -> Method: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]: ...
     def __call__(self, function: Any) -> Any:

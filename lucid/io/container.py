@@ -126,4 +126,4 @@ def _begin(entry: tuple) -> tuple[int, int]:
 
 def _bytes(x: np.ndarray) -> memoryview:
     """The bytes of a contiguous array, of any dtype: bfloat16 has no buffer format of its own."""
-    return memoryview(x.reshape(-1).view(np.uint8))
+    return x.reshape(-1).view(np.uint8).data

@@ -254,7 +254,9 @@ class Decoder:
 
 def _view(base: Any, array: np.ndarray, tree: dict) -> Any:
     """One of several layouts on the same memory, checked to lie inside of it."""
-    shape, stride, offset = tree["shape"], tree.get("stride"), tree.get("offset")
+    shape: Any = tree["shape"]
+    stride: Any = tree.get("stride")
+    offset: Any = tree.get("offset")
     kind = dtypes.BY_NAME.get(str(tree.get("dtype")))
     if kind is None or array.ndim != 1 or not is_sizes(shape) or not is_sizes(stride):
         raise ValueError(f"{tree['name']!r}: the structure has a malformed view")

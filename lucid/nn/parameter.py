@@ -42,7 +42,7 @@ class Parameter(lucid.Tensor):
         copy.__dict__.update(_copied_attributes(self, memo))
         return copy
 
-    def __repr__(self) -> str:
+    def __repr__(self) -> str:  # type: ignore[override]
         return "Parameter containing:\n" + super().__repr__()
 
     def __reduce_ex__(self, protocol: Any) -> tuple:

@@ -32,7 +32,8 @@ class IncompatibleKeys(NamedTuple):
         fields = f"missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys}"
         return f"{type(self).__name__}({fields})"
 
-    __str__ = __repr__
+    def __str__(self) -> str:
+        return repr(self)
 
 
 class StateDict:

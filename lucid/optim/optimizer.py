@@ -60,6 +60,8 @@ class Optimizer:
     0.0
     """
 
+    _opt_called: bool  # set by the first step
+
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         if isinstance(params, lucid.Tensor):
             raise TypeError(

@@ -60,7 +60,7 @@ def _at_once(formula: Formula, rows: Sequence[Row], numbers: Any, flags: dict[st
     run(*numbers, *[t._ptr for t in tensors])
     for row in rows:
         for target in row[:written]:
-            target._storage.version += 1
+            target._storage.version += 1  # type: ignore[union-attr]
 
 
 def _plan(
