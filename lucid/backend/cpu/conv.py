@@ -355,19 +355,29 @@ def plan_depthwise(c: Correlation, kind: str) -> KernelCall:
     vectors, (h, w) = -(-c.groups // tile.lanes), c.out_size
     lines = c.batch * h
     threads = c.threads if lines * w * c.groups * c.kernel[0] > gemm.SMALL >> 2 else 1
-    task_lines = max(1, min(8, lines // (4 * threads)))
     shared, slot = gemm.Scratch(), gemm.Scratch()
+    reach = c.dilation[0] * (c.kernel[0] - 1) + 1
+    line_bytes = values.get("pad_line", 0) * tile.size
+    whole = kind == "weight"
     for name in ("pad", "g"):
         count = values.get(f"{name}_tasks", 0) * values.get(f"{name}_line", 0)
+        count = 0 if name == "pad" and not whole else count
         values[f"{name}_to"] = shared.take((count + tile.lanes) * tile.size)
+    # As many lines per task as keep the padded input in cache, and give every thread some.
+    task_lines = max(1, min(16, -(-lines // (4 * threads)), h))
+    while task_lines > 1 and (task_lines * c.stride[0] + reach) * line_bytes > gemm.RIGHT_BYTES:
+        task_lines -= 1
     size = c.kernel[0] * c.kernel[1] * vectors * tile.lanes * tile.size
     values["weights_at"] = shared.take(size)
     values["slots_at"] = shared.size
     slot.take(w * vectors * tile.lanes * tile.size if epilogue else 0)
+    kept = 0 if whole else (task_lines - 1) * c.stride[0] + reach
+    values["padded_at"] = slot.take(kept * line_bytes + tile.lanes * tile.size)
+    values |= dict(step_h=c.stride[0], reach_h=reach)
     values |= dict(channels=c.groups, lines=h, line=w, all_lines=lines, slot_bytes=slot.size)
     values |= dict(tap_h=c.dilation[0] * values["line_pitch"], pack_tasks=vectors)
     values |= dict(tap_w=c.dilation[1] * values["pixel"], task_lines=task_lines)
-    values["tasks"] = vectors if kind == "weight" else -(-lines // task_lines)
+    values["tasks"] = vectors if whole else c.batch * -(-h // task_lines)
     values |= dict(weight_offset=c.w_base, weight_g_stride=c.w_group)
     values |= dict(weight_h_stride=c.w[2], weight_w_stride=c.w[3])
     values |= result_words(c)

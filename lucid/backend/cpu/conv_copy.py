@@ -44,7 +44,8 @@ def zero(f: Function, tile: Tile, to: Value, count: Value) -> None:
 def emit_pad(
     module: Module, names: list[str], storage: dtype, tile: Tile, mode: str, source: str, name: str
 ) -> None:
-    """The task that fills one padded line of the input: to[image][line][column][channel].
+    """The task `name` that fills one padded line of the input: to[image][line][column][channel],
+    and void name_into(ptr words, i64 line, ptr to), which fills one anywhere.
 
     Line h of the image stands at line `top` + h * dilation; `count` pixels of it, from `from` on,
     stand `pitch` elements apart, the first at `at`; all else is zero. mode: "channels" where they
@@ -54,9 +55,15 @@ def emit_pad(
     f = module.function(name, TASK, internal=True)
     words, task, _ = f.arguments
     w = Words(f, words, names)
+    to = f.address(shared(f, words, w, f"{name}_to"), task * w[f"{name}_line"], tile.element)
+    f.call(f"{name}_into", words, task, to)
+    f.finish()
+    arguments = [("ptr", "words"), ("i64", "task"), ("ptr", "to")]
+    f = module.function(f"{name}_into", arguments, internal=True, inline="noinline")
+    words, task, to = f.arguments
+    w = Words(f, words, names)
     reader = Reader(f, module.features, storage)
     image, line = task // w[f"{name}_h"], task % w[f"{name}_h"]
-    to = f.address(shared(f, words, w, f"{name}_to"), task * w[f"{name}_line"], tile.element)
     place = line - w[f"{name}_top"]
     dilation = w[f"{name}_dilation_h"]
     h = f.maximum(place, 0) // dilation

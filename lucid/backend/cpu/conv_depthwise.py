@@ -62,7 +62,7 @@ def word_names(variant: Variant) -> list[str]:
         *(f"y_{axis}" for axis in AXES),
         *(f"operand{i}_{axis}" for i in operands for axis in AXES),
         *("tasks", "pack_tasks", "task_lines", "all_lines", "weights_at", "slots_at"),
-        *("slot_bytes", "threads"),
+        *("slot_bytes", "threads", "padded_at", "step_h", "reach_h"),
     ]
 
 
@@ -71,18 +71,19 @@ def emit(symbol: str, machine: Target, tile: Tile, variant: Variant) -> str:
     module = ll.Module(machine.flags)
     names = word_names(variant)
     steps = [("task", "tasks")]
+    if variant.copy != "none":
+        conv_copy.emit_pad(module, names, variant.storage, tile, variant.copy, "y", "g")
+        steps.insert(0, ("g", "g_tasks"))
+    if variant.pad != "none":
+        conv_copy.emit_pad(module, names, variant.storage, tile, variant.pad, "x", "pad")
     if variant.kind == "sums":
         _pack(module, names, tile, variant)
         _sums(module, names, machine, tile, variant)
         steps.insert(0, ("pack", "pack_tasks"))
     else:
         _weight(module, names, machine, tile, variant)
-    if variant.copy != "none":
-        conv_copy.emit_pad(module, names, variant.storage, tile, variant.copy, "y", "g")
-        steps.insert(0, ("g", "g_tasks"))
-    if variant.pad != "none":
-        conv_copy.emit_pad(module, names, variant.storage, tile, variant.pad, "x", "pad")
-        steps.insert(0, ("pad", "pad_tasks"))
+        if variant.pad != "none":
+            steps.insert(0, ("pad", "pad_tasks"))
     emit_entry(module, symbol, names, steps)
     return module.text()
 
@@ -120,7 +121,7 @@ def _input(f: ll.Function, w: Words, words: ll.Value, variant: Variant, tile: Ti
 def _sums(
     module: ll.Module, names: list[str], machine: Target, tile: Tile, variant: Variant
 ) -> None:
-    """Some lines of the result."""
+    """Some lines of the result in one image. The padded lines that they need stay in cache."""
     f = module.function("task", conv_copy.TASK, internal=True)
     words, task, slot = f.arguments
     w, lanes, element = Words(f, words, names), tile.lanes, tile.element
@@ -132,10 +133,19 @@ def _sums(
     channels = w["channels"]
     pitch = _round(channels, lanes)
     x_w, tap_h, tap_w = w["x_w"], w["tap_h"], w["tap_w"]
-    first = task * w["task_lines"]
-    with f.loop(first, f.minimum(first + w["task_lines"], w["all_lines"])) as line:
-        x = _input(f, w, words, variant, tile, line)
-        image, h = line // w["lines"], line % w["lines"]
+    tasks = (w["lines"] + (w["task_lines"] - 1)) // w["task_lines"]
+    image, first = task // tasks, task % tasks * w["task_lines"]
+    stop = f.minimum(first + w["task_lines"], w["lines"])
+    if variant.pad == "none":
+        start = f.address(w.pointer("x"), image * w["x_n"] + first * w["x_h"], element)
+    else:
+        start = f.address(scratch, w["padded_at"])
+        needed = (stop - first - 1) * w["step_h"] + w["reach_h"]
+        with f.loop(0, needed) as i:
+            line = image * w["pad_h"] + first * w["step_h"] + i
+            f.call("pad_into", words, line, f.address(start, i * w["pad_line"], element))
+    with f.loop(first, stop) as h:
+        x = f.address(start, (h - first) * w["x_h"], element)
         unit = memory(variant.epilogue.output) if variant.epilogue else element
         place = image * w["y_n"] + h * w["y_h"] + w["y_base"]
         y = f.address(w.pointer("y"), place, unit)
