@@ -128,8 +128,9 @@ def _task(module: ll.Module, names: list[str], tile: Tile, variant: Variant) -> 
 def _runs(f: ll.Function, w: Words, runs: ll.Value, pixel: ll.Value, depth: ll.Value) -> ll.Value:
     """The runs of `depth` pixels from `pixel` on, (offset, count) each; how many there are."""
     size, lines = w["line"], w["lines"]
-    column, rest = pixel % size, pixel // size
-    column, line, image = (f.slot("i64", v) for v in (column, rest % lines, rest // lines))
+    rest = pixel // size
+    starts = (pixel % size, rest % lines, rest // lines)
+    column, line, image = (f.slot("i64", v) for v in starts)
     left, count = f.slot("i64", depth), f.slot("i64", 0)
     with f.loop_while(lambda: left.get() > 0):
         part = f.minimum(size - column.get(), left.get())

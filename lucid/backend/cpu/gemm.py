@@ -112,8 +112,13 @@ def plan_matmul(spec: MatmulSpec) -> KernelCall:
     ValueError for a spec that makes no sense, TypeError for a type without arithmetic.
     """
     _check(spec)
-    product = _transposed(_general(_merged(_plain_strides(spec))))
-    if gemv.fits(product.spec):
+    return plan_general(_general(_merged(_plain_strides(spec))))
+
+
+def plan_general(product: Product) -> KernelCall:
+    """The call of a product whose epilogue is given as an expression."""
+    product = _transposed(product)
+    if gemv.fits(product.spec.m, product.spec.n, product.spec.k, product.spec.b[0]):
         return plan_dot(product)
     return plan_product(product)
 

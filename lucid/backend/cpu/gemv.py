@@ -6,7 +6,6 @@ a dot product: lane l sums the products at l, l + lanes, ...; lanes then add up 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from lucid.backend.cpu import gemm_pack
 from lucid.backend.cpu import llvm as ll
@@ -29,18 +28,9 @@ COLUMNS = {
 }
 
 
-class Sizes(Protocol):
-    """The part of a MatmulSpec that `fits` reads."""
-
-    m: int
-    n: int
-    k: int
-    b: tuple[int, int]
-
-
-def fits(spec: Sizes) -> bool:
-    """Whether this form is the fast one."""
-    return spec.b[0] == 1 and 0 < spec.m <= FEW_ROWS and spec.k >= LEAST_DEPTH and spec.n > 0
+def fits(m: int, n: int, k: int, b_k: int) -> bool:
+    """Whether this form is the fast one; b_k is the stride of B along k."""
+    return b_k == 1 and 0 < m <= FEW_ROWS and k >= LEAST_DEPTH and n > 0
 
 
 def most_rows(machine: Target) -> int:
