@@ -68,7 +68,15 @@ def run(
 class _Interpreter:
     """One run of a kernel: where its loops stand, and what its folds have left behind."""
 
-    def __init__(self, kernel, buffers, words, scalars, fused, expand):
+    def __init__(
+        self,
+        kernel: Kernel,
+        buffers: Mapping[str, np.ndarray],
+        words: Mapping[str, int],
+        scalars: Mapping[str, int | float],
+        fused: bool,
+        expand: Callable[[list[Expr]], list[Expr]],
+    ):
         self.kernel = kernel
         self.described: dict[str, Buffer] = {b.name: b for b in kernel.buffers}
         self.arrays: dict[str, np.ndarray] = {name: np.asarray(a) for name, a in buffers.items()}
@@ -227,9 +235,8 @@ class _Interpreter:
         if op == "load":
             return self.arrays[attr][self.offset(attr, args)]  # type: ignore[index, arg-type]
         if op in ("folded", "state", "next"):
-            number, component = attr  # type: ignore[misc]
             table = {"folded": self.folded, "state": self.state, "next": self.after}[op]
-            return table[number][component]
+            return table[attr[0]][attr[1]]  # type: ignore[index]
         if op == "checked":
             value, good, bad = args
             if not good and self.error is None:

@@ -6,13 +6,14 @@ Called by interp.py, and by tests that compare a backend's instructions with it.
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from lucid.dtypes import BOOL, FLOATING, bfloat16, dtype, float16, float32
 from lucid.kernel.expr import COMPARISONS, Expr
 
-Scalar = np.generic
+Scalar = Any  # a NumPy scalar
 SHORT = (float16, bfloat16)
 # Arithmetic on 16-bit floats is done in float32 and rounded back.
 WIDENED = COMPARISONS | frozenset("add sub mul div mad neg abs sqrt floor ceil trunc rint".split())

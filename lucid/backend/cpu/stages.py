@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from lucid.backend.cpu.access import CONTIGUOUS, UNIFORM, Lowering, Table
 from lucid.backend.cpu.emit import Emitter, memory, register
 from lucid.backend.cpu.llvm import Function, Slot, Value, lanes
-from lucid.backend.cpu.rare import Rare, grouped
+from lucid.backend.cpu.rare import Item, Rare, grouped
 from lucid.dtypes import bool_, dtype, int64
 from lucid.kernel import expr as e
 from lucid.kernel.expr import Expr
@@ -139,7 +139,8 @@ class StageCode:
         self.guarded = bool(self.stage.axes) and any(n.op in ("read", "checked") for n in hoisted)
         # `each` in the order of emission: what is seldom needed in the innermost loop in groups
         users = [n for n in low.order if id(n) in live]
-        self.items = [*self.each[:-1], grouped(self.each[-1], roots, users)]
+        self.items: list[Sequence[Item]] = [*self.each[:-1]]
+        self.items.append(grouped(self.each[-1], roots, users))
 
     @property
     def size(self) -> int:

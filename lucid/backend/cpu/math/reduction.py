@@ -126,16 +126,9 @@ def _large_double(a: Expr) -> tuple[Expr, Expr, Expr]:
 def _window(place: Expr) -> list[Expr]:
     """Seven digits of 2 / pi from number `place` (0..31) on, picked by the bits of `place`."""
     count = 7
-    digits: list[Expr | int] = []
-    for i in range(32 + count):
-        digits.append(bits_of(32 * i - (52 - DOUBLE_LIMIT) - 1, 32))
+    first = -(52 - DOUBLE_LIMIT) - 1
+    digits = [e.const(bits_of(32 * i + first, 32), int64) for i in range(32 + count)]
     for level in (16, 8, 4, 2, 1):
         taken = (place & level).ne(0)
-        kept = []
-        for i in range(level - 1 + count):
-            later, here = digits[i + level], digits[i]
-            if not isinstance(later, Expr):
-                later = e.const(later, int64)
-            kept.append(where(taken, later, here))
-        digits = kept
+        digits = [where(taken, digits[i + level], digits[i]) for i in range(level - 1 + count)]
     return digits
