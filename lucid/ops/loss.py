@@ -10,8 +10,9 @@ from lucid.kernel import expr
 from lucid.kernel.expr import checked
 from lucid.layout import broadcast_shapes
 from lucid.op import ERROR_TARGET, Composite, Pointwise
+from lucid.ops.blend import clamp_min
 from lucid.ops.cast import to_dtype
-from lucid.ops.elementwise import abs_, clamp_min, where
+from lucid.ops.elementwise import abs_, where
 from lucid.ops.normalize import count_of, log_softmax, variant_of
 from lucid.ops.reduce import amax_, sum_
 from lucid.ops.transcendental import exp, log, softplus, xlogy

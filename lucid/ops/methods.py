@@ -14,8 +14,8 @@ from lucid.apply import apply
 from lucid.array import Array
 from lucid.dtypes import FLOATING, dtype
 from lucid.op import REGISTRY, Elementwise, Op
-from lucid.ops import cast as casts
 from lucid.ops import (
+    blend,
     contract,
     creation,
     elementwise,
@@ -27,6 +27,7 @@ from lucid.ops import (
     shape,
     statistics,
 )
+from lucid.ops import cast as casts
 from lucid.ops import transcendental as trans
 from lucid.ops.elementwise import add, assign, div, mul, sub, where
 from lucid.tensor import Tensor
@@ -137,10 +138,10 @@ def clamp(x, min=None, max=None):  # noqa: A002
     if min is None and max is None:
         raise RuntimeError("clamp: at least one of min and max is needed")
     if max is None:
-        return elementwise.clamp_min(x, min)
+        return blend.clamp_min(x, min)
     if min is None:
-        return elementwise.clamp_max(x, max)
-    return elementwise.clamp_both(x, min, max)
+        return blend.clamp_max(x, max)
+    return blend.clamp_both(x, min, max)
 
 
 def where_(condition, x=None, other=None):
@@ -157,12 +158,12 @@ def where_(condition, x=None, other=None):
 
 def addcmul(x, tensor1, tensor2, *, value=1):
     """x + value * tensor1 * tensor2."""
-    return elementwise.addcmul(x, tensor1, tensor2, value)
+    return blend.addcmul(x, tensor1, tensor2, value)
 
 
 def addcdiv(x, tensor1, tensor2, *, value=1):
     """x + value * tensor1 / tensor2."""
-    return elementwise.addcdiv(x, tensor1, tensor2, value)
+    return blend.addcdiv(x, tensor1, tensor2, value)
 
 
 def masked_fill(x, mask, value):
@@ -176,7 +177,7 @@ def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
     info = finfo(x.dtype) if x.dtype.category == FLOATING else None
     high = (info.max if info else 0) if posinf is None else posinf
     low = (info.min if info else 0) if neginf is None else neginf
-    return elementwise.nan_to_num(x, nan, high, low)
+    return blend.nan_to_num(x, nan, high, low)
 
 
 def power(x, exponent):
