@@ -185,8 +185,8 @@ def main() -> None:
     busy = os.getloadavg()[0]
     note = (
         f"Medians on {platform.machine()}, {options.threads} threads, Python "
-        f"{platform.python_version()}, load average {busy:.1f}; peaks are above the weights and the input. "
-        f"Entering and leaving one block: {blocks}."
+        f"{platform.python_version()}, load average {busy:.1f}; peaks are above the "
+        f"weights and the input. Entering and leaving one block: {blocks}."
     )
     print(note)
     if options.page:
