@@ -1,0 +1,391 @@
+"""Layers and losses: values against NumPy, gradients, shapes, errors, repr; PyTorch where it is."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from scipy import special
+
+import lucid
+from lucid import nn
+
+
+def array(tensor):
+    return tensor.detach().numpy()
+
+
+def sample(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def close(tensor, expected, rtol=1e-5, atol=1e-6):
+    np.testing.assert_allclose(array(tensor), expected, rtol=rtol, atol=atol)
+
+
+def test_linear():
+    layer, x = nn.Linear(4, 3), sample(2, 5, 4)
+    close(layer(lucid.tensor(x)), x @ array(layer.weight).T + array(layer.bias))
+    plain = nn.Linear(4, 3, bias=False, dtype=lucid.float64)
+    close(plain(lucid.tensor(x.astype(np.float64))), x @ array(plain.weight).T)
+    with pytest.raises(Exception, match="4") as caught:
+        layer(lucid.zeros(2, 7))
+    assert "Linear" in caught.value.__notes__[0]
+
+
+def test_identity_flatten_unflatten():
+    x = lucid.zeros(2, 3, 4, 5)
+    assert nn.Identity(3, any=1)(x) is x
+    assert nn.Flatten()(x).shape == (2, 60)
+    assert nn.Flatten(0, 1)(x).shape == (6, 4, 5)
+    assert nn.Unflatten(-1, (5, -1))(x).shape == (2, 3, 4, 5, 1)
+    assert nn.Unflatten(1, [3, 1])(x).shape == (2, 3, 1, 4, 5)
+    with pytest.raises(TypeError, match="tuple of integers"):
+        nn.Unflatten(1, 3)
+    with pytest.raises(TypeError, match="str"):
+        nn.Unflatten("c", (1, 3))
+    with pytest.raises(IndexError, match="out of range"):
+        nn.Unflatten(4, (1,))(x)
+
+
+def convolve(x, w, b, stride, padding, dilation, groups):
+    """A direct cross-correlation: x (N, C, H, W), w (O, C/groups, KH, KW)."""
+    x = np.pad(x.astype(np.float64), ((0, 0), (0, 0), *[(p, p) for p in padding]))
+    n, c, h, w_ = x.shape
+    o, per, kh, kw = w.shape
+    oh = (h - dilation[0] * (kh - 1) - 1) // stride[0] + 1
+    ow = (w_ - dilation[1] * (kw - 1) - 1) // stride[1] + 1
+    y = np.zeros((n, o, oh, ow))
+    for k in range(o):
+        first = k // (o // groups) * per
+        for i in range(oh):
+            for j in range(ow):
+                top, left = i * stride[0], j * stride[1]
+                window = x[
+                    :,
+                    first : first + per,
+                    top : top + dilation[0] * kh : dilation[0],
+                    left : left + dilation[1] * kw : dilation[1],
+                ][:, :, :kh, :kw]
+                y[:, k, i, j] = (window * w[k]).sum((1, 2, 3)) + (0 if b is None else b[k])
+    return y
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(kernel_size=3),
+        dict(kernel_size=(2, 3), stride=(2, 1), padding=(1, 2)),
+        dict(kernel_size=3, dilation=2, padding=2, bias=False),
+        dict(kernel_size=3, groups=2, padding=1),
+        dict(kernel_size=1, stride=2),
+    ],
+)
+def test_conv2d(options):
+    layer, x = nn.Conv2d(4, 6, **options), sample(2, 4, 7, 8)
+    bias = None if layer.bias is None else array(layer.bias)
+    expected = convolve(
+        x, array(layer.weight), bias, layer.stride, layer.padding, layer.dilation, layer.groups
+    )
+    close(layer(lucid.tensor(x)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_conv2d_padding_by_name():
+    x = lucid.tensor(sample(1, 2, 6, 7))
+    same = nn.Conv2d(2, 3, (3, 5), padding="same")
+    padded = nn.Conv2d(2, 3, (3, 5), padding=(1, 2))
+    padded.load_state_dict(same.state_dict())
+    close(same(x), array(padded(x)))
+    assert nn.Conv2d(2, 3, 3, padding="valid")(x).shape == (1, 3, 4, 5)
+    assert nn.Conv2d(2, 3, 3, padding="same", dilation=2)(x).shape == (1, 3, 6, 7)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (dict(groups=0), "groups must be a positive"),
+        (dict(groups=3), "in_channels must be divisible"),
+        (dict(groups=2, out_channels=3), "out_channels must be divisible"),
+        (dict(padding="half"), "Invalid padding string 'half'"),
+        (dict(padding="same", stride=2), "strided"),
+        (dict(padding_mode="up"), "padding_mode must be one of"),
+    ],
+)
+def test_conv2d_refuses(options, message):
+    with pytest.raises(ValueError, match=message):
+        nn.Conv2d(**{"in_channels": 4, "out_channels": 4, "kernel_size": 3, **options})
+
+
+@pytest.mark.parametrize(
+    "make, shape, axes",
+    [
+        (nn.BatchNorm1d, (6, 3), (0,)),
+        (nn.BatchNorm1d, (6, 3, 5), (0, 2)),
+        (nn.BatchNorm2d, (6, 3, 4, 5), (0, 2, 3)),
+    ],
+)
+def test_batch_norm(make, shape, axes):
+    layer, x = make(3, momentum=0.3), sample(*shape) * 2 + 1
+    with lucid.no_grad():
+        layer.weight.copy_(lucid.tensor([1.0, 2.0, 3.0]))
+        layer.bias.copy_(lucid.tensor([0.0, 1.0, -1.0]))
+    form = (1, 3) + (1,) * (len(shape) - 2)
+    w, b = array(layer.weight).reshape(form), array(layer.bias).reshape(form)
+    mean, var = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+    close(layer(lucid.tensor(x)), (x - mean) / np.sqrt(var + 1e-5) * w + b, 1e-4, 1e-5)
+    n = x.size / 3
+    close(layer.running_mean, 0.3 * mean.ravel())
+    close(layer.running_var, 0.7 + 0.3 * var.ravel() * n / (n - 1))
+    assert layer.num_batches_tracked.item() == 1
+    with lucid.no_grad():
+        layer(lucid.tensor(x))
+    assert layer.num_batches_tracked.item() == 2
+    layer.eval()
+    m, v = array(layer.running_mean).reshape(form), array(layer.running_var).reshape(form)
+    close(layer(lucid.tensor(x)), (x - m) / np.sqrt(v + 1e-5) * w + b, 1e-4, 1e-5)
+    assert layer.num_batches_tracked.item() == 2
+
+
+def test_batch_norm_forms():
+    x = sample(8, 2)
+    cumulative = nn.BatchNorm1d(2, momentum=None)
+    for part in (x[:4], x[4:]):
+        cumulative(lucid.tensor(part))
+    close(cumulative.running_mean, x.reshape(2, 4, 2).mean(1).mean(0))
+    free = nn.BatchNorm1d(2, affine=False, track_running_stats=False).eval()
+    assert not free.state_dict()
+    close(free(lucid.tensor(x)), (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5), 1e-4, 1e-5)
+    layer = nn.BatchNorm1d(2)
+    layer(lucid.tensor(x))
+    layer.reset_running_stats()
+    assert (array(layer.running_mean) == 0).all() and (array(layer.running_var) == 1).all()
+    with pytest.raises(ValueError, match=r"expected 2D or 3D input \(got 4D input\)"):
+        layer(lucid.zeros(1, 2, 1, 1))
+    with pytest.raises(ValueError, match=r"expected 4D input \(got 2D input\)"):
+        nn.BatchNorm2d(2)(lucid.zeros(1, 2))
+
+
+def test_layer_norm():
+    x = sample(2, 3, 4) * 3 + 2
+    for shape, axes in [(4, (2,)), ((3, 4), (1, 2))]:
+        layer = nn.LayerNorm(shape)
+        with lucid.no_grad():
+            layer.weight.fill_(2.0)
+            layer.bias.fill_(1.0)
+        mean, var = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+        close(layer(lucid.tensor(x)), (x - mean) / np.sqrt(var + 1e-5) * 2 + 1, 1e-4, 1e-5)
+    assert list(nn.LayerNorm(4, bias=False).state_dict()) == ["weight"]
+    assert not nn.LayerNorm(4, elementwise_affine=False).state_dict()
+
+
+def test_embedding():
+    layer = nn.Embedding(5, 3, padding_idx=1)
+    index = np.array([[0, 1], [4, 4]])
+    y = layer(lucid.tensor(index))
+    close(y, array(layer.weight)[index])
+    y.sum().backward()
+    close(layer.weight.grad, np.array([1, 0, 0, 0, 2])[:, None] * np.ones(3))
+    frozen = nn.Embedding.from_pretrained(lucid.ones(2, 3))
+    assert not frozen.weight.requires_grad and frozen.num_embeddings == 2
+    with pytest.raises(AssertionError, match="Padding_idx"):
+        nn.Embedding(5, 3, padding_idx=5)
+    with pytest.raises(AssertionError, match="2-dimensional"):
+        nn.Embedding.from_pretrained(lucid.ones(2))
+    with pytest.raises(AssertionError, match="Shape of weight"):
+        nn.Embedding(5, 3, _weight=lucid.ones(2, 2))
+
+
+def test_dropout():
+    lucid.manual_seed(0)
+    layer, x = nn.Dropout(0.25), lucid.ones(10000)
+    y = array(layer(x))
+    np.testing.assert_allclose(np.unique(y), [0, 4 / 3], rtol=1e-6)
+    assert abs((y == 0).mean() - 0.25) < 0.03
+    assert (array(layer.eval()(x)) == 1).all()
+    assert (array(nn.Dropout(1.0)(x)) == 0).all()
+    written = lucid.ones(100)
+    assert nn.Dropout(0.5, inplace=True)(written) is written and (array(written) == 0).any()
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        nn.Dropout(1.5)
+
+
+GELU_TANH = math.sqrt(2 / math.pi)
+ACTIVATIONS = {
+    "relu": (nn.ReLU(), lambda x: np.maximum(x, 0)),
+    "gelu": (nn.GELU(), lambda x: x * special.ndtr(x)),
+    "gelu tanh": (
+        nn.GELU("tanh"),
+        lambda x: 0.5 * x * (1 + np.tanh(GELU_TANH * (x + 0.044715 * x**3))),
+    ),
+    "silu": (nn.SiLU(), lambda x: x * special.expit(x)),
+    "sigmoid": (nn.Sigmoid(), special.expit),
+    "tanh": (nn.Tanh(), np.tanh),
+    "leaky": (nn.LeakyReLU(0.2), lambda x: np.where(x > 0, x, 0.2 * x)),
+    "softmax": (nn.Softmax(dim=1), lambda x: special.softmax(x, 1)),
+    "log softmax": (nn.LogSoftmax(dim=0), lambda x: special.log_softmax(x, 0)),
+}
+
+
+@pytest.mark.parametrize("layer, formula", ACTIVATIONS.values(), ids=ACTIVATIONS)
+def test_activations(layer, formula):
+    x = sample(3, 4) * 3
+    close(layer(lucid.tensor(x)), formula(x.astype(np.float64)))
+
+
+@pytest.mark.parametrize("make", [nn.ReLU, nn.SiLU, lambda **o: nn.LeakyReLU(0.3, **o)])
+def test_inplace_activations(make):
+    x = lucid.tensor(sample(3, 4))
+    expected = array(make()(x))
+    assert make(inplace=True)(x) is x
+    close(x, expected)
+
+
+def test_pooling():
+    x = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+    t = lucid.tensor(x)
+    close(nn.MaxPool2d(2)(t), [[[[5, 7], [13, 15]]]])
+    close(nn.MaxPool2d(3, stride=1)(t), [[[[10, 11], [14, 15]]]])
+    close(nn.MaxPool2d(2, padding=1)(-t), [[[[0, -1, -3], [-4, -5, -7], [-12, -13, -15]]]])
+    close(nn.AvgPool2d(2)(t), [[[[2.5, 4.5], [10.5, 12.5]]]])
+    close(nn.AvgPool2d(2, padding=1)(t)[0, 0, 0], [0, 0.75, 0.75])
+    close(nn.AvgPool2d(2, padding=1, count_include_pad=False)(t)[0, 0, 0], [0, 1.5, 3])
+    close(nn.AvgPool2d(2, divisor_override=1)(t), [[[[10, 18], [42, 50]]]])
+    close(nn.AdaptiveAvgPool2d(1)(t), [[[[7.5]]]])
+    close(nn.AdaptiveAvgPool2d((2, 4))(t), x.reshape(1, 1, 2, 2, 4).mean(3))
+    close(nn.AdaptiveAvgPool2d((None, 1))(t), x.mean(3, keepdims=True))
+    assert nn.MaxPool2d(3, stride=2, ceil_mode=True)(t).shape == (1, 1, 2, 2)
+
+
+def reduced(values, reduction):
+    return {"none": values, "sum": values.sum(), "mean": values.mean()}[reduction]
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+def test_regression_losses(reduction):
+    x, t = sample(3, 4), sample(3, 4, seed=1)
+    a, b = lucid.tensor(x), lucid.tensor(t)
+    close(nn.MSELoss(reduction=reduction)(a, b), reduced((x - t) ** 2, reduction))
+    close(nn.L1Loss(reduction=reduction)(a, b), reduced(abs(x - t), reduction))
+    y = (t > 0).astype(np.float32)
+    loss = -(y * special.log_expit(x) + (1 - y) * special.log_expit(-x))
+    close(nn.BCEWithLogitsLoss(reduction=reduction)(a, lucid.tensor(y)), reduced(loss, reduction))
+    w, p = np.array([1, 2, 3, 4], np.float32), np.array([2, 1, 0.5, 3], np.float32)
+    loss = -w * (p * y * special.log_expit(x) + (1 - y) * special.log_expit(-x))
+    weighted = nn.BCEWithLogitsLoss(
+        lucid.tensor(w), pos_weight=lucid.tensor(p), reduction=reduction
+    )
+    close(weighted(a, lucid.tensor(y)), reduced(loss, reduction))
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_class_losses(reduction, weighted):
+    x, t = sample(5, 3), np.array([0, 2, -100, 1, 2])
+    w = np.array([1, 2, 3], np.float32) if weighted else np.ones(3, np.float32)
+    log = special.log_softmax(x, 1)
+    each = np.where(t >= 0, w[t.clip(0)], 0)
+    loss = -each * np.take_along_axis(log, t.clip(0)[:, None], 1)[:, 0]
+    mean = {"none": loss, "sum": loss.sum(), "mean": loss.sum() / each.sum()}[reduction]
+    given = lucid.tensor(w) if weighted else None
+    target = lucid.tensor(t)
+    close(nn.CrossEntropyLoss(given, reduction=reduction)(lucid.tensor(x), target), mean)
+    close(nn.NLLLoss(given, reduction=reduction)(lucid.tensor(log), target), mean)
+
+
+def test_label_smoothing():
+    x, t = sample(4, 3), np.array([0, 2, 1, 2])
+    log, e = special.log_softmax(x, 1), 0.3
+    smooth = (1 - e) * np.eye(3)[t] + e / 3
+    close(
+        nn.CrossEntropyLoss(label_smoothing=e)(lucid.tensor(x), lucid.tensor(t)),
+        -(smooth * log).sum(1).mean(),
+    )
+
+
+def test_losses_refuse_and_translate():
+    with pytest.raises(ValueError, match="max is not a valid value for reduction"):
+        nn.MSELoss(reduction="max")
+    for arguments, reduction in [((False,), "sum"), ((True,), "mean"), ((None, False), "none")]:
+        with pytest.warns(UserWarning, match=f"reduction='{reduction}'"):
+            assert nn.MSELoss(*arguments).reduction == reduction
+
+
+def test_buffers_of_losses_move_with_them():
+    loss = nn.CrossEntropyLoss(lucid.ones(3))
+    assert list(loss.state_dict()) == ["weight"]
+    assert loss.double().weight.dtype is lucid.float64
+
+
+def test_both_grad_modes_give_the_same_bits():
+    lucid.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(36, 8), nn.LayerNorm(8), nn.GELU(), nn.Softmax(dim=-1),
+    ).eval()  # fmt: skip
+    x = lucid.tensor(sample(3, 1, 8, 8))
+    with lucid.no_grad():
+        quiet = array(model(x))
+    np.testing.assert_array_equal(quiet, array(model(x)))
+
+
+# ---- against PyTorch ---------------------------------------------------------------------------
+
+LAYERS = {
+    "linear": (lambda nn: nn.Linear(4, 3), (2, 4)),
+    "conv": (
+        lambda nn: nn.Conv2d(4, 6, 3, stride=2, padding=1, dilation=2, groups=2),
+        (2, 4, 7, 7),
+    ),
+    "conv same": (lambda nn: nn.Conv2d(2, 3, 4, padding="same", bias=False), (1, 2, 5, 5)),
+    "batch norm": (lambda nn: nn.BatchNorm2d(3), (2, 3, 4, 4)),
+    "batch norm free": (lambda nn: nn.BatchNorm1d(3, affine=False, momentum=None), (4, 3)),
+    "layer norm": (lambda nn: nn.LayerNorm((3, 4), eps=1e-3), (2, 3, 4)),
+    "gelu": (lambda nn: nn.GELU("tanh"), (3, 4)),
+    "silu": (lambda nn: nn.SiLU(), (3, 4)),
+    "leaky": (lambda nn: nn.LeakyReLU(), (3, 4)),
+    "relu": (lambda nn: nn.ReLU(inplace=False), (3, 4)),
+    "softmax": (lambda nn: nn.Softmax(dim=-1), (3, 4)),
+    "log softmax": (lambda nn: nn.LogSoftmax(dim=1), (3, 4)),
+    "max pool": (lambda nn: nn.MaxPool2d(3, 2, 1, ceil_mode=True), (1, 2, 6, 6)),
+    "avg pool": (lambda nn: nn.AvgPool2d(3, 2, 1, True, False), (1, 2, 6, 6)),
+    "adaptive": (lambda nn: nn.AdaptiveAvgPool2d((3, 2)), (1, 2, 7, 5)),
+    "flatten": (lambda nn: nn.Flatten(), (1, 2, 3)),
+    "unflatten": (lambda nn: nn.Unflatten(1, (2, 3)), (1, 6)),
+}
+
+
+@pytest.mark.parametrize("build, shape", LAYERS.values(), ids=LAYERS)
+def test_values_gradients_and_repr_equal_pytorch(build, shape):
+    torch = pytest.importorskip("torch")
+    ours, theirs = build(nn), build(torch.nn)
+    assert repr(ours) == repr(theirs)
+    state = {k: torch.tensor(array(v).copy()) for k, v in ours.state_dict().items()}
+    theirs.load_state_dict(state)
+    x, g = sample(*shape), None
+    results = []
+    for library, layer in ((lucid, ours), (torch, theirs)):
+        value = library.tensor(x, requires_grad=True)
+        y = layer(value)
+        g = sample(*y.shape, seed=1) if g is None else g
+        y.backward(library.tensor(g))
+        results.append([y, value.grad, *[p.grad for p in layer.parameters()], *layer.buffers()])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(array(a), array(b), rtol=2e-4, atol=2e-5)
+
+
+REPRS = {
+    "losses": lambda nn: [nn.MSELoss(), nn.CrossEntropyLoss(), nn.BCEWithLogitsLoss()],
+    "identity": lambda nn: [nn.Identity(3), nn.Tanh(), nn.Sigmoid(), nn.GELU()],
+    "inplace": lambda nn: [nn.ReLU(True), nn.SiLU(True), nn.LeakyReLU(0.2, True), nn.Dropout()],
+    "embedding": lambda nn: [nn.Embedding(3, 2), nn.Embedding(3, 2, padding_idx=-1)],
+    "pooling": lambda nn: [nn.MaxPool2d(2), nn.AvgPool2d((2, 1)), nn.AdaptiveAvgPool2d(1)],
+    "conv": lambda nn: [nn.Conv2d(2, 2, 1, padding_mode="reflect", groups=2, padding=(1, 0))],
+}
+
+
+@pytest.mark.parametrize("build", REPRS.values(), ids=REPRS)
+def test_repr_equals_pytorch(build):
+    torch = pytest.importorskip("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert list(map(repr, build(nn))) == list(map(repr, build(torch.nn)))
