@@ -170,6 +170,43 @@ def test_parameters_without_gradient_and_late_ones():
     np.testing.assert_allclose(array(p), 0.8, rtol=1e-6)
 
 
+def test_parameters_that_share_storage():
+    values, grads = start()
+    params = parameters(values)
+    nn.utils.vector_to_parameters(nn.utils.parameters_to_vector(params).detach(), params)
+    expected = adam(values, grads, lr=0.1)
+    for a, b in zip(run(optim.Adam(params, lr=0.1), params, grads), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10)
+
+
+def test_transposed_parameters_and_expanded_gradients():
+    w = np.arange(6.0).reshape(2, 3)
+    p = nn.Parameter(lucid.tensor(w).t())
+    p.grad = lucid.ones(1, 1, dtype=lucid.float64).expand(3, 2)
+    optim.SGD([p], lr=1.0, momentum=0.5).step()
+    np.testing.assert_array_equal(array(p), w.T - 1)
+
+
+@pytest.mark.parametrize("make", [optim.SGD, optim.Adam, optim.AdamW])
+@pytest.mark.parametrize("dtype", [lucid.float16, lucid.bfloat16])
+def test_narrow_parameters(make, dtype):
+    p = nn.Parameter(lucid.ones(5, dtype=dtype))
+    p.grad = lucid.ones(5, dtype=dtype)
+    make([p], lr=0.25, weight_decay=0).step()
+    assert p.dtype is dtype
+    np.testing.assert_allclose(p.detach().float().numpy(), 0.75, rtol=1e-2)
+
+
+def test_a_step_is_seen_by_the_version_check():
+    p = nn.Parameter(lucid.ones(2))
+    optimizer = optim.SGD([p], lr=1.0)
+    y = (p * p).sum()
+    p.grad = lucid.ones(2)
+    optimizer.step()
+    with pytest.raises(RuntimeError):
+        y.backward()
+
+
 def test_groups_have_their_own_options():
     p, q = parameters([np.zeros(1), np.zeros(1)])
     optimizer = optim.SGD([{"params": [p]}, {"params": q, "lr": 10.0}], lr=1.0)

@@ -13,50 +13,44 @@ from lucid.ops import (
     adaptive_avg_pool2d,
     avg_pool2d,
     batch_norm,
+    binary_cross_entropy,
     binary_cross_entropy_with_logits,
     conv2d,
     cross_entropy,
+    dropout,
     embedding,
     gelu,
+    huber_loss,
+    kl_div,
+    l1_loss,
     layer_norm,
     linear,
     log_softmax,
+    logsigmoid,
     max_pool2d,
     mse_loss,
     nll_loss,
+    normalize,
+    one_hot,
     pad,
     scaled_dot_product_attention,
     sigmoid,
+    smooth_l1_loss,
     softmax,
+    softmin,
+    softplus,
     tanh,
 )
 
 __all__ = [
-    "adaptive_avg_pool2d",
-    "avg_pool2d",
-    "batch_norm",
-    "binary_cross_entropy_with_logits",
-    "conv2d",
-    "cross_entropy",
-    "dropout",
-    "embedding",
-    "gelu",
-    "l1_loss",
-    "layer_norm",
-    "leaky_relu",
-    "linear",
-    "log_softmax",
-    "max_pool2d",
-    "mse_loss",
-    "nll_loss",
-    "pad",
-    "relu",
-    "scaled_dot_product_attention",
-    "sigmoid",
-    "silu",
-    "softmax",
-    "tanh",
-]
+    "adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "conv2d", "cross_entropy", "dropout", "elu", "embedding",
+    "gelu", "hardsigmoid", "hardswish", "hardtanh", "huber_loss", "kl_div", "l1_loss",
+    "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid", "max_pool2d", "mish",
+    "mse_loss", "nll_loss", "normalize", "one_hot", "pad", "relu", "relu6",
+    "scaled_dot_product_attention", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softmin",
+    "softplus", "tanh",
+]  # fmt: skip
 
 
 def relu(input: Any, inplace: bool = False) -> Any:  # noqa: A002
@@ -66,7 +60,22 @@ def relu(input: Any, inplace: bool = False) -> Any:  # noqa: A002
     >>> lucid.nn.functional.relu(lucid.tensor([-1.0, 2.0])).tolist()
     [0.0, 2.0]
     """
-    return input.relu_() if inplace else ops.relu(input)
+    return _into(input, ops.relu(input), inplace)
+
+
+def relu6(input: Any, inplace: bool = False) -> Any:  # noqa: A002
+    """min(max(x, 0), 6); `inplace` writes into x."""
+    return _into(input, ops.relu6(input), inplace)
+
+
+def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:  # noqa: A002
+    """x where x > 0, else negative_slope x; `inplace` writes into x."""
+    return _into(input, ops.leaky_relu(input, negative_slope), inplace)
+
+
+def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:  # noqa: A002
+    """x where x > 0, else alpha (exp(x) - 1); `inplace` writes into x."""
+    return _into(input, ops.elu(input, alpha), inplace)
 
 
 def silu(input: Any, inplace: bool = False) -> Any:  # noqa: A002
@@ -74,24 +83,29 @@ def silu(input: Any, inplace: bool = False) -> Any:  # noqa: A002
     return _into(input, ops.silu(input), inplace)
 
 
-def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:  # noqa: A002
-    """x where x > 0, else negative_slope x; `inplace` writes into x."""
-    return _into(input, ops.where(input > 0, input, input * negative_slope), inplace)
+def mish(input: Any, inplace: bool = False) -> Any:  # noqa: A002
+    """x tanh(log(1 + exp(x))); `inplace` writes into x."""
+    return _into(input, ops.mish(input), inplace)
 
 
-def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:  # noqa: A002
-    """Zeros with probability p, the rest divided by 1 - p; x itself unless `training`."""
-    return _into(input, ops.dropout(input, p, training), inplace)
+def hardtanh(
+    input: Any,  # noqa: A002
+    min_val: float = -1.0,
+    max_val: float = 1.0,
+    inplace: bool = False,
+) -> Any:
+    """min(max(x, min_val), max_val); `inplace` writes into x."""
+    return _into(input, ops.hardtanh(input, min_val, max_val), inplace)
 
 
-def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:  # noqa: A002
-    """|x - target|, its mean, its sum, or with reduction "none" element by element."""
-    distance = (input - target).abs()
-    if reduction == "none":
-        return distance
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"{reduction} is not a valid value for reduction")
-    return distance.mean() if reduction == "mean" else distance.sum()
+def hardsigmoid(input: Any, inplace: bool = False) -> Any:  # noqa: A002
+    """min(max(x + 3, 0), 6) / 6; `inplace` writes into x."""
+    return _into(input, ops.hardsigmoid(input), inplace)
+
+
+def hardswish(input: Any, inplace: bool = False) -> Any:  # noqa: A002
+    """x min(max(x + 3, 0), 6) / 6; `inplace` writes into x."""
+    return _into(input, ops.hardswish(input), inplace)
 
 
 def _into(input: Any, result: Any, inplace: bool) -> Any:  # noqa: A002

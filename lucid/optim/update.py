@@ -24,15 +24,15 @@ MOST_ROWS = 512  # in one native call
 _joined: dict[tuple, tuple[Callable[..., object], int]] = {}
 
 
-def update_all(
-    formula: Formula, rows: Sequence[Row], numbers: tuple[float, ...], **flags: bool
-) -> None:
+def update_all(formula: Formula, rows: Sequence[Row], numbers: Any, **flags: bool) -> None:
     """Write `formula(b, row, numbers, **flags)` into the first tensors of each row.
 
     `b` has the functions that are no operators (`sqrt`, `maximum`). The formula returns as many
     values as it changes tensors; these stand first in the row. `flags` choose between forms of
-    the formula, `numbers` differ from call to call.
+    the formula, `numbers`, a named tuple, differ from call to call.
     """
+    # The kernels take the bits of a float64: an integer's would be something else.
+    numbers = type(numbers)(*map(float, numbers))
     for start in range(0, len(rows), MOST_ROWS):
         part = rows[start : start + MOST_ROWS]
         if _separate(part):
@@ -78,7 +78,7 @@ def _plan(
     for row in rows:
         layouts = tuple(t._layout for t in row)
         if layouts not in alike:
-            graph = trace_call(changed, [*row, *map(float, numbers)])
+            graph = trace_call(changed, [*row, *numbers])
             strides = [lay.strides for lay in layouts[: len(graph.outputs)]]
             alike[layouts] = Plan(graph, strides, formula.__name__)
     plans = [alike[tuple(t._layout for t in row)] for row in rows]
