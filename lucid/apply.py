@@ -168,7 +168,7 @@ def _build(op: type[Op], inputs: Sequence, params: tuple, key: tuple) -> tuple:
     else:
         graph = trace_call(lambda *xs: apply(op, xs, params), inputs)
     strides = [_preserved(op, inputs, v) for v in graph.outputs]
-    entry = _entry(graph, strides, op.name, op, layouts_of(inputs))
+    entry = _entry(graph, strides, op.label, op, layouts_of(inputs))
     _trim(_entries)
     _entries[key] = entry
     return entry

@@ -38,9 +38,9 @@ ERROR_INDEX = 1
 ERROR_DIVISION = 2
 ERROR_TARGET = 3
 ERRORS: dict[int, tuple[type[Exception], str]] = {
-    ERROR_INDEX: (IndexError, "index {value} is out of range"),
+    ERROR_INDEX: (IndexError, "index {value} is out of range{limits}"),
     ERROR_DIVISION: (ZeroDivisionError, "integer division by zero"),
-    ERROR_TARGET: (IndexError, "target {value} is out of range for the number of classes"),
+    ERROR_TARGET: (IndexError, "target {value} is out of range{limits}"),
 }
 
 
@@ -77,7 +77,7 @@ class Op(metaclass=OpMeta):
     count: ClassVar[int] = 1  # outputs
     hidden: ClassVar[tuple[str, ...]] = ()  # names of outputs kept for the rules alone
     autocast: ClassVar[str] = "widest"
-    samples: ClassVar[Any] = ()
+    label: ClassVar[str] = ""  # the name in messages, where it is not `name`
     public: ClassVar[bool] = True
     optional: ClassVar[dict[str, Any]] = {}  # defaults of inputs that are numbers
     usual: ClassVar[tuple | None] = None  # the static parameters of a call with inputs alone
@@ -108,6 +108,7 @@ class Op(metaclass=OpMeta):
         known = all(name in cls.defaults for name in cls.statics)
         cls.usual = tuple(cls.defaults[name] for name in cls.statics) if known else None
         cls.rules = {key[4:]: Rule(getattr(cls, key)) for key in dir(cls) if key.startswith("vjp_")}
+        cls.label = vars(cls).get("label") or cls.label or cls.name.rstrip("_")
         if cls.name in REGISTRY:
             raise TypeError(f"two ops are named {cls.name}")
         REGISTRY[cls.name] = cls
@@ -146,6 +147,11 @@ class Op(metaclass=OpMeta):
     def infer(cls, types: Sequence[Type], params: tuple) -> list[tuple[tuple[int, ...], dtype]]:
         """The outputs' shapes and dtypes; raises what the user should read."""
         raise NotImplementedError(cls.name)
+
+    @classmethod
+    def limits(cls, types: Sequence[Type], params: tuple) -> str:
+        """What an index must lie in, for the message of one that does not."""
+        return ""
 
     @classmethod
     def static(cls, params: tuple) -> dict[str, Any]:

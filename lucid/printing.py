@@ -95,7 +95,7 @@ def _lines(array: np.ndarray, show: _Formatter, short: bool, indent: int) -> str
         places = [*range(n), *range(size - n, size)] if cut else range(size)
         items = [show(array[i]) for i in places]
         if cut:
-            items.insert(n, "...")
+            items.insert(n, " ...")
         per_line = max(1, (Options.linewidth - indent) // max(show.width + 2, 1))
         rows = [items[i : i + per_line] for i in range(0, len(items), per_line)]
         return "[" + (",\n" + " " * (indent + 1)).join(", ".join(r) for r in rows) + "]"

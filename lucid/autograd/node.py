@@ -59,7 +59,7 @@ class Node:
         self.sequence = next(_sequence)
 
     def name(self) -> str:
-        return f"{self.op.name.title().replace('_', '')}Backward"
+        return f"{self.op.label.title().replace('_', '')}Backward"
 
     def __repr__(self) -> str:
         return f"<{self.name()}>"

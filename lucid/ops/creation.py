@@ -296,6 +296,11 @@ def from_numpy(array: np.ndarray):
     return wrap(block, lay, -low)
 
 
+def from_dlpack(source: Any):
+    """A tensor over the memory of any object with `__dlpack__`: nothing is copied."""
+    return from_numpy(np.from_dlpack(source))
+
+
 def tensor(data: Any, *, dtype=None, device=None, requires_grad: bool = False, pin_memory=False):
     """A new tensor from numbers, nested sequences, arrays or tensors: always a copy.
 

@@ -84,6 +84,11 @@ def _take_record(n: int) -> Any:
         ]
         return loads[0]([*index[:first], *at, *index[first + width :]])
 
+    def limits(types, params):  # noqa: ANN001, ANN202
+        first = params[0]
+        sizes = ", ".join(f"{d} of size {types[0][0][d]}" for d in range(first, first + n))
+        return f" for dimension {sizes}"
+
     def rule(g, x_meta, first, **indices):  # noqa: ANN001, ANN202
         places = [indices[name] for name in _names(n)]
         return put_zeros(g, places, x_meta.shape, first)
@@ -94,6 +99,8 @@ def _take_record(n: int) -> Any:
         "infer": infer,
         "element": element,
         "vjp_x": rule,
+        "limits": limits,
+        "label": "index",
         "public": False,
         "__doc__": f"Elements of x at {n} integer tensors.",
     }
@@ -237,6 +244,9 @@ class gather_(Pointwise):
     def element(types, index, loads, dim):
         at = in_range(expr.cast(loads[1](index), int64), types[0][0][dim])
         return loads[0]([at if d == dim else i for d, i in enumerate(index)])
+
+    def limits(types, params):
+        return f" for dimension {params[0]} of size {types[0][0][params[0]]}"
 
     def vjp_x(g, x_meta, index, dim):
         return scatter_zeros(g, index, x_meta.shape, dim)

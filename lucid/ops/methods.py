@@ -504,7 +504,7 @@ creators: dict[str, Callable] = {
 }  # fmt: skip
 for _name in (
     "empty full zeros ones empty_like full_like zeros_like ones_like arange linspace eye "
-    "from_numpy tensor as_tensor"
+    "from_numpy from_dlpack tensor as_tensor"
 ).split():
     creators[_name] = getattr(creation, _name)
 

@@ -171,6 +171,7 @@ def variant_of(record: Any, no_w: bool, no_b: bool) -> Any:
             "hidden": record.hidden,
             "count": record.count,
             "public": False,
+            "label": record.label,
             "autocast": record.autocast,
             "__doc__": record.__doc__,
         }

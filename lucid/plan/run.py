@@ -101,4 +101,8 @@ class Plan:
         """Raise what native code reported."""
         code, value, _ = outcome
         kind, message = ERRORS[code]
-        raise kind(f"{self.name}: {message.format(value=value)}")
+        limits = ""
+        for equation in self.graph.equations:
+            types = [(v.shape, v.dtype, v.weak) for v in equation.inputs]
+            limits = limits or equation.op.limits(types, equation.params)
+        raise kind(f"{self.name}: {message.format(value=value, limits=limits)}")
