@@ -1,6 +1,6 @@
 """Two-dimensional convolutions on the CPU: the result, the input's gradient, the weight's gradient.
 
-plan/lower.py calls `plan_conv2d` and puts the `KernelCall` into a segment. conv_driver.py has the
+ops/conv.py calls `plan_conv2d` and binds the `KernelCall` to its buffers. conv_driver.py has the
 loops, conv_gradient.py those of the weight's gradient, conv_depthwise.py the direct form for one
 channel per group; conv_spec.py and conv_layout.py say what is computed, and where it lies.
 

@@ -189,16 +189,14 @@ def _pack_dense(
 ) -> None:
     taps, depth, lanes = w["weight_kh"] * w["weight_kw"], w["weight_depth"], tile.lanes
     s_o, whole = w["weight_o_stride"], depth & -lanes
-    with f.loop(0, whole, lanes) as j:
-        targets = [to.row((j + i) % taps, (j + i) // taps) for i in range(lanes)]
-        with f.loop(0, columns, lanes) as o:
-            # Rows beyond the last repeat it: what they fill is never stored.
-            rows = [
-                reader.read(reader.at(source, f.minimum(o + i, columns - 1) * s_o + j), lanes)
-                for i in range(lanes)
-            ]
-            for place, column in zip(targets, transpose(f, rows), strict=True):
-                f.store(column, place, o)
+    with f.loop(0, columns, lanes) as o:
+        # Rows beyond the last repeat it: what they fill is never stored. Each row is a stream,
+        # and the hardware follows 16 of them, not a panel's 64.
+        lines = [reader.at(source, f.minimum(o + i, columns - 1) * s_o) for i in range(lanes)]
+        with f.loop(0, whole, lanes) as j:
+            rows = [reader.read(reader.at(line, j), lanes) for line in lines]
+            for i, column in enumerate(transpose(f, rows)):
+                f.store(column, to.row((j + i) % taps, (j + i) // taps), o)
     with f.loop(whole, depth) as j:
         place = to.row(j % taps, j // taps)
         with f.loop(0, columns) as o:

@@ -1,6 +1,6 @@
 """Matrix products on the CPU: C = epilogue(A @ B), batched, any strides, any sizes.
 
-plan/lower.py calls `plan_matmul` and puts the `KernelCall` into a segment. Read gemm_tile.py, then
+ops/contract.py calls `plan_matmul` and binds the `KernelCall` to its buffers. Read gemm_tile.py, then
 gemm_driver.py for how the product runs; gemv.py has the products with few rows.
 
 Each element of C is sum over blocks of k, left to right, of a chain of `mad` from zero along k.
