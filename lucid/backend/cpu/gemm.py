@@ -1,7 +1,7 @@
 """Matrix products on the CPU: C = epilogue(A @ B), batched, any strides, any sizes.
 
-ops/contract.py calls `plan_matmul` and binds the `KernelCall` to its buffers. Read gemm_tile.py, then
-gemm_driver.py for how the product runs; gemv.py has the products with few rows.
+ops/contract.py calls `plan_matmul` and binds the `KernelCall` to its buffers. Read gemm_tile.py,
+then gemm_driver.py for how the product runs; gemv.py has the products with few rows.
 
 Each element of C is sum over blocks of k, left to right, of a chain of `mad` from zero along k.
 The blocks depend on K alone (`depth_of`), so tiles, tasks and threads never change a bit.
