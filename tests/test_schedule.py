@@ -424,6 +424,46 @@ def test_ragged_empty_and_bool_folds(vector, rng):
     assert run(kernel, {"x": x[:0], "z": z[:0]}, {**words, "n": 0}) is None
 
 
+@pytest.mark.parametrize("vector", ["grid", "none"])
+def test_loops_of_constant_extent(vector, rng):
+    """Pooling: the loops over a window of 3 x 3 are written out; folds in the documented order."""
+    at, three = e.load("x", [r + j, i + k], f32), e.const(3, d.int64)
+    window = (Axis("j", three), Axis("k", three))
+    kernel = Kernel(
+        "pool",
+        (
+            buffer("x", f32, s, 1),
+            buffer("top", f32, m, 1, role="out"),
+            buffer("sum", f32, m, 1, role="out"),
+        ),
+        ("n", "m", "s"),
+        (),
+        (Axis("r", n), Axis("i", m)),
+        (
+            Fold(0, window, loops.maximum_of(f32), (at,)),
+            Fold(1, window, loops.sum_of(f32), (at,)),
+            Map(
+                (),
+                (
+                    Store("top", (r, i), loops.folded(0, 0, f32)),
+                    Store("sum", (r, i), loops.folded(1, 0, f32)),
+                ),
+            ),
+        ),
+        vector,
+    )
+    for rows, columns in ((1, 1), (5, 70), (200, 100)):
+        x = rng.standard_normal((rows + 2, columns + 2)).astype(np.float32)
+        parts = np.lib.stride_tricks.sliding_window_view(x, (3, 3))
+        top, total = np.zeros((2, rows, columns), np.float32)
+        words = {"n": rows, "m": columns, "s": columns + 2}
+        assert run(kernel, {"x": x, "top": top, "sum": total}, words, threads=2) is None
+        same_bits(top, parts.max((2, 3)))
+        zero = np.float32(0)
+        runs = [((zero + p[..., 0]) + p[..., 1]) + p[..., 2] for p in np.moveaxis(parts, 2, 0)]
+        same_bits(total, ((zero + runs[0]) + runs[1]) + runs[2])
+
+
 def test_in_place_update_reads_before_it_writes(rng):
     """Two stores at one element, each of which needs the other's old value."""
     a, b = e.load("a", [i], f32), e.load("b", [i], f32)

@@ -80,11 +80,13 @@ class Lowering:
         wide_state: bool,
         block: int,
         hoist: bool,
+        row: str = "",
     ):
         self.table = table
         self.buffers = buffers
         self.depths = depths
         self.lane = lane
+        self.row = row  # the last grid axis, of which `advance` takes note
         self.entry = entry
         self.innermost = innermost
         self.wide_state = wide_state  # states and folded values differ between lanes
@@ -97,6 +99,7 @@ class Lowering:
         self.many: dict[int, bool] = {}  # wide, and different in each vector of an unrolled loop
         self.order: list[Expr] = []
         self.mapping: dict[int, Expr] = {}
+        self.advance: dict[int, tuple[str, Expr]] = {}  # id(address) -> buffer, step to next row
         self._keep: list[Expr] = []
 
     def lower(self, root: Expr, replace: Callable[[Expr], Expr | None] | None = None) -> Expr:
@@ -193,7 +196,10 @@ class Lowering:
         if buffer.role == "local" and self.wide_state:
             along = t.number(1)
         levels: dict[int, Expr] = {}
+        advance = t.number(0)
         for scale, atom in terms:
+            if atom is not None and atom.op == "index" and atom.attr == self.row:
+                advance = t.add(advance, scale)
             if atom is not None and atom.op == "lane":
                 along = t.add(along, scale)
                 atom = t.make("start", (), int64, atom.attr)
@@ -209,6 +215,8 @@ class Lowering:
             if levels[depth].attr != 0 or levels[depth].op != "const":
                 at = t.make("step", (at, levels[depth]), int64, name)
         self.note(at)
+        if advance.op != "const" or advance.attr != 0:
+            self.advance[id(at)] = name, self.note(advance)
         stride = self.note(along)
         if varying is not None:
             if along.op != "const" or along.attr != 0:

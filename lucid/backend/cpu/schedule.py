@@ -16,7 +16,8 @@ from lucid.backend.cpu.access import Lowering, Table
 from lucid.backend.cpu.emit import Emitter
 from lucid.backend.cpu.llvm import Function, Module, Value
 from lucid.backend.cpu.math import expand, unrolling_weight
-from lucid.backend.cpu.stages import Body, Scope, StageCode
+from lucid.backend.cpu.prepare import StageCode
+from lucid.backend.cpu.stages import Body, Scope
 from lucid.backend.cpu.target import Target, target
 from lucid.dtypes import FLOATING, int64
 from lucid.kernel import expr as e
@@ -97,6 +98,9 @@ class Schedule:
         self.units = units_in_flight(kernel)
         self.block = LANES * self.units if self.grid else 1
         self.codes = [StageCode(kernel, s, self.table, self.grid, self.block) for s in stages]
+        passes = [c for c in self.codes if c.lane is not None and not self.grid]
+        if len(passes) > 1:
+            max(passes, key=lambda c: c.operations).look_ahead()
         self.weights = [code.operations for code in self.codes]
         self.narrow = (self.block * (4 if self.grid else 1)).bit_length() - 1
         depths = {a.name: 1 for a in kernel.grid}
@@ -408,8 +412,8 @@ def compile(kernel: Kernel) -> CompiledKernel:
 def _revision() -> str:
     """The sources that kernels' code depends on, as a number: what is cached on disk is theirs."""
     here = Path(__file__).parent
-    names = ["access.py", "emit.py", "half.py", "llvm.py", "rare.py", "schedule.py", "stages.py"]
-    files = [here / name for name in names] + sorted((here / "math").glob("*.py"))
+    names = ("access", "emit", "half", "llvm", "prepare", "rare", "schedule", "stages")
+    files = [here / f"{name}.py" for name in names] + sorted((here / "math").glob("*.py"))
     digest = hashlib.blake2b(digest_size=8)
     for file in files:
         digest.update(file.read_bytes())

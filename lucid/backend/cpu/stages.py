@@ -1,18 +1,16 @@
 """The stages of a kernel as loops over vectors: maps, folds and scans at one point of the grid.
 
-schedule.py places them in the loops over the grid. `StageCode` is a stage made ready (access.py);
-`Body` writes it. Lanes lie along the last inner axis or the last grid axis (`Kernel.vector`).
-The order of a fold is that of loops.Fold; the other choices here do not change bits.
+schedule.py places them in the loops over the grid; prepare.py makes a stage ready, `Body` writes
+it. The order of a fold is that of loops.Fold; the other choices here do not change bits.
 """
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from lucid.backend.cpu.access import CONTIGUOUS, UNIFORM, Lowering, Table
 from lucid.backend.cpu.emit import Emitter, memory, register
 from lucid.backend.cpu.llvm import Function, Slot, Value, lanes
-from lucid.backend.cpu.rare import Item, Rare, grouped
+from lucid.backend.cpu.prepare import StageCode, StoreCode
+from lucid.backend.cpu.rare import Rare
 from lucid.dtypes import bool_, dtype, int64
 from lucid.kernel import expr as e
 from lucid.kernel.expr import Expr
@@ -21,138 +19,12 @@ from lucid.kernel.loops import (
     COLUMN_BLOCK,
     LANES,
     ROW_BLOCK,
-    Buffer,
     Fold,
     Kernel,
     Map,
     Scan,
     Stage,
 )
-
-UNROLLED = 27  # points of inner axes of constant extents that are written out
-
-
-@dataclass
-class StoreCode:
-    """A store made ready: `args` are those of a read in the same mode."""
-
-    buffer: Buffer
-    mode: str
-    args: tuple[Expr, ...]
-    value: Expr
-    mask: Expr | None
-
-
-class StageCode:
-    """A stage's expressions, lowered and sorted by depth."""
-
-    def __init__(self, kernel: Kernel, stage: Stage, table: Table, grid: bool, block: int):
-        self.stage = stage
-        inner = [a.name for a in stage.axes]
-        depths = {a.name: 1 for a in kernel.grid}
-        self.entry = 1
-        lane = None
-        if grid:
-            lane = kernel.grid[-1].name
-            depths[lane] = self.entry = 2
-        elif kernel.vector == "inner" and inner and not isinstance(stage, Scan):
-            lane = inner[-1]
-        self.lane = lane
-        for place, name in enumerate(inner):
-            depths[name] = self.entry + 1 + place
-        self.depths = depths
-        self.innermost = self.entry + len(inner)
-        ragged = any(
-            n.op == "index" and n.attr in inner for n in e.postorder([a.extent for a in stage.axes])
-        )
-        self.low = low = Lowering(
-            table,
-            {b.name: b for b in kernel.buffers},
-            depths,
-            lane,
-            self.entry,
-            self.innermost,
-            grid,
-            block,
-            not ragged,
-        )
-        stores = stage.stores if isinstance(stage, Map | Scan) else ()
-        low.written = {s.buffer for s in stores}
-        if not inner:
-            low.early = {b.name for b in kernel.buffers if b.role == "in"}
-        self.extents = [low.lower(a.extent) for a in stage.axes]
-        sizes = [int(x.attr) if x.op == "const" else 1 << 20 for x in self.extents]  # type: ignore
-        # Loops over few points are written out.
-        self.unrolled = math.prod(sizes) <= UNROLLED and lane not in inner
-        self.initial: list[Expr] = []
-        self.update: list[Expr] = []
-        if isinstance(stage, Scan):
-            self.initial = [low.lower(x) for x in stage.initial]
-            self.update = [low.lower(x) for x in stage.update]
-            if grid:
-                self.initial = [low.widen(x) for x in self.initial]
-                self.update = [low.widen(x) for x in self.update]
-        self.stores = [self._store(s.buffer, s.subscripts, s.value, s.mask) for s in stores]
-        self.values: list[Expr] = []
-        if isinstance(stage, Fold):
-            self.values = [low.lower(v) for v in stage.values]
-            if lane is not None:
-                self.values = [low.widen(v) for v in self.values]
-        self._sort()
-
-    def _store(
-        self, name: str, subscripts: Sequence[Expr], value: Expr, mask: Expr | None
-    ) -> StoreCode:
-        low = self.low
-
-        def after(node: Expr) -> Expr | None:
-            return self.update[node.attr[1]] if node.op == "next" else None  # type: ignore[index]
-
-        places = [low.lower(s, after) for s in subscripts]
-        mode, args = low.address(name, places)
-        made = low.lower(value, after)
-        made_mask = low.lower(mask, after) if mask is not None else None
-        if mode != UNIFORM:
-            made = low.widen(made)
-            made_mask = low.widen(made_mask) if made_mask is not None else None
-        elif low.wide[id(made)] or (made_mask is not None and low.wide[id(made_mask)]):
-            raise ValueError(
-                f"store to {name}: the value differs along {self.lane}, the subscripts do not"
-            )
-        return StoreCode(low.buffers[name], mode, args, made, made_mask)
-
-    def _sort(self) -> None:
-        low = self.low
-        roots = [*self.values, *self.initial, *self.update, *self.extents]
-        for s in self.stores:
-            roots += [*s.args, s.value, *([s.mask] if s.mask is not None else [])]
-        live = {id(n) for n in e.postorder(roots)}
-        self.once: list[list[Expr]] = [[] for _ in range(self.innermost + 1)]  # by depth
-        self.each: list[list[Expr]] = [[] for _ in range(self.innermost + 1)]
-        for node in low.order:
-            if id(node) in live:
-                group = self.each if low.many[id(node)] else self.once
-                group[low.depth[id(node)]].append(node)
-        hoisted = [
-            n for level in (self.once, self.each) for d in level[: self.innermost] for n in d
-        ]
-        self.guarded = bool(self.stage.axes) and any(n.op in ("read", "checked") for n in hoisted)
-        # `each` in the order of emission: what is seldom needed in the innermost loop in groups
-        users = [n for n in low.order if id(n) in live]
-        self.items: list[Sequence[Item]] = [*self.each[:-1]]
-        self.items.append(grouped(self.each[-1], roots, users))
-
-    @property
-    def size(self) -> int:
-        """Operations of the innermost loop: what unrolling is decided by."""
-        return len(self.each[self.innermost])
-
-    @property
-    def operations(self) -> int:
-        """A rough count of the work on one element, a load being worth four operations."""
-        nodes = self.once[self.innermost] + self.each[self.innermost]
-        reads = sum(n.op == "read" for n in nodes) + len(self.stores)
-        return 1 + 4 * reads + sum(bool(n.args) and n.op != "step" for n in nodes)
 
 
 class Scope:
@@ -349,6 +221,15 @@ class Body:
             f.call("report", f.arguments[0], f.i64(node.attr), bad)  # type: ignore[arg-type]
         return x
 
+    def prefetch(self, code: StageCode, scope: Scope, unit: int) -> None:
+        if self.mask is not None:
+            return
+        f, flags = self.f, [Value(text, "i32", self.f) for text in ("0", "2", "1")]
+        for at, step, kind in code.ahead:
+            place = f.address(self.value(at, scope), self.value(step, scope), memory(kind))
+            place = f.address(place, LANES * unit, memory(kind)) if unit else place
+            f.intrinsic("llvm.prefetch.p0", "void", place, *flags)
+
     # Loops
 
     def vectors(
@@ -476,6 +357,7 @@ class Body:
         self.emit_once(code, depth, scope)
         for unit in range(self.units if wide else 1):
             self.emit_each(code, depth, scope, unit)
+            self.prefetch(code, scope, unit)
             if isinstance(stage, Fold):
                 values = [self.value(v, scope, unit) for v in code.values]
                 count = LANES if wide else 1
@@ -573,6 +455,7 @@ class Body:
                 self.emit_once(code, code.innermost, inner)
                 for unit in range(self.units):
                     self.emit_each(code, code.innermost, inner, unit)
+                    self.prefetch(code, inner, unit)
                     self._accumulate(code, fold, inner, sums[unit], unit, LANES)
 
             stop = f.minimum(block + ROW_BLOCK, extent)
