@@ -184,6 +184,7 @@ def print_table(table: list[dict[str, Any]]) -> None:
 def run_process(arguments: list[str], threads: int, **variables: str) -> str:
     """The standard output of a Python process with all thread pools set to `threads`."""
     environment = os.environ | {name: str(threads) for name in THREAD_VARIABLES} | variables
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # users start from compiled files
     environment["PYTHONPATH"] = os.pathsep.join(
         [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     )

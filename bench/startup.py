@@ -10,6 +10,7 @@ import argparse
 import importlib.metadata
 import importlib.util
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -61,21 +62,35 @@ def imports(repeats: int) -> list[dict]:
     }
     if importlib.util.find_spec("torch"):
         programs["import torch"] = "import torch"
-    times: dict[str, list[float]] = {name: [] for name in programs}
+    walls: dict[str, list[float]] = {name: [] for name in programs}
+    work: dict[str, list[float]] = {name: [] for name in programs}
     for number in range(repeats + 1):
         for name, code in programs.items():
+            before = _child_seconds()
             taken = seconds(code, 1)
             if number:
-                times[name].append(taken)
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    rows = [{"process": n, "ms": round(v * 1e3, 1)} for n, v in medians.items()]
-    for row in rows:
-        above = medians[row["process"]] - medians["import numpy"]
-        row["ms above numpy"] = round(above * 1e3, 1)
+                walls[name].append(taken)
+                work[name].append(_child_seconds() - before)
+    rows = []
+    for name in programs:
+        # An import is one thread's work, so processor time says the same on a busy machine.
+        above = statistics.median(work[name]) - statistics.median(work["import numpy"])
+        rows.append({
+            "process": name,
+            "wall ms": round(statistics.median(walls[name]) * 1e3, 1),
+            "processor ms": round(statistics.median(work[name]) * 1e3, 1),
+            "above numpy": round(above * 1e3, 1),
+        })  # fmt: skip
     budget = next(row for row in rows if row["process"] == "import lucid")
     budget["budget"] = 60
-    budget["met"] = "yes" if budget["ms above numpy"] <= 60 else "NO"
+    budget["met"] = "yes" if budget["above numpy"] <= 60 else "NO"
     return rows
+
+
+def _child_seconds() -> float:
+    """Processor time of all finished child processes."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def first_results(repeats: int) -> list[dict]:
