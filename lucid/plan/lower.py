@@ -13,6 +13,7 @@ from lucid.layout import contiguous_strides
 from lucid.op import find
 from lucid.plan import fuse, nest
 from lucid.plan.fuse import Group
+from lucid.plan.keep import keep
 from lucid.plan.memory import arrange
 from lucid.plan.steps import Operand, Step, nest_step
 
@@ -98,6 +99,8 @@ def _lower_group(context: Context, group: Group) -> None:
         work *= n
     halves = nest.split(made, vector)
     if halves is None:
+        if vector == "inner":
+            keep(made)
         _emit(context, made, vector, operands, group, work)
         return
     first, second, _ = halves

@@ -53,14 +53,14 @@ class Call:
     arrays: list[str] = field(default_factory=list)  # buffer order
 
 
-def stages_of(group: Group) -> tuple[list[Stage], list[Store]]:
+def stages_of(group: Group) -> list[Stage]:
     """The group's folds, those that do not need each other in one pass, then its stores."""
     inner = tuple(Axis(f"i{d}", expr.ZERO) for d in group.dims)
     level: list[int] = []
     for root in group.folds:
         needs = [level[n.attr[0]] for n in expr.postorder(root.exprs) if n.op == "folded"]
         level.append(1 + max(needs, default=-1))
-    stages: list[Stage] = []
+    stages: list[Fold] = []
     places: dict[tuple[int, int], tuple[int, int]] = {}
     for depth in range(max(level, default=-1) + 1):
         members = [i for i, at in enumerate(level) if at == depth]
@@ -79,22 +79,17 @@ def stages_of(group: Group) -> tuple[list[Stage], list[Store]]:
             return Expr("folded", (), node.dtype, places[node.attr])  # type: ignore[index]
         return None
 
-    stages = [
-        replace(s, values=tuple(expr.rewrite(s.values, renumber)))
-        for s in stages  # type: ignore
-    ]
+    # One rewriting for all, so that what two stages share stays one node (see keep.py).
+    roots = [v for s in stages for v in s.values] + [r.exprs[0] for r in group.stores]
+    renumbered = iter(expr.rewrite(roots, renumber))
+    stages = [replace(s, values=tuple(next(renumbered) for _ in s.values)) for s in stages]
     full, row = [], []
-    values = [r.exprs[0] for r in group.stores]
-    for i, (root, value) in enumerate(
-        zip(group.stores, expr.rewrite(values, renumber), strict=True)
-    ):
-        store = Store(f"y{i}", root.index, expr.cast(value, root.value.dtype))
+    for i, root in enumerate(group.stores):
+        store = Store(f"y{i}", root.index, expr.cast(next(renumbered), root.value.dtype))
         (full if root.level == "full" else row).append(store)
-    if row:
-        stages.append(Map((), tuple(row)))
-    if full:
-        stages.append(Map(inner, tuple(full)))
-    return stages, [*row, *full]
+    maps = [Map((), tuple(row))] if row else []
+    maps += [Map(inner, tuple(full))] if full else []
+    return [*stages, *maps]
 
 
 def monoid_of(root: Root) -> Monoid:
@@ -124,7 +119,7 @@ def product(monoids: Sequence[Monoid]) -> Monoid:
 
 def nest_of(group: Group, name: str, strides: dict[str, tuple[int, ...]]) -> Nest:
     """The group as a nest. `strides` gives the strides of each buffer."""
-    stages, _ = stages_of(group)
+    stages = stages_of(group)
     arrays: dict[str, Array] = {}
     for i, root in enumerate(group.stores):
         v = root.value
@@ -393,6 +388,13 @@ def finish(nest: Nest, vector: str) -> Call:
     stages = [replace(s, axes=inner if s.axes else ()) for s in stages]
     buffers = []
     for name, array in nest.arrays.items():
+        if array.role == "local":
+            extents_of = tuple(extents[a] for a in nest.inner)
+            still = (expr.ZERO,) * len(extents_of)
+            buffers.append(Buffer(name, array.dtype, still, "local", extents_of))
+                Buffer(name, array.dtype, (expr.ZERO,) * len(sizes_of), "local", sizes_of)
+            )
+            continue
         strides = tuple(word(s) for s in array.strides)
         buffers.append(Buffer(name, array.dtype, strides, array.role))
     kernel = Kernel(
