@@ -392,8 +392,6 @@ def finish(nest: Nest, vector: str) -> Call:
             extents_of = tuple(extents[a] for a in nest.inner)
             still = (expr.ZERO,) * len(extents_of)
             buffers.append(Buffer(name, array.dtype, still, "local", extents_of))
-                Buffer(name, array.dtype, (expr.ZERO,) * len(sizes_of), "local", sizes_of)
-            )
             continue
         strides = tuple(word(s) for s in array.strides)
         buffers.append(Buffer(name, array.dtype, strides, array.role))
