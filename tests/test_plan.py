@@ -168,7 +168,6 @@ def test_verify_finds_a_wrong_type_and_a_missing_value():
         graph.verify()
 
 
-
 def test_outside_tensors_raise_in_a_trace():
     outside = lucid.ones(3)
     with pytest.raises(RuntimeError, match="outside of the traced function"):
