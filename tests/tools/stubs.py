@@ -38,7 +38,7 @@ MODULES = {"autograd", "data", "io", "memory", "nn", "optim", "show", "utils", "
 PLAIN = {"__len__": "int", "__int__": "int", "__index__": "int", "__float__": "float",
          "__bool__": "bool", "__contains__": "bool", "__repr__": "str", "__format__": "str",
          "__setitem__": None, "__hash__": "int"}  # fmt: skip
-OVERRIDES = {"__eq__", "__ne__", "__reduce_ex__", "__format__", "__repr__"}
+OVERRIDES = {"__eq__", "__ne__", "__reduce_ex__"}
 
 
 def annotation(value: Any) -> str:
