@@ -17,6 +17,10 @@ from lucid.ops.elementwise import sqrt, where
 special = lazy("scipy.special", extra="scipy")
 
 
+# Under autocast these run in float32: their results span more than 16 bits hold.
+FLOAT32 = frozenset("exp exp2 expm1 log log2 log10 log1p pow".split())
+
+
 def _function(name: str, formula: str, rule, reference, domain=(-3.0, 3.0)):  # noqa: ANN001, ANN202
     """An op whose body is one function of the vector math."""
 
@@ -29,6 +33,7 @@ def _function(name: str, formula: str, rule, reference, domain=(-3.0, 3.0)):  # 
         "vjp_x": rule,
         "ref": reference,
         "domain": domain,
+        "autocast": "float32" if name in FLOAT32 else "widest",
         "__doc__": formula,
     }
     return type(Elementwise)(name, (Elementwise,), members)
@@ -191,6 +196,8 @@ class atan2(Elementwise):
 
 class pow_(Elementwise):
     """pow(x, w) = x ** w; integers by repeated squaring, a negative integer power is 0 or +-1."""
+
+    autocast = "float32"
 
     def body(b, x, w):
         if x.dtype.category == FLOATING:
