@@ -7,7 +7,7 @@ Every operation is total: each result is defined for every input (see `PRIMITIVE
 import struct
 from collections.abc import Iterator, Sequence
 
-from lucid.dtypes import BOOL, FLOATING, bool_, dtype, float64, int64
+from lucid.dtypes import BOOL, FLOATING, bool_, dtype, float64, int32, int64
 
 Number = bool | int | float
 
@@ -246,6 +246,14 @@ def word(name: str) -> Expr:
 def size(n: int) -> Expr:
     """An int64 that depends on sizes: the planner passes it at run time, as a word."""
     return Expr("size", (), int64, n) if n not in (0, 1) else const(n, int64)
+
+
+def quotient(x: Expr, n: int) -> Expr:
+    """x / n towards zero for a position x below 2^31 and a number that belongs in the text: lanes
+    divide by a constant in a few instructions, by a word one lane at a time."""
+    if n == 1:
+        return x
+    return cast(binary("idiv", cast(x, int32), n), int64)
 
 
 def scalar(name: str, kind: dtype) -> Expr:

@@ -74,10 +74,7 @@ class Windows(Reduction, abstract=True):
         good = expr.const(True, bool_)
         inner = list(index[:lead])
         for d in range(2):
-            at = index[lead + d] * expr.size(stride[d])
-            at = at + index[lead + 2 + d] * expr.size(dilation[d])
-            if padding[d]:
-                at = at - expr.size(padding[d])
+            at = index[lead + d] * stride[d] + index[lead + 2 + d] * dilation[d] - padding[d]
             fits, at = _inside(at, shape[lead + d])
             good = good & fits
             inner.append(at)
@@ -167,14 +164,13 @@ class Covering(Reduction, abstract=True):
         good = expr.const(True, bool_)
         inner = list(index[:lead])
         for d in range(2):
-            reach = index[lead + d] + expr.size(padding[d])
-            step = expr.size(stride[d])
-            at = expr.binary("idiv", reach, step) - index[lead + 2 + d]
+            reach = index[lead + d] + padding[d]
+            at = expr.quotient(reach, stride[d]) - index[lead + 2 + d]
             fits, at = _inside(at, shape[lead + d])
-            offset = reach - at * step
-            covered = fits & (offset < expr.size((kernel[d] - 1) * dilation[d] + 1))
+            offset = reach - at * stride[d]
+            covered = fits & (offset < (kernel[d] - 1) * dilation[d] + 1)
             if dilation[d] != 1:
-                covered = covered & expr.binary("irem", offset, expr.size(dilation[d])).eq(0)
+                covered = covered & (expr.quotient(offset, dilation[d]) * dilation[d]).eq(offset)
             good = good & covered
             inner.append(at)
         return good, inner

@@ -167,9 +167,9 @@ class subscript_back(Pointwise):
                 if step < 0:
                     at, step = -at, -step
                 if step > 1:
-                    n = expr.size(step)
-                    inside = inside & expr.binary("irem", at, n).eq(0)
-                    at = expr.binary("idiv", at, n)
+                    whole = expr.quotient(at, step)
+                    inside = inside & (whole * step).eq(at)
+                    at = whole
                 fits = (at >= 0) & (at < expr.size(length))
                 inside = inside & fits
                 at = expr.where(fits, at, expr.ZERO)
@@ -301,8 +301,8 @@ class unfold_back(Reduction):
     def element(types, params, index, loads):
         _, dim, size, step = params
         count = types[0][0][dim]
-        window = expr.binary("idiv", index[dim], expr.size(step)) - index[-1]
-        offset = index[dim] - window * expr.size(step)
+        window = expr.quotient(index[dim], step) - index[-1]
+        offset = index[dim] - window * step
         good = (window >= 0) & (window < expr.size(count)) & (offset < expr.size(size))
         window = expr.where(good, window, expr.ZERO)
         offset = expr.where(good, offset, expr.ZERO)
