@@ -15,7 +15,7 @@ from typing import Any
 from lucid import dtypes, storage
 from lucid.array import Array
 from lucid.autograd.mode import enable_grad, grad_state, is_grad_enabled
-from lucid.autograd.node import Node, Saved
+from lucid.autograd.node import Node, Saved, move_retained
 from lucid.config import settings
 from lucid.device import device
 from lucid.dtypes import FLOATING
@@ -387,8 +387,10 @@ def _regenerate(x: Any, base: Any) -> None:
     """The view's history again, from the base as it is now; it is asked for under no_grad too."""
     with enable_grad():
         y = view_again(base, x._view)
+    before = x._node, x._nr
     x._node, x._nr, x._requires_grad = y._node, y._nr, y._requires_grad
     x._made = base._rewrites
+    move_retained(x, *before)
 
 
 def view_again(y: Any, chain: tuple) -> Any:

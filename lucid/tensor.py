@@ -131,7 +131,10 @@ class Tensor(Array):
 
     @property
     def data(self) -> "Tensor":
-        return self.detach()
+        y = self.detach()
+        if y is not self:
+            y._is_data = True
+        return y
 
     @data.setter
     def data(self, value: "Tensor") -> None:
@@ -139,6 +142,8 @@ class Tensor(Array):
             raise TypeError(f"data: expected a tensor, got {type(value).__name__}")
         self._storage, self._layout, self._ptr = value._storage, value._layout, value._ptr
         self._offset = value._offset
+        if self._base is not None:  # no view of it any more
+            self._base = self._view = None
 
     @property
     def itemsize(self) -> int:
@@ -289,9 +294,7 @@ class Tensor(Array):
 
     def register_post_accumulate_grad_hook(self, hook: Any) -> Handle:
         """Call hook(tensor) after a leaf's `.grad` has been added to."""
-        hooks = self.__dict__.setdefault("_post_hooks", [])
-        hooks.append(hook)
-        return Handle(hooks, hook)
+        return _backward.register_post_accumulate_grad_hook(self, hook)
 
     # To Python and NumPy
 
@@ -310,7 +313,7 @@ class Tensor(Array):
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """A NumPy array over the same memory; `force` first detaches."""
-        if self._requires_grad and not force and funnel.is_grad_enabled():
+        if not force and funnel.is_grad_enabled() and self.requires_grad:
             raise RuntimeError("numpy: this tensor requires a gradient; use .detach().numpy()")
         return self._as_numpy("numpy")
 

@@ -19,7 +19,7 @@ from lucid.apply import (
 )
 from lucid.array import Array
 from lucid.autograd.mode import is_grad_enabled
-from lucid.autograd.node import Node
+from lucid.autograd.node import Node, move_retained
 from lucid.config import settings
 from lucid.lines import user_line
 from lucid.op import Elementwise, Op, find
@@ -33,7 +33,7 @@ def write(op: type[Op], target: Any, inputs: tuple, params: tuple = ()) -> Any:
     saved_inputs = inputs
     if recording:
         saved_inputs = tuple(
-            [_kept(x) if _shares(x, target) and _is_saved(op, i) else x
+            [_kept_with_history(x) if _shares(x, target) and _is_saved(op, i) else x
              for i, x in enumerate(inputs)]
         )  # fmt: skip
     edges = edges_of(op, inputs) if recording else ()
@@ -41,20 +41,32 @@ def write(op: type[Op], target: Any, inputs: tuple, params: tuple = ()) -> Any:
     given = [_apart(op, x, target) for x in inputs]
     if target._layout.numel:
         plan.run(target._ptr, *[x._ptr if isinstance(x, Array) else x for x in given])
-    touched(op, target)
+    touched(f"{op.name}_", target)
     if recording:
         _move_history(op, target, saved_inputs, params, edges)
     return target
 
 
-def touched(op: type[Op], target: Any) -> None:
-    """The target's bytes have changed."""
-    target._storage.version += 1
-    if settings.debug:
-        writers[target._storage.ptr] = f"{op.name}_ at {user_line()}"
+def touched(name: str, target: Any) -> None:
+    """The target's bytes have changed, by the operation of that name."""
+    block = target._storage
+    block.version += 1
+    if len(_writers) >= MOST_WRITERS:
+        _writers.clear()
+    owner = target if target._base is None else target._base
+    through = " through .data" if owner._is_data else ""
+    line = f" at {user_line()}" if settings.debug else ""
+    _writers[block.ptr] = f"{name}{through}{line}"
 
 
-writers: dict[int, str] = {}  # at LUCID_DEBUG >= 1: who wrote last, by address
+MOST_WRITERS = 65536
+_writers: dict[int, str] = {}  # who wrote last, by address
+
+
+def last_write(block: Any) -> str:
+    """ " by add_ at train.py:12" of a storage that was written; "" where it is not known."""
+    writer = _writers.get(block.ptr)
+    return f" by {writer}" if writer else ""
 
 
 def _check(op: type[Op], target: Any, inputs: tuple) -> bool:
@@ -69,13 +81,21 @@ def _check(op: type[Op], target: Any, inputs: tuple) -> bool:
             f"gradient, is modified in place at {user_line()} in grad mode, which no gradient "
             "would see; make the view outside no_grad(), or modify it inside"
         )
-    if owner._requires_grad and current_node(owner) is None:
-        what = "a view of a leaf" if base is not None else "a leaf"
+    leaf_view = base is not None and target._requires_grad and current_node(target) is None
+    if leaf_view or (owner._requires_grad and current_node(owner) is None):
+        what = "a leaf" if base is None or leaf_view else "a view of a leaf"
         raise RuntimeError(
             f"{op.name}_: {what} that requires a gradient is modified in place; do it under "
             "no_grad(), or use an out-of-place operation"
         )
-    return target._requires_grad or any(isinstance(x, Array) and x._requires_grad for x in inputs)
+    return any(isinstance(x, Array) and needs_gradient(x) for x in (target, *inputs))
+
+
+def needs_gradient(x: Any) -> bool:
+    """Its flag, after a look at its base if it is a view."""
+    if x._base is not None:
+        current_node(x)
+    return x._requires_grad is True
 
 
 def _is_saved(op: type[Op], place: int) -> bool:
@@ -90,6 +110,14 @@ def _shares(x: Any, target: Any) -> bool:
 def _kept(x: Any) -> Any:
     """A copy of the bytes that are about to be overwritten."""
     return apply(find("clone"), (x.detach(),))  # type: ignore[attr-defined]
+
+
+def _kept_with_history(x: Any) -> Any:
+    """Such a copy for a rule, whose own derivative goes where that of x goes."""
+    y = _kept(x)
+    if needs_gradient(x):
+        y._node, y._nr, y._requires_grad = x._node, x._nr, True
+    return y
 
 
 def _apart(op: type[Op], x: Any, target: Any) -> Any:
@@ -143,17 +171,26 @@ def _broadcast(op: type[Op], y: Any, shape: tuple[int, ...]) -> Any:
 
 def _move_history(op: type[Op], target: Any, inputs: tuple, params: tuple, edges: tuple) -> None:
     if target._base is None:
+        before = target._node, target._nr
         record(op, inputs, params, target, edges)
         target._rewrites += 1  # its views have another history now
+        move_retained(target, *before)
         return
     value = wrap(target._storage, target._layout, target._offset)
     record(op, inputs, params, value, edges)
+    rebase(target, value)
+
+
+def rebase(target: Any, value: Any) -> None:
+    """Move on the history of a view's base: `value` stands where the view is."""
     base = target._base
+    old = base._node, base._nr
     before = (base._node, base._nr) if base._node is not None else None
     base._node = ViewWrite(before, (value._node, value._nr), target._view, base._layout)
     base._nr = 0
     base._requires_grad = True
     base._rewrites += 1
+    move_retained(base, *old)
     current_node(target)
 
 

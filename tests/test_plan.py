@@ -7,7 +7,7 @@ import lucid
 import lucid.nn.functional as F
 from lucid import graph as graphs
 from lucid.apply import trace_call
-from lucid.autograd.backward import _rules
+from lucid.autograd.rules import _rules
 from lucid.ops.normalize import batch_norm_, layer_norm_, softmax_
 from lucid.plan.lower import count_kernels, lower
 from lucid.plan.memory import arrange

@@ -4,9 +4,9 @@ from typing import Any
 
 from lucid.apply import edge
 from lucid.array import Array
-from lucid.autograd.backward import unpack
 from lucid.autograd.mode import is_grad_enabled, no_grad
 from lucid.autograd.node import Node, Saved
+from lucid.autograd.rules import unpack
 from lucid.ops.creation import zeros
 from lucid.ops.elementwise import assign
 

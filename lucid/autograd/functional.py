@@ -1,4 +1,4 @@
-"""`backward`, `grad` and the hooks of tensors: the front of backward.py."""
+"""`backward`, `grad` and the hooks of tensors: the front of engine.py."""
 
 import weakref
 from collections.abc import Sequence
@@ -6,9 +6,11 @@ from typing import Any
 
 from lucid.apply import current_node
 from lucid.array import Array
-from lucid.autograd import backward as engine
+from lucid.autograd import engine
 from lucid.autograd.node import Handle
+from lucid.ops.cast import to_dtype
 from lucid.ops.creation import ones
+from lucid.write import needs_gradient
 
 
 def backward(
@@ -32,11 +34,10 @@ def backward(
     if inputs is None:
         engine.run(roots, cotangents, None, keep, create_graph)
         return
-    targets = [inputs] if isinstance(inputs, Array) else list(inputs)
-    found = engine.run(roots, cotangents, targets, keep, create_graph)
-    for t, g in zip(targets, found or (), strict=True):
-        if g is not None:
-            engine._accumulate(t, g, create_graph)
+    targets = _targets("backward", inputs)
+    if not targets:
+        raise RuntimeError("backward: inputs is empty; leave it out to reach all leaves")
+    engine.run(roots, cotangents, targets, keep, create_graph, True)
 
 
 def grad(
@@ -62,10 +63,7 @@ def grad(
     if is_grads_batched:
         raise NotImplementedError("grad: is_grads_batched needs vmap, which is not built yet")
     roots = [outputs] if isinstance(outputs, Array) else list(outputs)
-    targets = [inputs] if isinstance(inputs, Array) else list(inputs)
-    for i, t in enumerate(targets):
-        if not t._requires_grad:
-            raise RuntimeError(f"grad: input {i} does not require a gradient")
+    targets = _targets("grad", inputs)
     cotangents = _cotangents("grad", roots, grad_outputs)
     keep = create_graph if retain_graph is None else retain_graph
     found = engine.run(roots, cotangents, targets, keep, create_graph) or []
@@ -81,6 +79,16 @@ def grad(
     return tuple(found)
 
 
+def _targets(name: str, inputs: Any) -> list[Any]:
+    targets = [inputs] if isinstance(inputs, Array) else list(inputs)
+    for i, t in enumerate(targets):
+        if not isinstance(t, Array):
+            raise TypeError(f"{name}: input {i} is a {type(t).__name__}, not a tensor")
+        if not needs_gradient(t):
+            raise RuntimeError(f"{name}: input {i} does not require a gradient")
+    return targets
+
+
 def _cotangents(name: str, roots: Sequence[Any], given: Any) -> list[Any]:
     """One cotangent for each root: given ones are checked, scalars default to 1."""
     if given is None or isinstance(given, Array):
@@ -90,7 +98,9 @@ def _cotangents(name: str, roots: Sequence[Any], given: Any) -> list[Any]:
         raise RuntimeError(f"{name}: {len(roots)} outputs and {len(given)} cotangents")
     result = []
     for root, g in zip(roots, given, strict=True):
-        if not root._requires_grad and current_node(root) is None:
+        if not isinstance(root, Array):
+            raise TypeError(f"{name}: an output is a {type(root).__name__}, not a tensor")
+        if not needs_gradient(root):
             at = f" at {root._origin}" if root._origin else ""
             raise RuntimeError(
                 f"{name}: the tensor does not require a gradient and has no grad_fn: it was made "
@@ -103,12 +113,14 @@ def _cotangents(name: str, roots: Sequence[Any], given: Any) -> list[Any]:
                     f"shape {tuple(root.shape)}: pass the cotangent"
                 )
             g = ones(root.shape, dtype=root.dtype)
+        elif not isinstance(g, Array):
+            raise TypeError(f"{name}: a cotangent is a {type(g).__name__}, not a tensor")
         elif tuple(g.shape) != tuple(root.shape):
             raise RuntimeError(
                 f"{name}: a cotangent of shape {tuple(g.shape)} for an output of shape "
                 f"{tuple(root.shape)}"
             )
-        result.append(g)
+        result.append(to_dtype(g, root.dtype))
     return result
 
 
@@ -116,7 +128,7 @@ def retain_grad(x: Any) -> None:
     """Keep a non-leaf's gradient in its `.grad`."""
     node = current_node(x)
     if node is None:
-        if not x._requires_grad:
+        if not x.requires_grad:
             raise RuntimeError("retain_grad: this tensor does not require a gradient")
         return
     if node.retain is None:
@@ -126,16 +138,23 @@ def retain_grad(x: Any) -> None:
 
 def register_hook(x: Any, hook: Any) -> Handle:
     """Call hook(grad) once x's gradient is complete; a result replaces the gradient."""
-    if not x._requires_grad:
+    if not needs_gradient(x):
         raise RuntimeError("register_hook: this tensor does not require a gradient")
     node = current_node(x)
     if node is None:
         if x._hooks is None:
-            x._hooks = []
-        hooks = x._hooks
-    else:
-        if node.pre_hooks is None:
-            node.pre_hooks = {}
-        hooks = node.pre_hooks.setdefault(x._nr, [])
-    hooks.append(hook)
-    return Handle(hooks, hook)
+            x._hooks = {}
+        return Handle(x._hooks, hook)
+    if node.pre_hooks is None:
+        node.pre_hooks = {}
+    return Handle(node.pre_hooks.setdefault(x._nr, {}), hook)
+
+
+def register_post_accumulate_grad_hook(x: Any, hook: Any) -> Handle:
+    """Call hook(x) after a backward pass has added to the leaf's `.grad`."""
+    name = "register_post_accumulate_grad_hook"
+    if not needs_gradient(x):
+        raise RuntimeError(f"{name}: this tensor does not require a gradient")
+    if current_node(x) is not None:
+        raise RuntimeError(f"{name}: gradients accumulate in leaves only; use register_hook here")
+    return Handle(x.__dict__.setdefault("_post_hooks", {}), hook)

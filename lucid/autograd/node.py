@@ -1,6 +1,6 @@
 """The tape: Nodes that point backward, and what they keep.
 
-apply.py makes a Node for each recorded call; autograd/backward.py runs them. A Node never points
+apply.py makes a Node for each recorded call; autograd/engine.py runs them. A Node never points
 at its own outputs, so that graphs die by refcount.
 """
 
@@ -15,18 +15,25 @@ _sequence = itertools.count()
 
 
 class Saved:
-    """A residual: the bytes as they were, and the version that must still hold when it is read."""
+    """A residual: the bytes as they were, and the version that must still hold when it is read.
 
-    __slots__ = ("tensor", "storage", "layout", "offset", "version", "nr")
+    It keeps where the tensor's cotangent went, and not the tensor, which may take another history
+    by a write, or is the Node's own output: either could point back at the Node.
+    """
+
+    __slots__ = ("storage", "layout", "offset", "version", "edge", "own", "nr")
 
     def __init__(self, tensor: Array, own: bool):
-        # The Node's own output is not kept as a tensor, which would point back at the Node.
-        self.tensor = None if own else tensor
         self.storage = tensor._storage
         self.layout: Layout = tensor._layout
         self.offset = tensor._offset
         self.version = tensor._storage.version
+        self.own = own
         self.nr = tensor._nr
+        self.edge = None
+        if not own and tensor._requires_grad:
+            node = tensor._node
+            self.edge = (tensor, 0) if node is None else (node, tensor._nr)
 
 
 class Node:
@@ -36,8 +43,9 @@ class Node:
     outputs, or a leaf tensor. saved: what the rules asked for, by name.
     """
 
-    hooks: list | None = None  # after: f(grad_inputs, grad_outputs)
-    pre_hooks: dict | None = None  # before: output number -> [f(grad)]
+    hooks: dict | None = None  # after: f(grad_inputs, grad_outputs)
+    # Before: output number -> f(grad) of that output; None -> f(grad_outputs).
+    pre_hooks: dict | None = None
     retain: dict | None = None  # output number -> weak tensor whose .grad is kept
     line: str | None = None
 
@@ -61,6 +69,10 @@ class Node:
     def name(self) -> str:
         return f"{self.op.label.title().replace('_', '')}Backward"
 
+    def title(self) -> str:
+        """What errors call the operation."""
+        return self.op.name
+
     def __repr__(self) -> str:
         return f"<{self.name()}>"
 
@@ -72,34 +84,42 @@ class Node:
         """Call `hook(grad_inputs, grad_outputs)` after this Node has run; a result replaces
         the cotangents of the inputs. Returns a handle with `remove()`."""
         if self.hooks is None:
-            self.hooks = []
-        self.hooks.append(hook)
+            self.hooks = {}
         return Handle(self.hooks, hook)
 
     def register_prehook(self, hook):  # noqa: ANN001, ANN201
         """Call `hook(grad_outputs)` before this Node runs; a result replaces the cotangents."""
         if self.pre_hooks is None:
             self.pre_hooks = {}
-        hooks = self.pre_hooks.setdefault(None, [])
-        hooks.append(hook)
-        return Handle(hooks, hook)
+        return Handle(self.pre_hooks.setdefault(None, {}), hook)
 
 
 class Handle:
-    """What registering a hook returns: `remove()` takes it out again."""
+    """What registering a hook returns: `remove()` takes it out again, and no other."""
 
-    __slots__ = ("items", "hook")
+    __slots__ = ("items",)
 
-    def __init__(self, items: list, hook: Any):
+    def __init__(self, items: "dict[Handle, Any]", hook: Any):
         self.items = items
-        self.hook = hook
+        items[self] = hook
 
     def remove(self) -> None:
-        if self.hook in self.items:
-            self.items.remove(self.hook)
+        self.items.pop(self, None)
 
     def __enter__(self) -> "Handle":
         return self
 
     def __exit__(self, *details: object) -> None:
         self.remove()
+
+
+def move_retained(x: Array, node: Node | None, number: int) -> None:
+    """x has another history now: its gradient is kept there, if it was kept at `node`."""
+    if node is None or node.retain is None or x._node is None:
+        return
+    weak = node.retain.get(number)
+    if weak is not None and weak() is x:
+        del node.retain[number]
+        if x._node.retain is None:
+            x._node.retain = {}
+        x._node.retain[x._nr] = weak

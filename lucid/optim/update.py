@@ -14,6 +14,7 @@ from lucid.apply import trace_call
 from lucid.backend.cpu.threads import get_num_threads
 from lucid.plan.rows import join
 from lucid.plan.run import Plan
+from lucid.write import touched
 
 Formula = Callable[..., tuple[Any, ...]]
 Row = tuple[lucid.Tensor, ...]
@@ -60,7 +61,7 @@ def _at_once(formula: Formula, rows: Sequence[Row], numbers: Any, flags: dict[st
     run(*numbers, *[t._ptr for t in tensors])
     for row in rows:
         for target in row[:written]:
-            target._storage.version += 1  # type: ignore[union-attr]
+            touched(formula.__name__, target)
 
 
 def _plan(
