@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import lucid
+from lucid.io import container
 
 EVERY_DTYPE = [
     "bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"
@@ -295,3 +296,38 @@ def test_hostile_headers(text):
     content = len(text).to_bytes(8, "little") + text
     with pytest.raises(ValueError, match="malformed"):
         lucid.load(io.BytesIO(content))
+
+
+GOOD_VIEW = {"dtype": "float32", "shape": [2, 2], "stride": [2, 1], "offset": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"offset": 1}, "reaches beyond its 16 bytes"),
+        ({"stride": [3, 1]}, "reaches beyond"),
+        ({"shape": [2**40, 2]}, "reaches beyond"),
+        ({"stride": [2]}, "malformed view"),
+        ({"offset": -1}, "malformed view"),
+        ({"offset": None}, "malformed view"),
+        ({"dtype": "int64"}, "does not fit"),
+        ({"dtype": "float31"}, "malformed view"),
+    ],
+)
+def test_a_view_never_leaves_its_memory(change, message):
+    def content(view):
+        tree = {"$": "tensor", "name": "x", **view}
+        file = io.BytesIO()
+        arrays = {"x": np.arange(4, dtype=np.float32)}
+        container.write(file, arrays, {"lucid.structure": json.dumps(tree)})
+        file.seek(0)
+        return file
+
+    assert lucid.load(content(GOOD_VIEW)).tolist() == [[0, 1], [2, 3]]
+    with pytest.raises(ValueError, match=message):
+        lucid.load(content(GOOD_VIEW | change))
+
+
+def test_bytes_after_the_last_array_are_refused():
+    with pytest.raises(ValueError, match="the header says"):
+        lucid.load(io.BytesIO(sample_file() + b"\0"))
