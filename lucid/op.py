@@ -123,6 +123,11 @@ class Op(metaclass=OpMeta):
         """Call with inputs by position and static parameters by name (or after the inputs)."""
         if not kwargs and len(args) == len(cls.inputs) and cls.usual is not None:
             return cls.dispatch(cls, args, cls.usual)
+        return cls.dispatch(cls, *cls.bind(args, kwargs))
+
+    @classmethod
+    def bind(cls, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[tuple, tuple]:
+        """The inputs and the static parameters of a call; raises what does not fit."""
         names = (*cls.inputs, *cls.statics)
         if kwargs:
             kwargs = {ALIASES.get(k, k) if k not in names else k: v for k, v in kwargs.items()}
@@ -141,7 +146,7 @@ class Op(metaclass=OpMeta):
         if kwargs:
             raise TypeError(f"{cls.name}() has no parameter {', '.join(map(repr, kwargs))}")
         n = len(cls.inputs)
-        return cls.dispatch(cls, tuple(values[:n]), tuple(values[n:]))
+        return tuple(values[:n]), tuple(values[n:])
 
     @classmethod
     def infer(cls, types: Sequence[Type], params: tuple) -> list[tuple[tuple[int, ...], dtype]]:

@@ -77,22 +77,27 @@ class Tensor(Array):
 
     @property
     def shape(self) -> Size:
+        """The sizes of the dimensions."""
         return Size(self._layout.shape)
 
     @property
     def dtype(self) -> dtype:
+        """The type of the elements."""
         return self._layout.dtype
 
     @property
     def device(self):  # noqa: ANN201
+        """Where the bytes are."""
         return self._layout.device
 
     @property
     def ndim(self) -> int:
+        """How many dimensions there are."""
         return len(self._layout.shape)
 
     @property
     def requires_grad(self) -> bool:
+        """Whether operations on this tensor are recorded."""
         if self._base is not None:
             current_node(self)
         return self._requires_grad is True
@@ -103,14 +108,17 @@ class Tensor(Array):
 
     @property
     def is_leaf(self) -> bool:
+        """Whether no recorded operation made this tensor."""
         return current_node(self) is None
 
     @property
     def grad_fn(self):  # noqa: ANN201
+        """The Node that made this tensor; None for a leaf."""
         return current_node(self)
 
     @property
     def grad(self) -> "Tensor | None":
+        """The gradient that backward passes have added up; None before the first."""
         return self._grad
 
     @grad.setter
@@ -131,6 +139,7 @@ class Tensor(Array):
 
     @property
     def data(self) -> "Tensor":
+        """The same bytes without history; assigning puts another tensor's bytes here."""
         y = self.detach()
         if y is not self:
             y._is_data = True
@@ -147,26 +156,32 @@ class Tensor(Array):
 
     @property
     def itemsize(self) -> int:
+        """Bytes of one element."""
         return self._layout.dtype.itemsize
 
     @property
     def nbytes(self) -> int:
+        """Bytes of all elements."""
         return self._layout.nbytes
 
     @property
     def is_cuda(self) -> bool:
+        """False: tensors are on the CPU."""
         return False
 
     @property
     def is_cpu(self) -> bool:
+        """True: tensors are on the CPU."""
         return True
 
     @property
     def is_sparse(self) -> bool:
+        """False: tensors are dense."""
         return False
 
     @property
     def is_quantized(self) -> bool:
+        """False: tensors are not quantized."""
         return False
 
     @property
@@ -174,45 +189,57 @@ class Tensor(Array):
         return self._storage.version
 
     def size(self, dim: int | None = None) -> Any:
+        """The sizes of all dimensions, or the size of one."""
         return self.shape if dim is None else self._layout.shape[dim]
 
     def stride(self, dim: int | None = None) -> Any:
+        """Steps between neighbours along each dimension, or one, in elements."""
         return self._layout.strides if dim is None else self._layout.strides[dim]
 
     def dim(self) -> int:
+        """How many dimensions there are."""
         return len(self._layout.shape)
 
     ndimension = dim
 
     def numel(self) -> int:
+        """How many elements there are."""
         return self._layout.numel
 
     nelement = numel
 
     def element_size(self) -> int:
+        """Bytes of one element."""
         return self._layout.dtype.itemsize
 
     def storage_offset(self) -> int:
+        """Where the first element lies in the storage, in elements."""
         return self._offset
 
     def data_ptr(self) -> int:
+        """The address of the first element."""
         return self._ptr
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether the elements lie in order, without gaps; in channels-last order if asked."""
         if memory_format is None or str(memory_format) == "contiguous_format":
             return self._layout.contiguous
         return is_channels_last(self._layout)
 
     def is_floating_point(self) -> bool:
+        """Whether the elements are floating numbers."""
         return self._layout.dtype.category == FLOATING
 
     def is_complex(self) -> bool:
+        """False: there are no complex tensors."""
         return False
 
     def is_signed(self) -> bool:
+        """Whether the dtype has negative numbers."""
         return self._layout.dtype.signed
 
     def get_device(self) -> int:
+        """-1: tensors are on the CPU."""
         return -1
 
     def __len__(self) -> int:

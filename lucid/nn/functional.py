@@ -64,27 +64,57 @@ def relu(input: Any, inplace: bool = False) -> Any:  # noqa: A002
 
 
 def relu6(input: Any, inplace: bool = False) -> Any:  # noqa: A002
-    """min(max(x, 0), 6); `inplace` writes into x."""
+    """min(max(x, 0), 6); `inplace` writes into x.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.relu6(lucid.tensor([-1.0, 5.0, 7.0])).tolist()
+    [0.0, 5.0, 6.0]
+    """
     return _into(input, ops.relu6(input), inplace)
 
 
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:  # noqa: A002
-    """x where x > 0, else negative_slope x; `inplace` writes into x."""
+    """x where x > 0, else negative_slope x; `inplace` writes into x.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.leaky_relu(lucid.tensor([-1.0, 2.0]), 0.5).tolist()
+    [-0.5, 2.0]
+    """
     return _into(input, ops.leaky_relu(input, negative_slope), inplace)
 
 
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:  # noqa: A002
-    """x where x > 0, else alpha (exp(x) - 1); `inplace` writes into x."""
+    """x where x > 0, else alpha (exp(x) - 1); `inplace` writes into x.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.elu(lucid.tensor([0.0, 2.0])).tolist()
+    [0.0, 2.0]
+    """
     return _into(input, ops.elu(input, alpha), inplace)
 
 
 def silu(input: Any, inplace: bool = False) -> Any:  # noqa: A002
-    """x sigmoid(x); `inplace` writes into x."""
+    """x sigmoid(x); `inplace` writes into x.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.silu(lucid.tensor(0.0)).item()
+    0.0
+    """
     return _into(input, ops.silu(input), inplace)
 
 
 def mish(input: Any, inplace: bool = False) -> Any:  # noqa: A002
-    """x tanh(log(1 + exp(x))); `inplace` writes into x."""
+    """x tanh(log(1 + exp(x))); `inplace` writes into x.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.mish(lucid.tensor(0.0)).item()
+    0.0
+    """
     return _into(input, ops.mish(input), inplace)
 
 
@@ -94,17 +124,35 @@ def hardtanh(
     max_val: float = 1.0,
     inplace: bool = False,
 ) -> Any:
-    """min(max(x, min_val), max_val); `inplace` writes into x."""
+    """min(max(x, min_val), max_val); `inplace` writes into x.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.hardtanh(lucid.tensor([-4.0, 0.5, 4.0])).tolist()
+    [-1.0, 0.5, 1.0]
+    """
     return _into(input, ops.hardtanh(input, min_val, max_val), inplace)
 
 
 def hardsigmoid(input: Any, inplace: bool = False) -> Any:  # noqa: A002
-    """min(max(x + 3, 0), 6) / 6; `inplace` writes into x."""
+    """min(max(x + 3, 0), 6) / 6; `inplace` writes into x.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.hardsigmoid(lucid.tensor([-4.0, 0.0, 4.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
     return _into(input, ops.hardsigmoid(input), inplace)
 
 
 def hardswish(input: Any, inplace: bool = False) -> Any:  # noqa: A002
-    """x min(max(x + 3, 0), 6) / 6; `inplace` writes into x."""
+    """x min(max(x + 3, 0), 6) / 6; `inplace` writes into x.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.hardswish(lucid.tensor([-4.0, 0.0, 4.0])).tolist()
+    [-0.0, 0.0, 4.0]
+    """
     return _into(input, ops.hardswish(input), inplace)
 
 

@@ -11,7 +11,12 @@ from lucid.ops.logic import isfinite
 
 
 class lerp(Elementwise):
-    """lerp(x, end, weight) = x + weight * (end - x)."""
+    """lerp(x, end, weight) = x + weight * (end - x).
+
+    >>> import lucid
+    >>> lucid.lerp(lucid.zeros(2), lucid.ones(2), 0.25)
+    tensor([0.2500, 0.2500])
+    """
 
     def body(b, x, end, weight):
         near = x + weight * (end - x)

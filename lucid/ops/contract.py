@@ -182,7 +182,7 @@ def matmul(x: Any, w: Any) -> Any:
     return y
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     """linear(x, weight, bias) = x weight^T + bias: x (..., K), weight (N, K), bias (N).
 
     >>> import lucid
@@ -190,17 +190,17 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     lucid.Size([2, 4])
     """
     if len(weight.shape) == 1:
-        y = matmul(x, weight)
+        y = matmul(input, weight)
         return y if bias is None else y + bias
-    lead = tuple(x.shape[:-1])
-    flat = x
+    lead = tuple(input.shape[:-1])
+    flat = input
     if len(lead) != 1:
         count = 1
         for n in lead:
             count *= n
-        flat = reshape(x, (count, x.shape[-1]))
+        flat = reshape(input, (count, input.shape[-1]))
     if bias is None:
-        _check_linear(x, weight)
+        _check_linear(input, weight)
         y = product(flat, permute(weight, (1, 0)))
     else:
         y = affine(flat, weight, bias)
@@ -221,14 +221,24 @@ def _ranked(name: str, x: Any, rank: int) -> None:
 
 
 def mm(x: Any, mat2: Any) -> Any:
-    """The product of two matrices."""
+    """The product of two matrices.
+
+    >>> import lucid
+    >>> lucid.mm(lucid.ones(1, 2), lucid.ones(2, 1)).tolist()
+    [[2.0]]
+    """
     _ranked("mm", x, 2)
     _ranked("mm", mat2, 2)
     return product(x, mat2)
 
 
 def bmm(x: Any, mat2: Any) -> Any:
-    """A batch of matrix products: (B, M, K) with (B, K, N)."""
+    """A batch of matrix products: (B, M, K) with (B, K, N).
+
+    >>> import lucid
+    >>> lucid.bmm(lucid.ones(2, 1, 3), lucid.ones(2, 3, 1)).tolist()
+    [[[3.0]], [[3.0]]]
+    """
     _ranked("bmm", x, 3)
     _ranked("bmm", mat2, 3)
     if x.shape[0] != mat2.shape[0]:
@@ -244,7 +254,12 @@ def mv(x: Any, vec: Any) -> Any:
 
 
 def dot(x: Any, w: Any) -> Any:
-    """The inner product of two vectors."""
+    """The inner product of two vectors.
+
+    >>> import lucid
+    >>> lucid.dot(lucid.tensor([1.0, 2.0]), lucid.tensor([3.0, 4.0])).item()
+    11.0
+    """
     _ranked("dot", x, 1)
     _ranked("dot", w, 1)
     return matmul(x, w)

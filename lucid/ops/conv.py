@@ -166,7 +166,7 @@ def _shape(x: Sequence[int], w: Sequence[int], params: tuple) -> tuple[int, ...]
     return (x[0], w[0], *size)
 
 
-def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups: int = 1):
+def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups: int = 1):
     """The cross-correlation of x (N, C, H, W) with weight (O, C / groups, KH, KW), plus bias (O).
 
     y[n, o, i, j] = bias[o] + sum over c, p, q of
@@ -179,28 +179,28 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups: int = 
     tensor([[[[4., 4.],
               [4., 4.]]]])
     """
-    single = x.ndim == 3
-    x = reshape(x, (1, *x.shape)) if single else x
-    if x.ndim != 4 or weight.ndim != 4:
+    single = input.ndim == 3
+    input = reshape(input, (1, *input.shape)) if single else input
+    if input.ndim != 4 or weight.ndim != 4:
         raise RuntimeError(
             f"conv2d: input (N, C, H, W) and weight (O, C, KH, KW) expected, got shapes "
-            f"{tuple(x.shape)} and {tuple(weight.shape)}"
+            f"{tuple(input.shape)} and {tuple(weight.shape)}"
         )
     stride, dilation = pair("conv2d: stride", stride), pair("conv2d: dilation", dilation)
     kernel = tuple(weight.shape[2:])
     pads = _padding(padding, kernel, stride, dilation)
-    _check(x, weight, bias, stride, dilation, groups)
+    _check(input, weight, bias, stride, dilation, groups)
     for i in range(2):
-        if out_size(x.shape[2 + i], kernel[i], stride[i], pads[i], dilation[i]) < 1:
+        if out_size(input.shape[2 + i], kernel[i], stride[i], pads[i], dilation[i]) < 1:
             raise RuntimeError(
                 f"conv2d: a kernel of {kernel} with dilation {dilation} does not fit into the "
-                f"padded input of shape {tuple(x.shape)}, padding {padding}"
+                f"padded input of shape {tuple(input.shape)}, padding {padding}"
             )
     params = (stride, pads, dilation, int(groups))
     if bias is None:
-        y = conv2d_forward(x, weight, *params)
+        y = conv2d_forward(input, weight, *params)
     else:
-        y = conv2d_biased(x, weight, bias, *params)
+        y = conv2d_biased(input, weight, bias, *params)
     return reshape(y, tuple(y.shape[1:])) if single else y
 
 

@@ -262,12 +262,22 @@ def eye(n: int, m: int | None = None, *, dtype=None, device=None, requires_grad=
 
 
 def tril(x, diagonal: int = 0):
-    """The lower triangle of the last two dimensions, zeros above `diagonal`."""
+    """The lower triangle of the last two dimensions, zeros above `diagonal`.
+
+    >>> import lucid
+    >>> lucid.tril(lucid.ones(2, 2)).tolist()
+    [[1.0, 0.0], [1.0, 1.0]]
+    """
     return triangle(x, diagonal, True)
 
 
 def triu(x, diagonal: int = 0):
-    """The upper triangle of the last two dimensions, zeros below `diagonal`."""
+    """The upper triangle of the last two dimensions, zeros below `diagonal`.
+
+    >>> import lucid
+    >>> lucid.triu(lucid.ones(2, 2), 1).tolist()
+    [[0.0, 1.0], [0.0, 0.0]]
+    """
     return triangle(x, diagonal, False)
 
 
@@ -275,6 +285,14 @@ def from_numpy(array: np.ndarray):
     """A tensor over the array's own memory: writing to one writes to the other.
 
     Arrays that are read-only, or whose strides are no multiple of the item size, raise.
+
+    >>> import lucid
+    >>> import numpy as np
+    >>> array = np.zeros(2)
+    >>> x = lucid.from_numpy(array)
+    >>> array[0] = 5  # the memory is shared
+    >>> x
+    tensor([5., 0.], dtype=lucid.float64)
     """
     if not isinstance(array, np.ndarray):
         raise TypeError(f"from_numpy: expected a NumPy array, got {type(array).__name__}")

@@ -46,7 +46,12 @@ class sub(Elementwise):
 
 
 class mul(Elementwise):
-    """mul(x, w) = x * w; on bool, x and w."""
+    """mul(x, w) = x * w; on bool, x and w.
+
+    >>> import lucid
+    >>> lucid.mul(lucid.tensor([1.0, 2.0]), 3)
+    tensor([3., 6.])
+    """
 
     def body(b, x, w):
         return x & w if x.dtype is bool_ else x * w
@@ -147,7 +152,12 @@ class contiguous_copy(Elementwise):
 
 
 class abs_(Elementwise):
-    """abs(x) = |x|. The gradient at 0 is 0."""
+    """abs(x) = |x|. The gradient at 0 is 0.
+
+    >>> import lucid
+    >>> lucid.abs(lucid.tensor([-1, 2]))
+    tensor([1, 2])
+    """
 
     def body(b, x):
         return x if x.dtype is bool_ or not x.dtype.signed else abs(x)
@@ -201,7 +211,12 @@ class reciprocal(Elementwise):
 
 
 class sqrt(Elementwise):
-    """sqrt(x); NaN below 0."""
+    """sqrt(x); NaN below 0.
+
+    >>> import lucid
+    >>> lucid.sqrt(lucid.tensor([4.0, 9.0]))
+    tensor([2., 3.])
+    """
 
     result = "float"
     domain = (0.0, 9.0)
@@ -264,7 +279,12 @@ class frac(Elementwise):
 
 
 class maximum(Elementwise):
-    """maximum(x, w): the larger, NaN if either is. Equal inputs share the gradient."""
+    """maximum(x, w): the larger, NaN if either is. Equal inputs share the gradient.
+
+    >>> import lucid
+    >>> lucid.maximum(lucid.tensor([1, 5]), lucid.tensor([3, 2]))
+    tensor([3, 5])
+    """
 
     def body(b, x, w):
         return x | w if x.dtype is bool_ else b.maximum(x, w)
@@ -370,7 +390,12 @@ def _modulo(b, x, w, floored: bool):  # noqa: ANN001, ANN202
 
 
 class remainder(Elementwise):
-    """remainder(x, w) = x - floor(x / w) * w, with the sign of w. An integer w of 0 raises."""
+    """remainder(x, w) = x - floor(x / w) * w, with the sign of w. An integer w of 0 raises.
+
+    >>> import lucid
+    >>> lucid.remainder(lucid.tensor([-7, 7]), 3)
+    tensor([2, 1])
+    """
 
     refuses = (BOOL,)
 
@@ -406,7 +431,12 @@ class fmod(Elementwise):
 
 
 class floor_divide(Elementwise):
-    """floor_divide(x, w) = floor(x / w). An integer w of 0 raises."""
+    """floor_divide(x, w) = floor(x / w). An integer w of 0 raises.
+
+    >>> import lucid
+    >>> lucid.floor_divide(lucid.tensor([-7, 7]), 2)
+    tensor([-4,  3])
+    """
 
     refuses = (BOOL,)
 

@@ -60,7 +60,12 @@ class logical_xor(Elementwise):
 
 
 class logical_not(Elementwise):
-    """logical_not(x): x is zero."""
+    """logical_not(x): x is zero.
+
+    >>> import lucid
+    >>> lucid.logical_not(lucid.tensor([True, False]))
+    tensor([False,  True])
+    """
 
     result = "bool"
 
@@ -71,7 +76,12 @@ class logical_not(Elementwise):
 
 
 class isnan(Elementwise):
-    """isnan(x): x is not a number."""
+    """isnan(x): x is not a number.
+
+    >>> import lucid
+    >>> lucid.isnan(lucid.tensor([1.0, float("nan")]))
+    tensor([False,  True])
+    """
 
     result = "bool"
 

@@ -214,7 +214,7 @@ def _legacy(reduction: str, size_average: Any, reduce: Any) -> str:
 
 
 def cross_entropy(
-    x, target, weight=None, size_average=None, ignore_index: int = -100, reduce=None,
+    input, target, weight=None, size_average=None, ignore_index: int = -100, reduce=None,
     reduction: str = "mean", label_smoothing: float = 0.0,
 ):  # fmt: skip
     """-log softmax(x)[target] over the classes of dimension 1.
@@ -229,15 +229,15 @@ def cross_entropy(
     """
     reduction = _legacy(reduction, size_average, reduce)
     if reduction not in ("none", "mean", "sum"):
-        _reduced(x, reduction, "cross_entropy")
+        _reduced(input, reduction, "cross_entropy")
     if target.dtype.category == FLOATING:
-        return _soft_cross_entropy(x, target, weight, reduction, label_smoothing)
-    scores, t = _class_inputs("cross_entropy", x, target, weight)
+        return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
+    scores, t = _class_inputs("cross_entropy", input, target, weight)
     variant = variant_of(cross_entropy_, weight is None, False)
     inputs = (scores, t) if weight is None else (scores, t, weight)
     params = (int(ignore_index), reduction, float(label_smoothing))
     loss = variant.dispatch(variant, inputs, params)[0]
-    return reshape(loss, ()) if x.ndim == 1 and reduction == "none" else loss
+    return reshape(loss, ()) if input.ndim == 1 and reduction == "none" else loss
 
 
 def _soft_cross_entropy(x: Any, p: Any, weight: Any, reduction: str, smoothing: float) -> Any:
@@ -258,18 +258,24 @@ def _soft_cross_entropy(x: Any, p: Any, weight: Any, reduction: str, smoothing: 
 
 
 def nll_loss(
-    x, target, weight=None, size_average=None, ignore_index: int = -100, reduce=None,
+    input, target, weight=None, size_average=None, ignore_index: int = -100, reduce=None,
     reduction: str = "mean",
 ):  # fmt: skip
-    """-weight[target] x[target] for log-probabilities x (N, C, ...)."""
+    """-weight[target] x[target] for log-probabilities x (N, C, ...).
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.nll_loss(lucid.tensor([[-0.5, -2.0]]), lucid.tensor([1])).item()
+    2.0
+    """
     reduction = _legacy(reduction, size_average, reduce)
     if reduction not in ("none", "mean", "sum"):
-        _reduced(x, reduction, "nll_loss")
-    scores, t = _class_inputs("nll_loss", x, target, weight)
+        _reduced(input, reduction, "nll_loss")
+    scores, t = _class_inputs("nll_loss", input, target, weight)
     variant = variant_of(nll_, weight is None, False)
     inputs = (scores, t) if weight is None else (scores, t, weight)
     loss = variant.dispatch(variant, inputs, (int(ignore_index), reduction))[0]
-    return reshape(loss, ()) if x.ndim == 1 and reduction == "none" else loss
+    return reshape(loss, ()) if input.ndim == 1 and reduction == "none" else loss
 
 
 def _same_shape(name: str, x: Any, target: Any) -> None:
@@ -295,7 +301,7 @@ class mse_mean(Composite):
         return d * (g * (2.0 / max(count_of(d.shape, tuple(range(len(d.shape)))), 1)))
 
 
-def mse_loss(x, target, size_average=None, reduce=None, reduction: str = "mean", weight=None):
+def mse_loss(input, target, size_average=None, reduce=None, reduction: str = "mean", weight=None):
     """(x - target)^2, averaged, summed or as it is.
 
     >>> import lucid
@@ -303,69 +309,99 @@ def mse_loss(x, target, size_average=None, reduce=None, reduction: str = "mean",
     tensor(1.)
     """
     reduction = _legacy(reduction, size_average, reduce)
-    _same_shape("mse_loss", x, target)
+    _same_shape("mse_loss", input, target)
     if reduction == "mean" and weight is None:
-        return mse_mean(x, target)
-    d = x - target
+        return mse_mean(input, target)
+    d = input - target
     terms = d * d if weight is None else d * d * weight
     return _reduced(terms, reduction, "mse_loss")
 
 
-def l1_loss(x, target, size_average=None, reduce=None, reduction: str = "mean"):
-    """|x - target|, averaged, summed or as it is."""
-    _same_shape("l1_loss", x, target)
-    return _reduced(abs_(x - target), _legacy(reduction, size_average, reduce), "l1_loss")
+def l1_loss(input, target, size_average=None, reduce=None, reduction: str = "mean"):
+    """|x - target|, averaged, summed or as it is.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.l1_loss(lucid.tensor([1.0, 5.0]), lucid.zeros(2)).item()
+    3.0
+    """
+    _same_shape("l1_loss", input, target)
+    return _reduced(abs_(input - target), _legacy(reduction, size_average, reduce), "l1_loss")
 
 
 def smooth_l1_loss(
-    x, target, size_average=None, reduce=None, reduction: str = "mean", beta: float = 1.0
+    input, target, size_average=None, reduce=None, reduction: str = "mean", beta: float = 1.0
 ):
-    """d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2."""
+    """d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.smooth_l1_loss(lucid.tensor([3.0]), lucid.tensor([0.0]), beta=2.0).item()
+    2.0
+    """
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: beta is {beta}; it must not be negative")
-    d = abs_(x - target)
+    d = abs_(input - target)
     terms = d if beta == 0 else where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta)
     return _reduced(terms, _legacy(reduction, size_average, reduce), "smooth_l1_loss")
 
 
-def huber_loss(x, target, reduction: str = "mean", delta: float = 1.0, weight=None):
-    """d^2 / 2 where d = |x - target| < delta, else delta (d - delta / 2)."""
-    d = abs_(x - target)
+def huber_loss(input, target, reduction: str = "mean", delta: float = 1.0, weight=None):
+    """d^2 / 2 where d = |x - target| < delta, else delta (d - delta / 2).
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.huber_loss(lucid.tensor([3.0]), lucid.tensor([0.0])).item()
+    2.5
+    """
+    d = abs_(input - target)
     terms = where(d < delta, d * d * 0.5, (d - 0.5 * delta) * delta)
     return _reduced(terms if weight is None else terms * weight, reduction, "huber_loss")
 
 
 def binary_cross_entropy_with_logits(
-    x, target, weight=None, size_average=None, reduce=None, reduction: str = "mean",
+    input, target, weight=None, size_average=None, reduce=None, reduction: str = "mean",
     pos_weight=None,
 ):  # fmt: skip
-    """-(t log s(x) + (1 - t) log(1 - s(x))) with s the sigmoid, computed without overflow."""
-    if tuple(x.shape) != tuple(target.shape):
+    """-(t log s(x) + (1 - t) log(1 - s(x))) with s the sigmoid, computed without overflow.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.binary_cross_entropy_with_logits(lucid.zeros(2), lucid.ones(2))
+    tensor(0.6931)
+    """
+    if tuple(input.shape) != tuple(target.shape):
         raise ValueError(
             f"binary_cross_entropy_with_logits: target shape {tuple(target.shape)} differs from "
-            f"the input's {tuple(x.shape)}"
+            f"the input's {tuple(input.shape)}"
         )
     if pos_weight is None:
-        terms = softplus(x, 1.0, 1e30) - x * target
+        terms = softplus(input, 1.0, 1e30) - input * target
     else:
         scale = target * (pos_weight - 1.0) + 1.0
-        terms = x * (1.0 - target) + scale * softplus(-x, 1.0, 1e30)
+        terms = input * (1.0 - target) + scale * softplus(-input, 1.0, 1e30)
     terms = terms if weight is None else terms * weight
     reduction = _legacy(reduction, size_average, reduce)
     return _reduced(terms, reduction, "binary_cross_entropy_with_logits")
 
 
 def binary_cross_entropy(
-    x, target, weight=None, size_average=None, reduce=None, reduction: str = "mean"
+    input, target, weight=None, size_average=None, reduce=None, reduction: str = "mean"
 ):
-    """-(t log x + (1 - t) log(1 - x)) for probabilities x; logarithms are cut at -100."""
-    if tuple(x.shape) != tuple(target.shape):
+    """-(t log x + (1 - t) log(1 - x)) for probabilities x; logarithms are cut at -100.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.binary_cross_entropy(lucid.tensor([1.0, 0.0]), lucid.tensor([1.0, 0.0])).item()
+    0.0
+    """
+    if tuple(input.shape) != tuple(target.shape):
         raise ValueError(
             f"binary_cross_entropy: target shape {tuple(target.shape)} differs from the input's "
-            f"{tuple(x.shape)}"
+            f"{tuple(input.shape)}"
         )
-    low = clamp_min(log(x), -100.0)
-    high = clamp_min(log(1.0 - x), -100.0)
+    low = clamp_min(log(input), -100.0)
+    high = clamp_min(log(1.0 - input), -100.0)
     terms = -(target * low + (1.0 - target) * high)
     terms = terms if weight is None else terms * weight
     reduction = _legacy(reduction, size_average, reduce)
@@ -373,11 +409,17 @@ def binary_cross_entropy(
 
 
 def kl_div(
-    x, target, size_average=None, reduce=None, reduction: str = "mean", log_target: bool = False
+    input, target, size_average=None, reduce=None, reduction: str = "mean", log_target: bool = False
 ):
-    """target (log target - x) for log-probabilities x."""
-    terms = exp(target) * (target - x) if log_target else xlogy(target, target) - target * x
+    """target (log target - x) for log-probabilities x.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.kl_div(lucid.zeros(2), lucid.ones(2), reduction="sum").item()
+    0.0
+    """
+    terms = exp(target) * (target - input) if log_target else xlogy(target, target) - target * input
     reduction = _legacy(reduction, size_average, reduce)
     if reduction == "batchmean":
-        return terms.sum() / x.shape[0]
+        return terms.sum() / input.shape[0]
     return _reduced(terms, reduction, "kl_div")

@@ -3,7 +3,6 @@
 lucid/__init__.py takes the functions from `functions`; tensor.py stays free of ops.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -30,72 +29,16 @@ from lucid.ops import (
 from lucid.ops import cast as casts
 from lucid.ops import transcendental as trans
 from lucid.ops.elementwise import add, assign, div, mul, sub, where
+from lucid.ops.forms import (
+    composed_in_place,
+    function_of,
+    in_place_of,
+    restride,
+    scaled_in_place,
+    with_out,
+)
 from lucid.tensor import Tensor
-from lucid.write import out as write_out
 from lucid.write import write
-
-
-def function_of(record: type[Op]) -> Callable:
-    """The public function of an elementwise record, with `out=`."""
-    arity, usual = len(record.inputs), record.usual
-
-    @functools.wraps(record, updated=())
-    def function(*args: Any, out: Any = None, **kwargs: Any) -> Any:
-        if out is None:
-            if not kwargs and len(args) == arity and usual is not None:
-                return apply(record, args, usual)
-            return record.call(*args, **kwargs)
-        return _into(record, out, args, kwargs)
-
-    function.__name__ = function.__qualname__ = record.name
-    function.__doc__ = record.__doc__
-    function.__dict__.pop("__wrapped__", None)
-    function.record = record  # type: ignore[attr-defined]
-    return function
-
-
-def _into(record: type[Op], out: Any, args: tuple, kwargs: dict) -> Any:
-    names = (*record.inputs, *record.statics)
-    given = dict(zip(names, args, strict=False)) | kwargs
-    given = {**record.optional, **record.defaults, **given}
-    inputs = tuple(given[n] for n in record.inputs)
-    return write_out(record, out, inputs, tuple(given[n] for n in record.statics))
-
-
-def in_place_of(record: type[Op]) -> Callable:
-    """The method `name_` of an elementwise record."""
-    rest, statics = record.inputs[1:], record.statics
-
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        given = {**record.optional, **record.defaults}
-        given.update(zip((*rest, *statics), args, strict=False))
-        for key, value in kwargs.items():
-            given[{"other": "w", "end": "end"}.get(key, key) if key not in given else key] = value
-        try:
-            inputs = (self, *(given[n] for n in rest))
-        except KeyError as missing:
-            raise TypeError(f"{record.name}_() needs an argument {missing}") from None
-        return write(record, self, inputs, tuple(given[n] for n in statics))
-
-    method.__name__ = method.__qualname__ = f"{record.name}_"
-    method.__doc__ = f"In place: {record.__doc__}"
-    return method
-
-
-def _with_out(function: Callable) -> Callable:
-    """A composed function with `out=`: computed, then written."""
-
-    @functools.wraps(function)
-    def wrapped(*args: Any, out: Any = None, **kwargs: Any) -> Any:
-        y = function(*args, **kwargs)
-        if out is None:
-            return y
-        if isinstance(y, tuple):
-            return tuple(write_out(assign, o, (v,)) for o, v in zip(out, y, strict=True))
-        return write_out(assign, out, (y,))
-
-    return wrapped
-
 
 # Functions whose signature is more than inputs and static parameters
 
@@ -167,7 +110,12 @@ def addcdiv(x, tensor1, tensor2, *, value=1):
 
 
 def masked_fill(x, mask, value):
-    """x with `value` where the mask holds."""
+    """x with `value` where the mask holds.
+
+    >>> import lucid
+    >>> lucid.masked_fill(lucid.arange(3), lucid.tensor([True, False, True]), 9)
+    tensor([9, 1, 9])
+    """
     y = where(mask, value, x)
     return y if y.dtype is x.dtype else casts.cast(y, x.dtype)
 
@@ -231,7 +179,12 @@ def _same_rank(name: str, x: Any, index_tensor: Any) -> None:
 
 
 def scatter(x, dim: int, index, src=None, *, value=None, reduce=None):
-    """x with src (or a number) written at index along dim; reduce may be "add"."""
+    """x with src (or a number) written at index along dim; reduce may be "add".
+
+    >>> import lucid
+    >>> lucid.scatter(lucid.zeros(3), 0, lucid.tensor([2, 0]), lucid.ones(2))
+    tensor([1., 0., 1.])
+    """
     src = value if src is None else src
     _same_rank("scatter", x, index)
     if not isinstance(src, Array):
@@ -244,12 +197,22 @@ def scatter(x, dim: int, index, src=None, *, value=None, reduce=None):
 
 
 def scatter_add(x, dim: int, index, src):
-    """x with src added at index along dim."""
+    """x with src added at index along dim.
+
+    >>> import lucid
+    >>> lucid.scatter_add(lucid.zeros(2), 0, lucid.tensor([1, 1]), lucid.ones(2))
+    tensor([0., 2.])
+    """
     return scatter(x, dim, index, src, reduce="add")
 
 
 def index_select(x, dim: int, index):
-    """The slices of x at the given places of a dimension."""
+    """The slices of x at the given places of a dimension.
+
+    >>> import lucid
+    >>> lucid.index_select(lucid.arange(4), 0, lucid.tensor([3, 0]))
+    tensor([3, 0])
+    """
     d = shape.normal_dim("index_select", dim, x.ndim)
     return gather.take(x, [index], d)
 
@@ -358,6 +321,41 @@ LEGACY_NAMES = {
 }  # fmt: skip
 
 
+def type_as(self, other):
+    """This tensor as other's dtype; itself if it is already."""
+    return casts.to_dtype(self, other.dtype)
+
+
+def new_tensor(self, data, **options: Any):
+    """tensor() with this tensor's dtype."""
+    return creation.tensor(data, **{"dtype": self.dtype, **options})
+
+
+def cpu(self, memory_format: Any = None):
+    """This tensor: it is on the CPU; in another order if asked."""
+    return self if memory_format is None else shape.contiguous(self, memory_format)
+
+
+def where_method(self, condition, other):
+    """self where condition, else other."""
+    return where(condition, self, other)
+
+
+def _reversed(self: Any) -> Any:
+    """A view with all dimensions in reverse order."""
+    return shape._permute(self, tuple(reversed(range(self.ndim))))
+
+
+def _matrix_transposed(self: Any) -> Any:
+    """A view with the last two dimensions exchanged."""
+    return shape.transpose(self, -2, -1)
+
+
+def _transposed(self: Any) -> Any:
+    """A view of a matrix with its two dimensions exchanged."""
+    return shape.transpose(self, 0, 1)
+
+
 def _converter(kind: dtype) -> Callable:
     def convert(self: Any, memory_format: Any = None) -> Any:
         return casts.to_dtype(self, kind)
@@ -381,17 +379,6 @@ def fill_(self, value):
 def zero_(self):
     """Write zeros."""
     return write(assign, self, (0,))
-
-
-def _composed_in_place(name: str, function: Callable) -> Callable:
-    """An in-place form that computes and then writes."""
-
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return write(assign, self, (function(self, *args, **kwargs),))
-
-    method.__name__ = method.__qualname__ = f"{name}_"
-    method.__doc__ = f"In place: {function.__doc__}"
-    return method
 
 
 def _new(function: Callable) -> Callable:
@@ -465,12 +452,12 @@ functions: dict[str, Callable] = {
     if issubclass(record, Elementwise) and record.public
 }
 functions |= {
-    "add": _with_out(add_scaled), "sub": _with_out(sub_scaled), "subtract": sub_scaled,
-    "div": _with_out(divide), "divide": divide, "true_divide": functions["div"],
+    "add": with_out(add_scaled), "sub": with_out(sub_scaled), "subtract": sub_scaled,
+    "div": with_out(divide), "divide": divide, "true_divide": functions["div"],
     "multiply": functions["mul"], "negative": functions["neg"], "absolute": functions["abs"],
-    "clamp": _with_out(clamp), "clip": _with_out(clamp), "where": where_, "addcmul": addcmul,
+    "clamp": with_out(clamp), "clip": with_out(clamp), "where": where_, "addcmul": addcmul,
     "addcdiv": addcdiv, "masked_fill": masked_fill, "nan_to_num": nan_to_num,
-    "pow": _with_out(power), "round": _with_out(round_to), "gather": gather_along,
+    "pow": with_out(power), "round": with_out(round_to), "gather": gather_along,
     "scatter": scatter, "scatter_add": scatter_add, "index_select": index_select,
     "index_add": index_add, "index_copy": index_copy, "index_fill": index_fill,
     "index_put": index_put, "masked_select": index.masked_select, "nonzero": index.nonzero,
@@ -485,7 +472,7 @@ for _name in (
     "sum mean var std var_mean std_mean prod amax amin aminmax max min argmax argmin any all "
     "count_nonzero logsumexp norm cumsum cumprod allclose isclose"
 ).split():
-    functions[_name] = _with_out(getattr(statistics, _name))
+    functions[_name] = with_out(getattr(statistics, _name))
 for _name in (
     "reshape flatten unflatten ravel squeeze unsqueeze permute transpose t movedim "
     "broadcast_to tile repeat_interleave narrow select split chunk tensor_split unbind flip roll "
@@ -494,11 +481,11 @@ for _name in (
     functions[_name] = getattr(shape, _name)
 functions |= {"swapaxes": shape.transpose, "moveaxis": shape.movedim}
 for _name in "matmul mm bmm mv dot outer addmm baddbmm tensordot".split():
-    functions[_name] = _with_out(getattr(contract, _name))
+    functions[_name] = with_out(getattr(contract, _name))
 # Functions that are no methods.
 creators: dict[str, Callable] = {
-    "cat": _with_out(shape.cat), "concat": shape.cat, "concatenate": shape.cat,
-    "stack": _with_out(shape.stack), "hstack": shape.hstack, "vstack": shape.vstack,
+    "cat": with_out(shape.cat), "concat": shape.cat, "concatenate": shape.cat,
+    "stack": with_out(shape.stack), "hstack": shape.hstack, "vstack": shape.vstack,
     "einsum": contract.einsum, "meshgrid": shape.meshgrid, "as_strided": shape.as_strided,
     "broadcast_tensors": shape.broadcast_tensors, "finfo": finfo, "iinfo": iinfo,
 }  # fmt: skip
@@ -520,11 +507,11 @@ def _attach() -> None:
         "scatter_add index_add index_copy index_fill index_put cumsum cumprod tril triu"
     ).split():
         if not hasattr(Tensor, f"{name}_") or name in ("add", "sub", "div", "pow", "round"):
-            setattr(Tensor, f"{name}_", _composed_in_place(name, functions[name]))
+            setattr(Tensor, f"{name}_", composed_in_place(name, functions[name]))
     for name in ("addcmul", "addcdiv"):
-        setattr(Tensor, f"{name}_", _composed_in_place(name, functions[name]))
-    Tensor.add_ = _scaled_in_place(add)
-    Tensor.sub_ = _scaled_in_place(sub)
+        setattr(Tensor, f"{name}_", composed_in_place(name, functions[name]))
+    Tensor.add_ = scaled_in_place(add)
+    Tensor.sub_ = scaled_in_place(sub)
     for name in "view view_as reshape_as expand expand_as repeat contiguous unfold".split():
         setattr(Tensor, name, getattr(shape, name))
     for method in (
@@ -533,7 +520,7 @@ def _attach() -> None:
     ):  # fmt: skip
         setattr(Tensor, method.__name__, method)
     Tensor.type = type_
-    Tensor.type_as = lambda self, other: casts.to_dtype(self, other.dtype)
+    Tensor.type_as = type_as
     for name, kind in {
         "float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16,
         "bfloat16": dtypes.bfloat16, "byte": dtypes.uint8, "char": dtypes.int8,
@@ -542,38 +529,12 @@ def _attach() -> None:
         setattr(Tensor, name, _converter(kind))
     for name in "zeros ones empty full".split():
         setattr(Tensor, f"new_{name}", _new(creators[name]))
-    Tensor.new_tensor = lambda self, data, **o: creation.tensor(data, **{"dtype": self.dtype, **o})
-    Tensor.cpu = lambda self, memory_format=None: self
-    Tensor.T = property(lambda self: shape._permute(self, tuple(reversed(range(self.ndim)))))
-    Tensor.mT = property(lambda self: shape.transpose(self, -2, -1))
-    Tensor.H = property(lambda self: shape.transpose(self, 0, 1))
-    Tensor.where = lambda self, condition, other: where(condition, self, other)
+    Tensor.new_tensor, Tensor.cpu, Tensor.where = new_tensor, cpu, where_method
+    for name, reading in {"T": _reversed, "mT": _matrix_transposed, "H": _transposed}.items():
+        setattr(Tensor, name, property(reading))
     for name in "squeeze unsqueeze transpose t".split():
-        setattr(Tensor, f"{name}_", _restride(name, getattr(shape, name)))
+        setattr(Tensor, f"{name}_", restride(name, getattr(shape, name)))
     _operators()
-
-
-def _scaled_in_place(record: type[Op]) -> Callable:
-    def method(self: Any, other: Any, *, alpha: Any = 1) -> Any:
-        return write(record, self, (self, other if alpha == 1 else mul(other, alpha)))
-
-    method.__name__ = method.__qualname__ = f"{record.name}_"
-    method.__doc__ = f"In place: {record.__doc__} `alpha` scales the second."
-    return method
-
-
-def _restride(name: str, function: Callable) -> Callable:
-    """squeeze_ and its relatives: the same tensor object with another layout."""
-
-    def method(self: Any, *args: Any) -> Any:
-        if self._requires_grad or self._base is not None:
-            raise RuntimeError(f"{name}_: not for a view or a tensor with a history; use {name}()")
-        y = function(self, *args)
-        self._layout, self._offset, self._ptr = y._layout, y._offset, y._ptr
-        return self
-
-    method.__name__ = method.__qualname__ = f"{name}_"
-    return method
 
 
 _attach()

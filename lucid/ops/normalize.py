@@ -66,24 +66,36 @@ def _along(name: str, record: Any, x: Any, dim: int | None, kind: Any) -> Any:
     return record(x, d)
 
 
-def softmax(x, dim=None, *, dtype=None):
+def softmax(input, dim=None, *, dtype=None):
     """softmax(x)_i = e^x_i / sum_j e^x_j along `dim`.
 
     >>> import lucid
     >>> lucid.softmax(lucid.zeros(4), 0)
     tensor([0.2500, 0.2500, 0.2500, 0.2500])
     """
-    return _along("softmax", softmax_, x, dim, dtype)
+    return _along("softmax", softmax_, input, dim, dtype)
 
 
-def log_softmax(x, dim=None, *, dtype=None):
-    """log(softmax(x)) along `dim`, computed without underflow."""
-    return _along("log_softmax", log_softmax_, x, dim, dtype)
+def log_softmax(input, dim=None, *, dtype=None):
+    """log(softmax(x)) along `dim`, computed without underflow.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.log_softmax(lucid.zeros(1), dim=0).tolist()
+    [0.0]
+    """
+    return _along("log_softmax", log_softmax_, input, dim, dtype)
 
 
-def softmin(x, dim=None, *, dtype=None):
-    """softmax(-x)."""
-    return softmax(-x, dim, dtype=dtype)
+def softmin(input, dim=None, *, dtype=None):
+    """softmax(-x).
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.softmin(lucid.tensor([2.0, 2.0]), dim=0).tolist()
+    [0.5, 0.5]
+    """
+    return softmax(-input, dim, dtype=dtype)
 
 
 class layer_norm_(Composite):
@@ -119,7 +131,7 @@ class layer_norm_(Composite):
         return sum_(g, tuple(range(len(g.shape) - n)), False)
 
 
-def layer_norm(x, normalized_shape, weight=None, bias=None, eps: float = 1e-5):
+def layer_norm(input, normalized_shape, weight=None, bias=None, eps: float = 1e-5):
     """(x - mean) / sqrt(var + eps) * weight + bias, over the trailing dimensions.
 
     mean and var (biased) are those of the last len(normalized_shape) dimensions.
@@ -130,15 +142,15 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps: float = 1e-5):
     tensor([-1.0000,  1.0000])
     """
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if not shape or tuple(x.shape[-len(shape) :]) != shape:
+    if not shape or tuple(input.shape[-len(shape) :]) != shape:
         raise RuntimeError(
             f"layer_norm: normalized_shape {shape} is not the end of the input's shape "
-            f"{tuple(x.shape)}"
+            f"{tuple(input.shape)}"
         )
     for name, p in (("weight", weight), ("bias", bias)):
         if p is not None and tuple(p.shape) != shape:
             raise RuntimeError(f"layer_norm: {name} has shape {tuple(p.shape)}, not {shape}")
-    return _optional(layer_norm_, x, weight, bias, (len(shape), float(eps)))
+    return _optional(layer_norm_, input, weight, bias, (len(shape), float(eps)))
 
 
 def _optional(record: Any, x: Any, w: Any, b: Any, params: tuple) -> Any:
@@ -269,7 +281,7 @@ class batch_norm_fixed(Composite):
 
 
 def batch_norm(
-    x,
+    input,
     running_mean,
     running_var,
     weight=None,
@@ -283,36 +295,41 @@ def batch_norm(
     training: statistics of the batch (var biased), and running = (1 - momentum) running +
     momentum batch, with the unbiased variance; otherwise the running statistics are used.
     x is (N, C, ...); every other tensor (C,).
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.batch_norm(lucid.tensor([[1.0], [3.0]]), None, None, training=True, eps=0.0).tolist()
+    [[-1.0], [1.0]]
     """
-    if x.ndim < 2:
-        raise RuntimeError(f"batch_norm: x must be (N, C, ...), got shape {tuple(x.shape)}")
+    if input.ndim < 2:
+        raise RuntimeError(f"batch_norm: x must be (N, C, ...), got shape {tuple(input.shape)}")
     for name, p in (
         ("running_mean", running_mean), ("running_var", running_var), ("weight", weight),
         ("bias", bias),
     ):  # fmt: skip
-        if p is not None and tuple(p.shape) != (x.shape[1],):
+        if p is not None and tuple(p.shape) != (input.shape[1],):
             raise RuntimeError(
-                f"batch_norm: {name} has shape {tuple(p.shape)}, the input {x.shape[1]} channels"
+                f"batch_norm: {name} has shape {tuple(p.shape)}, not ({input.shape[1]},)"
             )
     if not training:
         if running_mean is None or running_var is None:
             raise RuntimeError("batch_norm: without training, running statistics are needed")
         variant = variant_of(batch_norm_fixed, weight is None, bias is None)
-        given = (x, running_mean, running_var, weight, bias)
+        given = (input, running_mean, running_var, weight, bias)
         return variant.dispatch(variant, tuple(v for v in given if v is not None), (float(eps),))
-    count = x.numel() // max(x.shape[1], 1)
+    count = input.numel() // max(input.shape[1], 1)
     if count <= 1:
         raise ValueError(
             f"batch_norm: more than one value per channel is needed in training, got shape "
-            f"{tuple(x.shape)}"
+            f"{tuple(input.shape)}"
         )
     variant = variant_of(batch_norm_, weight is None, bias is None)
-    inputs = tuple(v for v in (x, weight, bias) if v is not None)
+    inputs = tuple(v for v in (input, weight, bias) if v is not None)
     if running_mean is None and running_var is None:
         return variant.dispatch(variant, inputs, (float(eps),))
     y, mean, variance = _with_statistics(variant, inputs, (float(eps),))
-    _update(running_mean, reshape(mean, (x.shape[1],)), momentum, 1.0)
-    _update(running_var, reshape(variance, (x.shape[1],)), momentum, count / (count - 1))
+    _update(running_mean, reshape(mean, (input.shape[1],)), momentum, 1.0)
+    _update(running_var, reshape(variance, (input.shape[1],)), momentum, count / (count - 1))
     return y
 
 

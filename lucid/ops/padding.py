@@ -53,7 +53,7 @@ class pad_constant(Pointwise):
         return pad_constant(g, 0.0, tuple(-a for a in before), tuple(-b for b in after))
 
 
-def pad(x, pad: Sequence[int], mode: str = "constant", value: float | None = None):  # noqa: A002
+def pad(input, pad: Sequence[int], mode: str = "constant", value: float | None = None):  # noqa: A002
     """Pad the last dimensions: pad = (last before, last after, second last before, ...).
 
     mode: "constant" with `value` (0 by default). Negative numbers cut.
@@ -64,14 +64,14 @@ def pad(x, pad: Sequence[int], mode: str = "constant", value: float | None = Non
     """
     if mode != "constant":
         raise NotImplementedError(f"pad: mode {mode!r} is not supported yet; 'constant' is")
-    if len(pad) % 2 or len(pad) > 2 * x.ndim:
-        raise RuntimeError(f"pad: {tuple(pad)} does not fit {x.ndim} dimensions")
-    before, after = [0] * x.ndim, [0] * x.ndim
+    if len(pad) % 2 or len(pad) > 2 * input.ndim:
+        raise RuntimeError(f"pad: {tuple(pad)} does not fit {input.ndim} dimensions")
+    before, after = [0] * input.ndim, [0] * input.ndim
     for i in range(len(pad) // 2):
-        before[x.ndim - 1 - i], after[x.ndim - 1 - i] = int(pad[2 * i]), int(pad[2 * i + 1])
+        before[input.ndim - 1 - i], after[input.ndim - 1 - i] = int(pad[2 * i]), int(pad[2 * i + 1])
     if not any(before) and not any(after):
-        return x.clone()
-    return pad_constant(x, 0 if value is None else value, tuple(before), tuple(after))
+        return input.clone()
+    return pad_constant(input, 0 if value is None else value, tuple(before), tuple(after))
 
 
 def embedding(
@@ -124,7 +124,13 @@ class one_hot_(Pointwise):
 
 
 def one_hot(x, num_classes: int = -1):
-    """int64 zeros (..., C) with a 1 at each class index."""
+    """int64 zeros (..., C) with a 1 at each class index.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.one_hot(lucid.tensor([0, 2]), 3).tolist()
+    [[1, 0, 0], [0, 0, 1]]
+    """
     if x.dtype.category != INTEGER:
         raise TypeError(f"one_hot: class indices must be integers, got {x.dtype!r}")
     top = int(x.max().item()) + 1 if x.numel() else 0
@@ -137,6 +143,12 @@ def one_hot(x, num_classes: int = -1):
     return one_hot_(x, num_classes)
 
 
-def normalize(x, p: float = 2.0, dim: int = 1, eps: float = 1e-12):
-    """x / max(norm(x, p), eps) along dim."""
-    return x / x.norm(p, dim, True).clamp(min=eps)
+def normalize(input, p: float = 2.0, dim: int = 1, eps: float = 1e-12):
+    """x / max(norm(x, p), eps) along dim.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.normalize(lucid.tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]])
+    """
+    return input / input.norm(p, dim, True).clamp(min=eps)

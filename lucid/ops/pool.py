@@ -277,7 +277,7 @@ def _window(name: str, x: Any, kernel, stride, padding, dilation, ceil_mode: boo
 
 
 def max_pool2d(
-    x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode: bool = False,
+    input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode: bool = False,
     return_indices: bool = False,
 ):  # fmt: skip
     """The largest of each window of (N, C, H, W); equal elements: the first gets the gradient.
@@ -286,12 +286,12 @@ def max_pool2d(
     >>> lucid.nn.functional.max_pool2d(lucid.arange(4.0).reshape(1, 1, 2, 2), 2)
     tensor([[[[3.]]]])
     """
-    x, single = _four("max_pool2d", x)
-    params = _window("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
-    if return_indices or (x._requires_grad and is_grad_enabled()):
-        y, places = max_windows_located(x, *params)
+    input, single = _four("max_pool2d", input)
+    params = _window("max_pool2d", input, kernel_size, stride, padding, dilation, ceil_mode)
+    if return_indices or (input._requires_grad and is_grad_enabled()):
+        y, places = max_windows_located(input, *params)
     else:
-        y, places = max_windows(x, *params), None
+        y, places = max_windows(input, *params), None
     if single:
         y = reshape(y, tuple(y.shape[1:]))
         places = None if places is None else reshape(places, tuple(y.shape))
@@ -299,7 +299,7 @@ def max_pool2d(
 
 
 def avg_pool2d(
-    x, kernel_size, stride=None, padding=0, ceil_mode: bool = False,
+    input, kernel_size, stride=None, padding=0, ceil_mode: bool = False,
     count_include_pad: bool = True, divisor_override: int | None = None,
 ):  # fmt: skip
     """The mean of each window of (N, C, H, W); padding counts as zeros unless told otherwise.
@@ -308,10 +308,10 @@ def avg_pool2d(
     >>> lucid.nn.functional.avg_pool2d(lucid.arange(4.0).reshape(1, 1, 2, 2), 2)
     tensor([[[[1.5000]]]])
     """
-    x, single = _four("avg_pool2d", x)
-    params = _window("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
+    input, single = _four("avg_pool2d", input)
+    params = _window("avg_pool2d", input, kernel_size, stride, padding, 1, ceil_mode)
     kernel, stride, padding, _, size = params
-    total = sum_windows(x, *params)
+    total = sum_windows(input, *params)
     if divisor_override is not None:
         if divisor_override == 0:
             raise RuntimeError("avg_pool2d: divisor_override must not be 0")
@@ -319,11 +319,11 @@ def avg_pool2d(
     elif (count_include_pad or padding == (0, 0)) and not ceil_mode:
         y = mul(total, 1.0 / (kernel[0] * kernel[1]))
     else:
-        shape = tuple(x.shape[-2:])
+        shape = tuple(input.shape[-2:])
         counts = window_counts(
-            size, shape, kernel, stride, padding, bool(count_include_pad), x.dtype.compute
+            size, shape, kernel, stride, padding, bool(count_include_pad), input.dtype.compute
         )
-        y = div(total, counts.to(x.dtype))
+        y = div(total, counts.to(input.dtype))
     return reshape(y, tuple(y.shape[1:])) if single else y
 
 
@@ -443,23 +443,26 @@ class adaptive_counts(Pointwise):
         return expr.cast(total, kind)
 
 
-def adaptive_avg_pool2d(x, output_size):
+def adaptive_avg_pool2d(input, output_size):
     """The mean of OH x OW windows that cover (N, C, H, W) evenly; None keeps a size.
 
     >>> import lucid
     >>> lucid.nn.functional.adaptive_avg_pool2d(lucid.ones(1, 2, 7, 5), 1).shape
     lucid.Size([1, 2, 1, 1])
     """
-    x, single = _four("adaptive_avg_pool2d", x)
+    input, single = _four("adaptive_avg_pool2d", input)
     given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * 2
-    size = tuple(n if m is None else int(m) for n, m in zip(x.shape[-2:], given, strict=True))
-    shape = tuple(x.shape[-2:])
+    size = tuple(n if m is None else int(m) for n, m in zip(input.shape[-2:], given, strict=True))
+    shape = tuple(input.shape[-2:])
     if any(m < 1 for m in size) or any(n < 1 for n in shape):
         raise RuntimeError(f"adaptive_avg_pool2d: from {shape} to {size}")
     if size == (1, 1):
-        y = x.mean((2, 3), True)
+        y = input.mean((2, 3), True)
     elif all(n % m == 0 for n, m in zip(shape, size, strict=True)):
-        return avg_pool2d(x, tuple(n // m for n, m in zip(shape, size, strict=True)))
+        return avg_pool2d(input, tuple(n // m for n, m in zip(shape, size, strict=True)))
     else:
-        y = div(adaptive_sum(x, size), adaptive_counts(size, shape, x.dtype.compute).to(x.dtype))
+        y = div(
+            adaptive_sum(input, size),
+            adaptive_counts(size, shape, input.dtype.compute).to(input.dtype),
+        )
     return reshape(y, tuple(y.shape[1:])) if single else y

@@ -368,7 +368,7 @@ def bernoulli(x, p: float | None = None, *, generator=None):
     return bernoulli_numbers(x, first, offset, x.dtype)
 
 
-def dropout(x, p: float = 0.5, training: bool = True, inplace: bool = False):
+def dropout(input, p: float = 0.5, training: bool = True, inplace: bool = False):
     """Zeros with probability p, the rest scaled by 1 / (1 - p); x itself without training.
 
     >>> import lucid
@@ -378,13 +378,13 @@ def dropout(x, p: float = 0.5, training: bool = True, inplace: bool = False):
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout: p must lie in [0, 1], got {p}")
     if not training or p == 0.0:
-        return x
-    first, offset = default_generator.reserve(x.numel())
-    flat = x._value is None and x.is_contiguous()
-    source = reshape(x, (x.numel(),)) if flat else x
+        return input
+    first, offset = default_generator.reserve(input.numel())
+    flat = input._value is None and input.is_contiguous()
+    source = reshape(input, (input.numel(),)) if flat else input
     y = dropout_(source, first, offset, float(p))
-    y = reshape(y, tuple(x.shape)) if flat else y
-    return write(assign, x, (y,)) if inplace else y
+    y = reshape(y, tuple(input.shape)) if flat else y
+    return write(assign, input, (y,)) if inplace else y
 
 
 def uniform_(self, from_: float = 0.0, to: float = 1.0, *, generator=None, **named):

@@ -145,7 +145,12 @@ def unsqueeze(x, dim: int):
 
 
 def permute(x, *dims):
-    """Dimension d of the result is dimension dims[d] of x."""
+    """Dimension d of the result is dimension dims[d] of x.
+
+    >>> import lucid
+    >>> lucid.permute(lucid.zeros(2, 3, 4), (2, 0, 1)).shape
+    lucid.Size([4, 2, 3])
+    """
     order = dims[0] if len(dims) == 1 and not hasattr(dims[0], "__index__") else dims
     places = tuple(normal_dim("permute", d, x.ndim) for d in order)
     if sorted(places) != list(range(x.ndim)):
@@ -297,7 +302,12 @@ def select(x, dim: int, index: int):
 
 
 def split(x, split_size_or_sections, dim: int = 0):
-    """Views of consecutive parts: of one size (the last may be smaller), or of given sizes."""
+    """Views of consecutive parts: of one size (the last may be smaller), or of given sizes.
+
+    >>> import lucid
+    >>> [part.tolist() for part in lucid.split(lucid.arange(5), [2, 3])]
+    [[0, 1], [2, 3, 4]]
+    """
     d = normal_dim("split", dim, x.ndim)
     n = x.shape[d]
     if isinstance(split_size_or_sections, int):
@@ -317,7 +327,12 @@ def split(x, split_size_or_sections, dim: int = 0):
 
 
 def chunk(x, chunks: int, dim: int = 0):
-    """At most `chunks` parts of equal size, the last may be smaller."""
+    """At most `chunks` parts of equal size, the last may be smaller.
+
+    >>> import lucid
+    >>> [part.tolist() for part in lucid.chunk(lucid.arange(5), 2)]
+    [[0, 1, 2], [3, 4]]
+    """
     if chunks < 1:
         raise RuntimeError(f"chunk: {chunks} chunks; at least 1")
     d = normal_dim("chunk", dim, x.ndim)
@@ -459,7 +474,12 @@ def vstack(tensors):
 
 
 def flip(x, *dims):
-    """A copy with the order of those dimensions reversed."""
+    """A copy with the order of those dimensions reversed.
+
+    >>> import lucid
+    >>> lucid.flip(lucid.arange(3), 0)
+    tensor([2, 1, 0])
+    """
     order = dims[0] if len(dims) == 1 and not hasattr(dims[0], "__index__") else dims
     return _flip(x, normal_dims("flip", tuple(order), x.ndim)).clone(
         memory_format="contiguous_format"
@@ -542,7 +562,12 @@ def clone(x, *, memory_format=None):
 
 
 def meshgrid(*tensors, indexing: str = "ij"):
-    """Grids of coordinates from vectors; indexing "ij" (matrix) or "xy" (first two swapped)."""
+    """Grids of coordinates from vectors; indexing "ij" (matrix) or "xy" (first two swapped).
+
+    >>> import lucid
+    >>> [g.tolist() for g in lucid.meshgrid(lucid.arange(2), lucid.arange(2), indexing="ij")]
+    [[[0, 0], [1, 1]], [[0, 1], [0, 1]]]
+    """
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = tuple(tensors[0])
     if indexing not in ("ij", "xy"):

@@ -110,7 +110,12 @@ class var_(Composite):
 
 
 def var(x, dim=None, unbiased=None, keepdim: bool = False, *, correction=None):
-    """The variance over `dim`: divided by n - 1 (correction=1) unless told otherwise."""
+    """The variance over `dim`: divided by n - 1 (correction=1) unless told otherwise.
+
+    >>> import lucid
+    >>> lucid.var(lucid.tensor([1.0, 3.0])).item()
+    2.0
+    """
     dim, correction = _correction(dim, unbiased, correction)
     x = _floating("var", x, None)
     return var_(x, _dims("var", x, dim), correction, keepdim)
@@ -125,7 +130,12 @@ def _correction(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, float]:
 
 
 def std(x, dim=None, unbiased=None, keepdim: bool = False, *, correction=None):
-    """The standard deviation, sqrt(var)."""
+    """The standard deviation, sqrt(var).
+
+    >>> import lucid
+    >>> lucid.std(lucid.tensor([1.0, 3.0]), correction=0).item()
+    1.0
+    """
     return var(x, dim, unbiased, keepdim, correction=correction).sqrt()
 
 
@@ -142,7 +152,12 @@ def std_mean(x, dim=None, unbiased=None, keepdim: bool = False, *, correction=No
 
 
 def prod(x, dim=None, keepdim: bool = False, *, dtype: dtype | None = None):
-    """The product over one dimension, or over all."""
+    """The product over one dimension, or over all.
+
+    >>> import lucid
+    >>> lucid.prod(lucid.tensor([2, 3, 4])).item()
+    24
+    """
     x = x if dtype is None else to_dtype(x, dtype)
     return product_over(x, _dims("prod", x, dim), keepdim)
 
@@ -170,7 +185,12 @@ class product_over(Composite):
 
 
 def amax(x, dim=(), keepdim: bool = False):
-    """The largest over `dim`; equal elements share the gradient."""
+    """The largest over `dim`; equal elements share the gradient.
+
+    >>> import lucid
+    >>> lucid.amax(lucid.tensor([[1, 5], [7, 2]]), 0)
+    tensor([7, 5])
+    """
     return amax_(x, _dims("amax", x, dim), keepdim)
 
 
@@ -232,7 +252,12 @@ def _located(name: str, record: Any, x: Any, dim: int, keepdim: bool) -> Pair:
 
 
 def argmax(x, dim=None, keepdim: bool = False):
-    """The index of the first largest element, of the flattened tensor or along `dim`."""
+    """The index of the first largest element, of the flattened tensor or along `dim`.
+
+    >>> import lucid
+    >>> lucid.argmax(lucid.tensor([[1, 5], [7, 2]]), 1)
+    tensor([1, 0])
+    """
     return _argument("argmax", max_located, x, dim, keepdim)
 
 
@@ -249,12 +274,22 @@ def _argument(name: str, record: Any, x: Any, dim: Any, keepdim: bool) -> Any:
 
 
 def any(x, dim=None, keepdim: bool = False):  # noqa: A001
-    """Whether any element is non-zero, over all or along `dim`."""
+    """Whether any element is non-zero, over all or along `dim`.
+
+    >>> import lucid
+    >>> lucid.any(lucid.tensor([False, True])).item()
+    True
+    """
     return any_(x, _dims("any", x, dim), keepdim)
 
 
 def all(x, dim=None, keepdim: bool = False):  # noqa: A001
-    """Whether all elements are non-zero, over all or along `dim`."""
+    """Whether all elements are non-zero, over all or along `dim`.
+
+    >>> import lucid
+    >>> lucid.all(lucid.tensor([False, True])).item()
+    False
+    """
     return all_(x, _dims("all", x, dim), keepdim)
 
 
@@ -285,13 +320,23 @@ class logsumexp_(Composite):
 
 
 def logsumexp(x, dim, keepdim: bool = False):
-    """log(sum(e^x)) over `dim`, without overflow."""
+    """log(sum(e^x)) over `dim`, without overflow.
+
+    >>> import lucid
+    >>> lucid.logsumexp(lucid.zeros(1, 2), 1)
+    tensor([0.6931])
+    """
     x = _floating("logsumexp", x, None if x.dtype.category == FLOATING else get_default_dtype())
     return logsumexp_(x, _dims("logsumexp", x, dim), keepdim)
 
 
 def norm(x, p=2, dim=None, keepdim: bool = False, dtype=None):
-    """The p-norm over `dim` (all by default): (sum |x|^p)^(1/p); p may be inf, -inf or "fro"."""
+    """The p-norm over `dim` (all by default): (sum |x|^p)^(1/p); p may be inf, -inf or "fro".
+
+    >>> import lucid
+    >>> lucid.norm(lucid.tensor([3.0, 4.0])).item()
+    5.0
+    """
     x = _floating("norm", x, dtype)
     dims = _dims("norm", x, dim)
     if p in ("fro", 2, 2.0, None):
@@ -396,7 +441,12 @@ def cumprod(x, dim: int, *, dtype=None):
 
 
 def allclose(x, other, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
-    """Whether |x - other| <= atol + rtol |other| everywhere."""
+    """Whether |x - other| <= atol + rtol |other| everywhere.
+
+    >>> import lucid
+    >>> lucid.allclose(lucid.ones(2), lucid.ones(2) + 1e-7)
+    True
+    """
     return bool(isclose(x, other, rtol, atol, equal_nan).all().item())
 
 

@@ -21,12 +21,22 @@ special = lazy("scipy.special", extra="scipy")
 FLOAT32 = frozenset("exp exp2 expm1 log log2 log10 log1p pow".split())
 
 
+# An argument and the value there, for the example of each function's docstring; others are 0 at 0.
+SHOWN = {
+    "exp": (0.0, 1.0), "exp2": (3.0, 8.0), "log": (1.0, 0.0), "log2": (8.0, 3.0),
+    "log10": (100.0, 2.0), "cos": (0.0, 1.0), "acos": (1.0, 0.0), "cosh": (0.0, 1.0),
+    "acosh": (1.0, 0.0), "erfc": (0.0, 1.0), "lgamma": (1.0, 0.0),
+}  # fmt: skip
+
+
 def _function(name: str, formula: str, rule, reference, domain=(-3.0, 3.0)):  # noqa: ANN001, ANN202
     """An op whose body is one function of the vector math."""
 
     def body(b, x):  # noqa: ANN001, ANN202
         return math(name, x)
 
+    at, value = SHOWN.get(name, (0.0, 0.0))
+    example = f">>> import lucid\n>>> lucid.{name}(lucid.tensor({at})).item()\n{value}\n"
     members = {
         "body": body,
         "result": "float",
@@ -34,7 +44,7 @@ def _function(name: str, formula: str, rule, reference, domain=(-3.0, 3.0)):  # 
         "ref": reference,
         "domain": domain,
         "autocast": "float32" if name in FLOAT32 else "widest",
-        "__doc__": formula,
+        "__doc__": f"{formula}\n\n{example}",
     }
     return type(Elementwise)(name, (Elementwise,), members)
 
@@ -270,7 +280,12 @@ class xlogy(Elementwise):
 
 
 class sigmoid(Elementwise):
-    """sigmoid(x) = 1 / (1 + e^-x)."""
+    """sigmoid(x) = 1 / (1 + e^-x).
+
+    >>> import lucid
+    >>> lucid.sigmoid(lucid.tensor(0.0)).item()
+    0.5
+    """
 
     result = "float"
 
@@ -285,7 +300,12 @@ class sigmoid(Elementwise):
 
 
 class relu(Elementwise):
-    """relu(x) = max(x, 0). The gradient at 0 is 0; NaN stays NaN."""
+    """relu(x) = max(x, 0). The gradient at 0 is 0; NaN stays NaN.
+
+    >>> import lucid
+    >>> lucid.relu(lucid.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
 
     def body(b, x):
         return b.where(x <= 0, zero(x), x)
@@ -358,7 +378,12 @@ class silu(Elementwise):
 
 class gelu(Elementwise):
     """gelu(x) = x Phi(x), Phi the normal distribution function; `approximate="tanh"` for
-    0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). Hendrycks and Gimpel, 2016."""
+    0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). Hendrycks and Gimpel, 2016.
+
+    >>> import lucid
+    >>> lucid.nn.functional.gelu(lucid.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.8413])
+    """
 
     result = "float"
 
@@ -389,7 +414,12 @@ class gelu(Elementwise):
 
 class softplus(Elementwise):
     """softplus(x, beta=1, threshold=20) = log(1 + e^(beta x)) / beta; x where beta x is larger
-    than the threshold."""
+    than the threshold.
+
+    >>> import lucid
+    >>> lucid.nn.functional.softplus(lucid.tensor([0.0, 100.0]))
+    tensor([  0.6931, 100.0000])
+    """
 
     result = "float"
 
@@ -409,7 +439,12 @@ class softplus(Elementwise):
 
 
 class logsigmoid(Elementwise):
-    """logsigmoid(x) = log(sigmoid(x)), exact for large |x|."""
+    """logsigmoid(x) = log(sigmoid(x)), exact for large |x|.
+
+    >>> import lucid
+    >>> lucid.nn.functional.logsigmoid(lucid.tensor(0.0))
+    tensor(-0.6931)
+    """
 
     result = "float"
 

@@ -1,0 +1,97 @@
+"""The forms of an op that users call: function with `out=`, in-place method, composed ones.
+
+ops/methods.py makes the public functions and the methods of Tensor with them.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from lucid.apply import apply
+from lucid.op import Op
+from lucid.ops.elementwise import assign, mul
+from lucid.write import out as write_out
+from lucid.write import write
+
+
+def function_of(record: type[Op]) -> Callable:
+    """The public function of an elementwise record, with `out=`."""
+    arity, usual = len(record.inputs), record.usual
+
+    @functools.wraps(record, updated=())
+    def function(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        if out is None:
+            if not kwargs and len(args) == arity and usual is not None:
+                return apply(record, args, usual)
+            return record.call(*args, **kwargs)
+        return write_out(record, out, *record.bind(args, kwargs))
+
+    function.__name__ = function.__qualname__ = record.name
+    function.__doc__ = record.__doc__
+    function.__dict__.pop("__wrapped__", None)
+    function.record = record  # type: ignore[attr-defined]
+    return function
+
+
+def in_place_of(record: type[Op]) -> Callable:
+    """The method `name_` of an elementwise record."""
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return write(record, self, *record.bind((self, *args), kwargs))
+
+    method.__name__ = method.__qualname__ = f"{record.name}_"
+    method.__doc__ = f"In place: {record.__doc__}"
+    method.of = record  # type: ignore[attr-defined]
+    return method
+
+
+def with_out(function: Callable) -> Callable:
+    """A composed function with `out=`: computed, then written."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        y = function(*args, **kwargs)
+        if out is None:
+            return y
+        if isinstance(y, tuple):
+            return tuple(write_out(assign, o, (v,)) for o, v in zip(out, y, strict=True))
+        return write_out(assign, out, (y,))
+
+    return wrapped
+
+
+def composed_in_place(name: str, function: Callable) -> Callable:
+    """An in-place form that computes and then writes."""
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return write(assign, self, (function(self, *args, **kwargs),))
+
+    method.__name__ = method.__qualname__ = f"{name}_"
+    method.__doc__ = f"In place: {function.__doc__}"
+    method.of = function  # type: ignore[attr-defined]
+    return method
+
+
+def scaled_in_place(record: type[Op]) -> Callable:
+    def method(self: Any, other: Any, *, alpha: Any = 1) -> Any:
+        return write(record, self, (self, other if alpha == 1 else mul(other, alpha)))
+
+    method.__name__ = method.__qualname__ = f"{record.name}_"
+    method.__doc__ = f"In place: {record.__doc__} `alpha` scales the second."
+    return method
+
+
+def restride(name: str, function: Callable) -> Callable:
+    """squeeze_ and its relatives: the same tensor object with another layout."""
+
+    def method(self: Any, *args: Any) -> Any:
+        if self._requires_grad or self._base is not None:
+            raise RuntimeError(f"{name}_: not for a view or a tensor with a history; use {name}()")
+        y = function(self, *args)
+        self._layout, self._offset, self._ptr = y._layout, y._offset, y._ptr
+        return self
+
+    method.__name__ = method.__qualname__ = f"{name}_"
+    method.__doc__ = f"In place: {function.__doc__}"
+    method.of = function  # type: ignore[attr-defined]
+    return method
