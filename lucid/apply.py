@@ -76,9 +76,10 @@ _hit: Callable = _first_hit
 
 def _apply(op: type[Op], inputs: tuple, params: tuple, everything: bool = False) -> Any:
     """Views, traces, and what was not planned before."""
-    if not inputs and _tracer.get() is not None:
-        return _tracer.get().add(op, inputs, params)  # type: ignore[union-attr]
     inputs = tuple([_operand(op, x) for x in inputs])
+    tracer = _tracer.get()
+    if tracer is not None and not any(isinstance(x, Array) for x in inputs):
+        return tracer.add(op, inputs, params, everything)  # the entries are not for a trace
     key = (op, params, *[x._layout if isinstance(x, Array) else type(x) for x in inputs])
     entry = _entries.get(key)
     if entry is None:
@@ -298,14 +299,14 @@ def record(
     saved: dict[str, Any] = {}
     for name, source, place in keeps:
         if source == OUTPUT:
-            saved[name] = Saved(made[place], True)
+            saved[name] = Saved(made[place], place)
         elif source == STATIC:
             saved[name] = params[place]
         elif source == LAYOUT:
             saved[name] = layouts[0][place]
         else:
             x = inputs[place]
-            saved[name] = Saved(x, False) if isinstance(x, Array) else x
+            saved[name] = Saved(x) if isinstance(x, Array) else x
     node = Node(op, params, edges, saved, *layouts)
     if settings.debug:
         node.line = user_line()

@@ -3,6 +3,7 @@
 Ops become methods in ops/methods.py. Everything that computes goes through apply.py.
 """
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -406,7 +407,7 @@ class Tensor(Array):
         memo[id(self)] = y
         for name, value in self.__dict__.items():
             if not name.startswith("_"):
-                y.__dict__[name] = value
+                y.__dict__[name] = copy.deepcopy(value, memo)
         if self._grad is not None:
             y._grad = self._grad.__deepcopy__(memo)
         return y

@@ -25,11 +25,15 @@ from lucid.lines import user_line
 from lucid.op import Elementwise, Op, find
 
 
-def write(op: type[Op], target: Any, inputs: tuple, params: tuple = ()) -> Any:
-    """target[...] = op(*inputs): computed in the promoted type, cast to the target's."""
+def write(
+    op: type[Op], target: Any, inputs: tuple, params: tuple = (), name: str | None = None
+) -> Any:
+    """target[...] = op(*inputs): computed in the promoted type, cast to the target's. `name` is
+    what the user called, if not `op`."""
     if target._value is not None:
         return _write_in_trace(op, target, inputs, params)
-    recording = is_grad_enabled() and _check(op, target, inputs)
+    called = name or f"{op.name}_"
+    recording = is_grad_enabled() and _check(called, target, inputs)
     saved_inputs = inputs
     if recording:
         saved_inputs = tuple(
@@ -37,14 +41,22 @@ def write(op: type[Op], target: Any, inputs: tuple, params: tuple = ()) -> Any:
              for i, x in enumerate(inputs)]
         )  # fmt: skip
     edges = edges_of(op, inputs) if recording else ()
-    plan = _plan(op, target, inputs, params)
+    plan = _plan(op, called, target, inputs, params)
     given = [_apart(op, x, target) for x in inputs]
     if target._layout.numel:
         plan.run(target._ptr, *[x._ptr if isinstance(x, Array) else x for x in given])
-    touched(f"{op.name}_", target)
+    touched(called, target)
     if recording:
         _move_history(op, target, saved_inputs, params, edges)
     return target
+
+
+def before(x: Any) -> Any:
+    """x for what is computed from it and then written to it: rules must not read the new bytes."""
+    if x._value is None and is_grad_enabled() and needs_gradient(x):
+        if current_node(x) is not None:
+            return _kept_with_history(x)
+    return x
 
 
 def touched(name: str, target: Any) -> None:
@@ -69,7 +81,7 @@ def last_write(block: Any) -> str:
     return f" by {writer}" if writer else ""
 
 
-def _check(op: type[Op], target: Any, inputs: tuple) -> bool:
+def _check(called: str, target: Any, inputs: tuple) -> bool:
     """Whether the write is recorded; raises where it would lose a gradient."""
     base = target._base
     owner = target if base is None else base
@@ -77,7 +89,7 @@ def _check(op: type[Op], target: Any, inputs: tuple) -> bool:
     if shown is not None and shown._requires_grad:
         made = f" at {owner._origin}" if owner._origin else ""
         raise RuntimeError(
-            f"{op.name}_: a view that was made under no_grad{made}, of a tensor that requires a "
+            f"{called}: a view that was made under no_grad{made}, of a tensor that requires a "
             f"gradient, is modified in place at {user_line()} in grad mode, which no gradient "
             "would see; make the view outside no_grad(), or modify it inside"
         )
@@ -85,7 +97,7 @@ def _check(op: type[Op], target: Any, inputs: tuple) -> bool:
     if leaf_view or (owner._requires_grad and current_node(owner) is None):
         what = "a leaf" if base is None or leaf_view else "a view of a leaf"
         raise RuntimeError(
-            f"{op.name}_: {what} that requires a gradient is modified in place; do it under "
+            f"{called}: {what} that requires a gradient is modified in place; do it under "
             "no_grad(), or use an out-of-place operation"
         )
     return any(isinstance(x, Array) and needs_gradient(x) for x in (target, *inputs))
@@ -135,22 +147,22 @@ def _apart(op: type[Op], x: Any, target: Any) -> Any:
     return _kept(x)
 
 
-def _plan(op: type[Op], target: Any, inputs: tuple, params: tuple) -> Any:
+def _plan(op: type[Op], called: str, target: Any, inputs: tuple, params: tuple) -> Any:
     lay = target._layout
     if any(s == 0 and n > 1 for n, s in zip(lay.shape, lay.strides, strict=True)):
         raise RuntimeError(
-            f"{op.name}_: several elements of the target are one in memory (it was expanded); "
+            f"{called}: several elements of the target are one in memory (it was expanded); "
             "clone() it first"
         )
 
     def into(*xs: Any) -> Any:
         y = apply(op, xs, params)
         if tuple(y.shape) != lay.shape:
-            y = _broadcast(op, y, lay.shape)
+            y = _broadcast(called, y, lay.shape)
         if y.dtype is not lay.dtype:
             if y.dtype.category > lay.dtype.category and op.name != "assign":
                 raise RuntimeError(
-                    f"{op.name}_: the result is {y.dtype!r}, which cannot be written into "
+                    f"{called}: the result is {y.dtype!r}, which cannot be written into "
                     f"{lay.dtype!r}"
                 )
             y = apply(find("cast"), (y,), (lay.dtype,))
@@ -159,12 +171,12 @@ def _plan(op: type[Op], target: Any, inputs: tuple, params: tuple) -> Any:
     return layout_plan(("into", op, params, lay), into, inputs, [lay.strides], f"{op.name}_")
 
 
-def _broadcast(op: type[Op], y: Any, shape: tuple[int, ...]) -> Any:
+def _broadcast(called: str, y: Any, shape: tuple[int, ...]) -> Any:
     own = tuple(y.shape)
     padded = (1,) * (len(shape) - len(own)) + own
     if len(own) > len(shape) or any(n not in (1, m) for n, m in zip(padded, shape, strict=True)):
         raise RuntimeError(
-            f"{op.name}_: a result of shape {own} does not fit the target's shape {shape}"
+            f"{called}: a result of shape {own} does not fit the target's shape {shape}"
         )
     return apply(find("expand"), (y,), (shape,))
 
@@ -224,7 +236,7 @@ def _write_in_trace(op: type[Op], target: Any, inputs: tuple, params: tuple) -> 
     trace: Trace = target._trace
     y = trace.add(op, inputs, params)
     if tuple(y.shape) != target._layout.shape:
-        y = _broadcast(op, y, target._layout.shape)
+        y = _broadcast(f"{op.name}_", y, target._layout.shape)
     if y.dtype is not target._layout.dtype:
         y = apply(find("cast"), (y,), (target._layout.dtype,))
     target._value = y._value

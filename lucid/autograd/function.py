@@ -160,10 +160,12 @@ def _record(cls: type[Function], context: Context, args: tuple, needs: tuple, ou
         tuple(y._layout for y in tensors),
     )
     node.function, node.context = cls, context
-    own = {id(y) for y in tensors}
+    own = {id(y): nr for nr, y in enumerate(tensors)}
     for nr, y in enumerate(tensors):
         differentiable = y._layout.dtype.category == 2 and not any(y is f for f in context._fixed)
         if differentiable:
             y._node, y._nr, y._requires_grad = node, nr, True
-    node.kept = tuple(Saved(t, id(t) in own) if isinstance(t, Array) else t for t in context._saved)
+    node.kept = tuple(
+        Saved(t, own.get(id(t))) if isinstance(t, Array) else t for t in context._saved
+    )
     context._saved = ()

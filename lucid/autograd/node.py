@@ -18,20 +18,19 @@ class Saved:
     """A residual: the bytes as they were, and the version that must still hold when it is read.
 
     It keeps where the tensor's cotangent went, and not the tensor, which may take another history
-    by a write, or is the Node's own output: either could point back at the Node.
+    by a write, or is the Node's own output, number `nr`: either could point back at the Node.
     """
 
-    __slots__ = ("storage", "layout", "offset", "version", "edge", "own", "nr")
+    __slots__ = ("storage", "layout", "offset", "version", "edge", "nr")
 
-    def __init__(self, tensor: Array, own: bool):
+    def __init__(self, tensor: Array, nr: int | None = None):
         self.storage = tensor._storage
         self.layout: Layout = tensor._layout
         self.offset = tensor._offset
         self.version = tensor._storage.version
-        self.own = own
-        self.nr = tensor._nr
+        self.nr = nr
         self.edge = None
-        if not own and tensor._requires_grad:
+        if nr is None and tensor._requires_grad:
             node = tensor._node
             self.edge = (tensor, 0) if node is None else (node, tensor._nr)
 

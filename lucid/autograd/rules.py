@@ -35,7 +35,7 @@ def unpack(node: Node, name: str, s: Any, create: bool) -> Any:
     y = wrap(s.storage, s.layout, s.offset)
     if create:
         if s.edge is None:
-            if s.own and s.layout.dtype.category == FLOATING:
+            if s.nr is not None and s.layout.dtype.category == FLOATING:
                 y._node, y._nr, y._requires_grad = node, s.nr, True
         elif isinstance(s.edge[0], Node):
             y._node, y._nr, y._requires_grad = *s.edge, True

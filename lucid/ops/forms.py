@@ -10,8 +10,8 @@ from typing import Any
 from lucid.apply import apply
 from lucid.op import Op
 from lucid.ops.elementwise import assign, mul
+from lucid.write import before, write
 from lucid.write import out as write_out
-from lucid.write import write
 
 
 def function_of(record: type[Op]) -> Callable:
@@ -64,7 +64,7 @@ def composed_in_place(name: str, function: Callable) -> Callable:
     """An in-place form that computes and then writes."""
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return write(assign, self, (function(self, *args, **kwargs),))
+        return write(assign, self, (function(before(self), *args, **kwargs),), name=f"{name}_")
 
     method.__name__ = method.__qualname__ = f"{name}_"
     method.__doc__ = f"In place: {function.__doc__}"

@@ -47,17 +47,17 @@ def put_item(x: Any, key: Any, value: Any) -> None:
         if not isinstance(value, Array) or value.numel() == 1:
             shape = tuple(mask.shape) + (1,) * (x.ndim - mask.ndim)
             value = value.reshape(()) if isinstance(value, Array) else value
-            write(where, x, (reshape(mask, shape), value, x))
+            write(where, x, (reshape(mask, shape), value, x), name="__setitem__")
             return
     y, advanced = _basic(x, key)
     if not advanced:
-        write(assign, y, (_drop_lead(value, y.ndim),))
+        write(assign, y, (_drop_lead(value, y.ndim),), name="__setitem__")
         return
     y, places, first = _advanced(y, advanced)
     if not isinstance(value, Array):
         value = tensor(value, dtype=x.dtype)
     made = put(y, _spread(value, y, places, first), places, first, False)
-    write(assign, y, (made,))
+    write(assign, y, (made,), name="__setitem__")
 
 
 def _spread(value: Any, y: Any, places: Sequence[Any], first: int) -> Any:

@@ -366,19 +366,19 @@ def _converter(kind: dtype) -> Callable:
 
 def copy_(self, src, non_blocking: bool = False):
     """Write src, broadcast and cast, into this tensor."""
-    return write(assign, self, (src,))
+    return write(assign, self, (src,), name="copy_")
 
 
 def fill_(self, value):
     """Write one number everywhere."""
     if isinstance(value, Array) and value.ndim:
         raise RuntimeError(f"fill_: a number or 0-d tensor is needed, got {tuple(value.shape)}")
-    return write(assign, self, (value,))
+    return write(assign, self, (value,), name="fill_")
 
 
 def zero_(self):
     """Write zeros."""
-    return write(assign, self, (0,))
+    return write(assign, self, (0,), name="zero_")
 
 
 def _new(function: Callable) -> Callable:
