@@ -307,8 +307,20 @@ def order(nest: Nest) -> str:
 
     found = uses(nest.stages)
     stores = [u for u in found if nest.arrays[u[0]].role != "in"]
+
+    def dense_stores(axis: str) -> int:
+        return sum(s == 1 for s in stride(axis, stores))
+
     if not nest.inner and len(nest.grid) > 1:
         nest.grid.sort(key=lambda a: [-abs(s) for s in stride(a, stores)])
+        # What is read along another axis comes next to the lanes: backends transpose it in tiles.
+        loads = [u for u in found if nest.arrays[u[0]].role == "in"]
+        last = stride(nest.grid[-1], loads)
+        for axis in nest.grid[:-2]:
+            if any(s == 1 and t > 1 for s, t in zip(stride(axis, loads), last, strict=True)):
+                nest.grid.remove(axis)
+                nest.grid.insert(-1, axis)
+                break
     if nest.inner:
         if len(nest.inner) > 1 and not nest.static:
             loads = [u for u in found if nest.arrays[u[0]].role == "in"]
@@ -324,7 +336,10 @@ def order(nest: Nest) -> str:
         if not short and dense * 2 >= max(len(along), 1):
             return "inner"
         # Lanes along the grid: put its most contiguous axis last.
-        best = min(nest.grid, key=lambda a: grid_cost(stride(a, found), nest.extents[a]))
+        best = min(
+            nest.grid,
+            key=lambda a: (*grid_cost(stride(a, found), nest.extents[a]), -dense_stores(a)),
+        )
         cost = grid_cost(stride(best, found), nest.extents[best])
         if short or cost < grid_cost(along, nest.extents[last]):
             nest.grid.remove(best)

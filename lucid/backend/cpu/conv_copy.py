@@ -5,9 +5,10 @@ Storage types narrower than the arithmetic are widened on the way.
 """
 
 from lucid.backend.cpu.gemm_driver import Words
-from lucid.backend.cpu.gemm_pack import Reader, transpose
+from lucid.backend.cpu.gemm_pack import Reader
 from lucid.backend.cpu.gemm_tile import Tile
 from lucid.backend.cpu.llvm import Function, Module, Value, vector
+from lucid.backend.cpu.transposed import transpose
 from lucid.dtypes import dtype
 
 TASK = [("ptr", "words"), ("i64", "task"), ("i64", "slot")]

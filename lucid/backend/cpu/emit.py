@@ -15,7 +15,7 @@ from lucid.backend.cpu.half import (
     half_from_float,
 )
 from lucid.backend.cpu.llvm import Function, Value, element, lanes, like, suffix, vector
-from lucid.dtypes import BOOL, FLOATING, INTEGER, bfloat16, bool_, dtype, float16, float32
+from lucid.dtypes import BOOL, FLOATING, INTEGER, bfloat16, bool_, dtype, float16, float32, int64
 from lucid.kernel.expr import Expr, postorder
 
 # How a value of each type lives in registers; 16-bit floats are held as their bits.
@@ -175,15 +175,44 @@ class Emitter:
         divisor = node.args[1]
         if divisor.op == "const" and divisor.attr not in (0, -1):
             return f.emit(f"{word} {x.kind} {x.name}, {y.name}", x.kind)
+        if kind is int64 and count > 1:
+            return self._idiv_lanes(x, y, count)
         zero = y.eq(0)
         unsafe = zero
         if kind.signed:
             smallest = -(1 << (8 * kind.itemsize - 1))
             # smallest / 1 is the value to which smallest / -1 wraps
             unsafe = zero | (y.eq(-1) & x.eq(smallest))
+        return self._quotient(word, x, y, unsafe, zero)
+
+    def _quotient(self, word: str, x: Value, y: Value, unsafe: Value, zero: Value) -> Value:
+        f = self.f
         safe = f.select(unsafe, f.constant(1, y.kind), y)
         quotient = f.emit(f"{word} {x.kind} {x.name}, {safe.name}", x.kind)
         return f.select(zero, f.constant(0, x.kind), quotient)
+
+    def _idiv_lanes(self, x: Value, y: Value, count: int) -> Value:
+        """Lanes of int64, which no processor divides at once: as float64 where all are small.
+
+        The quotient of integers below 2^51 is at least 2^-52 of itself away from the next whole
+        number that it does not reach, so that rounding it cannot reach that number either.
+        """
+        f, wide = self.f, vector(count, "double")
+        zero = y.eq(0)
+        large = (((x + (1 << 51)) | (y + (1 << 51))) >> 52).ne(0)
+        slot = f.slot(x.kind)
+
+        def exact() -> None:
+            unsafe = zero | (y.eq(-1) & x.eq(-(1 << 63)))
+            slot.set(self._quotient("sdiv", x, y, unsafe, zero))
+
+        def quick() -> None:
+            divisor = f.cast(f.select(zero, f.constant(1, y.kind), y), "sitofp", wide)
+            quotient = f.cast(f.cast(x, "sitofp", wide) / divisor, "fptosi", x.kind)
+            slot.set(f.select(zero, f.constant(0, x.kind), quotient))
+
+        f.either(f.cast(large, "bitcast", f"i{count}").ne(0), exact, quick)
+        return slot.get()
 
     def _irem(self, node: Expr, count: int, x: Value, y: Value) -> Value:
         rest = x - self._idiv(node, count, x, y) * y

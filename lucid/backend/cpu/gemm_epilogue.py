@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from lucid.backend.cpu import math
 from lucid.backend.cpu.emit import Emitter, memory
-from lucid.backend.cpu.gemm_pack import transpose
 from lucid.backend.cpu.gemm_tile import Tile
 from lucid.backend.cpu.llvm import Function, Value
+from lucid.backend.cpu.transposed import transpose
 from lucid.dtypes import dtype
 from lucid.kernel import expr as e
 from lucid.kernel.expr import Expr

@@ -10,6 +10,7 @@ widened on the way. Which copy fits follows from the strides:
 from lucid.backend.cpu.emit import Emitter, memory
 from lucid.backend.cpu.gemm_tile import Tile
 from lucid.backend.cpu.llvm import Function, Module, Value
+from lucid.backend.cpu.transposed import transpose
 from lucid.dtypes import dtype
 
 _STRIDED = [("ptr", "x"), ("i64", "s_first"), ("i64", "s_second")]
@@ -44,22 +45,6 @@ class Reader:
             self.f.store(small, pointer)
         else:
             self.f.masked_store(small, pointer, mask)
-
-
-def transpose(f: Function, rows: list[Value]) -> list[Value]:
-    """n vectors of n lanes, n a power of two: the n columns."""
-    count, distance = len(rows), 1
-    while distance < count:
-        made = list(rows)
-        for i in range(count):
-            if i & distance:
-                continue
-            a, b = rows[i], rows[i + distance]
-            low = [x if not x & distance else count + x - distance for x in range(count)]
-            high = [x + distance if not x & distance else count + x for x in range(count)]
-            made[i], made[i + distance] = f.shuffle(a, b, low), f.shuffle(a, b, high)
-        rows, distance = made, 2 * distance
-    return rows
 
 
 def left(module: Module, name: str, storage: dtype, tile: Tile, mode: str) -> None:

@@ -53,6 +53,8 @@ class StageCode:
         ragged = any(
             n.op == "index" and n.attr in inner for n in e.postorder([a.extent for a in stage.axes])
         )
+        rows = kernel.grid[:-1] if grid else kernel.grid
+        row = rows[-1].name if rows else ""
         self.low = low = Lowering(
             table,
             {b.name: b for b in kernel.buffers},
@@ -63,7 +65,7 @@ class StageCode:
             grid,
             block,
             not ragged,
-            kernel.grid[-1].name if kernel.grid and not grid else "",
+            row,
         )
         self.ahead: list[tuple[Expr, Expr, dtype]] = []  # see `look_ahead`
         stores = stage.stores if isinstance(stage, Map | Scan) else ()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lucid.backend.cpu import jit
+from lucid.backend.cpu import jit, transposed
 from lucid.backend.cpu.access import Lowering, Table
 from lucid.backend.cpu.emit import Emitter
 from lucid.backend.cpu.llvm import Function, Module, Value
@@ -101,6 +101,7 @@ class Schedule:
         passes = [c for c in self.codes if c.lane is not None and not self.grid]
         if len(passes) > 1:
             max(passes, key=lambda c: c.operations).look_ahead()
+        self.turned = transposed.sources(kernel, self.codes) if self.grid else []
         self.weights = [code.operations for code in self.codes]
         self.narrow = (self.block * (4 if self.grid else 1)).bit_length() - 1
         depths = {a.name: 1 for a in kernel.grid}
@@ -195,12 +196,16 @@ class Schedule:
         left = f.i64(TASK_BITS) - _log2(f, work)
         if not self.grid:
             return f.maximum(left, 0), None, f.i64(1)
+        least = 0
+        if self.turned:  # whole tiles of rows
+            least = transposed.ROWS.bit_length() - 1
+            left = left - least
         wide = f.maximum(left, self.narrow)
         across = (columns + ((f.i64(1) << wide) - 1)) >> wide
         if rows is None:
             return f.i64(0), wide, across
-        many = f.maximum(left - _log2(f, columns), 0)
-        return f.select(across > 1, f.i64(0), many), wide, across
+        many = f.maximum(left - _log2(f, columns), 0) + least
+        return f.select(across > 1, f.i64(least), many), wide, across
 
     # Functions
 
@@ -269,13 +274,20 @@ class Schedule:
             counters.insert(0, f.slot("i64", rest - upper * extent))
             rest = upper
         counters.insert(0, f.slot("i64", rest))
-        with f.loop(start, stop):
+        row = f.slot("i64", start)
+        with f.loop_while(lambda: row.get() < stop):
             inner = Scope(scope)
             places = [c.get() for c in counters]
             for axis, place in zip(axes, places, strict=True):
                 body.bind(inner, "index", axis.name, place)
-            self._row(body, inner, left, right)
             step = f.i64(1)
+            if self.turned:
+                step = self._tile_or_row(
+                    body, scope, inner, row.get(), stop, extents[-1], left, right
+                )
+            else:
+                self._row(body, inner, left, right)
+            row.set(row.get() + step)
             for counter, place, extent in reversed(
                 list(zip(counters, places, extents, strict=True))
             ):
@@ -285,6 +297,42 @@ class Schedule:
                     step = f.cast(full, "zext", "i64")
                     following = f.select(full, f.i64(0), following)
                 counter.set(following)
+
+    def _tile_or_row(
+        self,
+        body: Body,
+        scope: Scope,
+        inner: Scope,
+        row: Value,
+        stop: Value,
+        extent: Value,
+        left: Value,
+        right: Value,
+    ) -> Value:
+        """A tile of rows if that many are left, or one row; how many it was."""
+        f, count = body.f, transposed.ROWS
+        *others, axis = [a.name for a in self.kernel.grid[:-1]]
+        lane = self.kernel.grid[-1].name
+        place = body.value(self.table.make("index", (), int64, axis), inner)
+        several = (row + count <= stop) & (place + count <= extent)
+
+        def at(j: Value) -> Scope:
+            made = Scope(scope)
+            for name in others:
+                leaf = self.table.make("index", (), int64, name)
+                made.values[id(leaf)] = [body.value(leaf, inner)]
+            body.bind(made, "index", axis, place + j)
+            for code in self.codes:
+                body.emit_once(code, 1, made)
+                body.emit_each(code, 1, made, 0)
+            return made
+
+        f.either(
+            several,
+            lambda: transposed.emit_tile(body, self.codes, self.turned, at, lane, left, right),
+            lambda: self._row(body, inner, left, right),
+        )
+        return f.select(several, f.i64(count), f.i64(1))
 
     def _row(self, body: Body, scope: Scope, left: Value, right: Value) -> None:
         """All stages at one row of the grid."""
@@ -412,7 +460,17 @@ def compile(kernel: Kernel) -> CompiledKernel:
 def _revision() -> str:
     """The sources that kernels' code depends on, as a number: what is cached on disk is theirs."""
     here = Path(__file__).parent
-    names = ("access", "emit", "half", "llvm", "prepare", "rare", "schedule", "stages")
+    names = (
+        "access",
+        "emit",
+        "half",
+        "llvm",
+        "prepare",
+        "rare",
+        "schedule",
+        "stages",
+        "transposed",
+    )
     files = [here / f"{name}.py" for name in names] + sorted((here / "math").glob("*.py"))
     digest = hashlib.blake2b(digest_size=8)
     for file in files:

@@ -65,6 +65,7 @@ class Body:
         self.arguments = arguments  # the value of a word, a scalar or a buffer's address
         self.units = 1
         self.mask: Value | None = None
+        self.given: dict[int, Value] = {}  # reads whose value is here already
         self.buffers = {b.name: b for b in kernel.buffers}
 
     # Nodes
@@ -165,6 +166,9 @@ class Body:
     def read(self, node: Expr, args: Sequence[Value], unit: int) -> Value:
         f, kind = self.f, memory(node.dtype)
         _, mode = node.attr  # type: ignore[misc]
+        if id(node) in self.given:
+            raw = self.given[id(node)]
+            return raw.ne(0) if node.dtype is bool_ else raw
         at = self.pointer(mode, kind, args, unit)
         wide = memory(node.dtype, LANES)
         if mode == UNIFORM:
