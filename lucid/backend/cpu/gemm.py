@@ -25,6 +25,7 @@ SMALL = 1 << 20  # multiplications below which one thread is faster than two
 SMALL_READ = 1 << 17  # the same for elements of B that are read once
 # Rows of B that are streamed side by side: few rows of A make few loads and stores of C.
 CHUNK, CHUNK_ONE = 32, 8
+MODERATE_ROWS, DIRECT_BYTES = 128, 832 * 1024  # B in the second-level cache is not packed
 FEW_ROWS = 16  # up to here B is read once and not worth packing
 
 
@@ -360,7 +361,12 @@ def _strides(product: Product) -> dict[str, int]:
 
 
 def _right_mode(spec: MatmulSpec, tile: Tile) -> str:
-    small = spec.batch and spec.k * spec.n * tile.size <= 64 * 1024
+    size = spec.k * spec.n * tile.size
+    small = spec.batch and size <= 64 * 1024
+    # A B that stays in the second-level cache is not packed for few rows, unless its rows all
+    # start at the same place of a page: they would take turns in the same lines of the cache.
+    apart = spec.b[0] * tile.size % 4096 != 0
+    small = small or (FEW_ROWS < spec.m <= MODERATE_ROWS and size <= DIRECT_BYTES and apart)
     if spec.b[1] == 1 and spec.dtype is spec.dtype.compute:
         if small:
             return "direct"

@@ -17,6 +17,7 @@ from lucid.kernel.expr import Expr
 from lucid.kernel.loops import Buffer, Fold, Kernel, Map, Scan, Stage
 
 AHEAD = 1 << 18  # bytes of a row that is asked for while the one before it is worked on
+BELOW = 8  # rows by which a fold of columns reads ahead
 UNROLLED = 27  # points of inner axes of constant extents that are written out
 
 
@@ -53,8 +54,11 @@ class StageCode:
         ragged = any(
             n.op == "index" and n.attr in inner for n in e.postorder([a.extent for a in stage.axes])
         )
-        rows = kernel.grid[:-1] if grid else kernel.grid
-        row = rows[-1].name if rows else ""
+        # The axis whose steps prefetches and transposed reads follow.
+        steps = (
+            (stage.axes if isinstance(stage, Fold) else kernel.grid[:-1]) if grid else kernel.grid
+        )
+        row = steps[-1].name if steps else ""
         self.low = low = Lowering(
             table,
             {b.name: b for b in kernel.buffers},
@@ -91,6 +95,8 @@ class StageCode:
             if lane is not None:
                 self.values = [low.widen(v) for v in self.values]
         self._sort()
+        if grid and isinstance(stage, Fold) and inner and not self.unrolled:
+            self._look_below()
 
     def _store(
         self, name: str, subscripts: Sequence[Expr], value: Expr, mask: Expr | None
@@ -136,6 +142,19 @@ class StageCode:
             nothing = low.lower(e.const(0, int64))
             step = low.node("where", (inside, step, nothing), int64)
             self.ahead.append((node.args[0], step, kind))
+        self._sort()
+
+    def _look_below(self) -> None:
+        """Ask for rows further down while columns are folded: no cache foresees them, since they
+        lie further apart than a page."""
+        low = self.low
+        for node in self.each[self.innermost]:
+            if node.op == "read" and node.attr[1] == CONTIGUOUS:  # type: ignore[index]
+                found = low.advance.get(id(node.args[0]))
+                if found is not None:
+                    name, step = found
+                    step = low.node("mul", (step, low.lower(e.const(BELOW, int64))), int64)
+                    self.ahead.append((node.args[0], step, low.buffers[name].dtype))
         self._sort()
 
     def _sort(self) -> None:

@@ -416,6 +416,7 @@ class Body:
             self.emit_once(code, code.innermost, inner)
             for unit in range(units):
                 self.emit_each(code, code.innermost, inner, unit)
+                self.prefetch(code, inner, unit)
                 self._accumulate(code, fold, inner, sums[unit], unit, count)
 
         def join() -> None:
