@@ -1,14 +1,19 @@
 """`Function`: an op with a forward and a backward of the user's own."""
 
+import functools
+import weakref
+from collections.abc import Callable
 from typing import Any
 
-from lucid.apply import edge
+from lucid.apply import edge, wrap
 from lucid.array import Array
 from lucid.autograd.mode import is_grad_enabled, no_grad
-from lucid.autograd.node import Node, Saved
-from lucid.autograd.rules import unpack
+from lucid.autograd.node import Node, Saved, move_retained
+from lucid.autograd.rules import fit, unpack
+from lucid.dtypes import FLOATING
 from lucid.ops.creation import zeros
 from lucid.ops.elementwise import assign
+from lucid.write import needs_gradient, rebase
 
 
 class Context:
@@ -19,10 +24,17 @@ class Context:
         self._dirty: tuple = ()
         self._fixed: tuple = ()
         self._materialize = True
+        self._node: Any = None  # a weak reference: the Node holds the context
         self.needs_input_grad: tuple[bool, ...] = ()
 
     def save_for_backward(self, *tensors: Any) -> None:
         """Keep tensors (or None); they come back as `saved_tensors`."""
+        for t in tensors:
+            if t is not None and not isinstance(t, Array):
+                raise TypeError(
+                    f"save_for_backward: tensors and None are kept, not {type(t).__name__}; "
+                    "set it as an attribute of ctx"
+                )
         self._saved = tensors
 
     def mark_dirty(self, *tensors: Any) -> None:
@@ -39,48 +51,66 @@ class Context:
 
     @property
     def saved_tensors(self) -> tuple:
-        node = self.__dict__.get("_node")
-        if node is None:
+        if self._node is None:
             return self._saved
-        if node.saved is None:
+        node = self._node()
+        if node is None or node.saved is None:
             raise RuntimeError(
-                f"{node.name()}: its saved tensors have been freed; use retain_graph=True"
+                "saved_tensors: they have been freed by an earlier backward pass; use "
+                "retain_graph=True there to go through the same graph again"
             )
-        return tuple(node.read(s) for s in node.kept)
+        create = is_grad_enabled()
+        return tuple(unpack(node, "save_for_backward", s, create) for s in node.saved.values())
 
 
 class _FunctionNode(Node):
     """The Node of one call of a Function."""
 
-    __slots__ = ("function", "context", "kept")
+    __slots__ = ("function", "context", "places")
 
     def name(self) -> str:
         return f"{self.function.__name__}Backward"
 
-    def run(self, arrived: list) -> tuple:
-        context = self.context
-        if context._materialize:
-            arrived = [
-                zeros(lay.shape, dtype=lay.dtype) if g is None else g
-                for g, lay in zip(arrived, self.outputs, strict=True)
-            ]
-        context.__dict__["_node"] = self
-        try:
-            results = self.function.backward(context, *arrived)
-        finally:
-            del context.__dict__["_node"]
-        results = results if isinstance(results, tuple) else (results,)
-        if len(results) < len(self.edges) or any(r is not None for r in results[len(self.edges) :]):
-            raise RuntimeError(
-                f"{self.function.__name__}.backward returned {len(results)} gradients for "
-                f"{len(self.edges)} inputs"
-            )
-        return tuple(
-            r if e is not None else None for r, e in zip(results, self.edges, strict=False)
-        )
+    def title(self) -> str:
+        return self.function.__name__
 
-    def read(self, s: Any) -> Any:
-        return unpack(self, "save_for_backward", s, is_grad_enabled())
+    def run(self, arrived: list) -> tuple:
+        # An output that is no tensor has no place among the cotangents: None.
+        grads = [None if place is None else arrived[place] for place in self.places]
+        if self.context._materialize:
+            for i, place in enumerate(self.places):
+                if place is not None and grads[i] is None:
+                    lay = self.outputs[place]
+                    grads[i] = zeros(lay.shape, dtype=lay.dtype)
+        results = self.function.backward(self.context, *grads)
+        results = tuple(results) if isinstance(results, (tuple, list)) else (results,)
+        count = len(self.edges)
+        if len(results) < count or any(r is not None for r in results[count:]):
+            raise RuntimeError(
+                f"{self.title()}.backward returned {len(results)} gradients for {count} inputs"
+            )
+        return tuple([
+            None if e is None or r is None else self.fitting(i, r)
+            for i, (r, e) in enumerate(zip(results, self.edges, strict=False))
+        ])  # fmt: skip
+
+    def fitting(self, i: int, g: Any) -> Any:
+        """A gradient in the shape and dtype of input i."""
+        if not isinstance(g, Array):
+            raise TypeError(
+                f"{self.title()}.backward returned {type(g).__name__} for input {i}, a tensor or "
+                "None is needed"
+            )
+        shape, found = self.inputs[i].shape, g._layout.shape
+        padded = (1,) * (len(found) - len(shape)) + shape
+        if len(shape) > len(found) or any(
+            n not in (1, m) for n, m in zip(padded, found, strict=True)
+        ):
+            raise RuntimeError(
+                f"{self.title()}.backward returned a gradient of shape {found} for input {i}, "
+                f"which has shape {shape}"
+            )
+        return fit(g, self.inputs[i])
 
 
 class Function:
@@ -88,7 +118,11 @@ class Function:
 
     forward runs without gradients and may keep tensors by `ctx.save_for_backward`; backward
     returns one gradient (or None) for each argument of forward. Its ops are recorded where
-    create_graph asks for it. Under no_grad nothing is kept.
+    create_graph asks for it. Under no_grad nothing is kept. In the other form, forward takes no
+    ctx and a static `setup_context(ctx, inputs, output)` follows it.
+
+    Raises TypeError or RuntimeError where backward returns another number of gradients, no tensor,
+    or another shape; where an input is modified without `mark_dirty`, the version check sees it.
 
     >>> import lucid
     >>> class Double(lucid.autograd.Function):
@@ -111,6 +145,10 @@ class Function:
         raise NotImplementedError("Function: define a static forward(ctx, ...)")
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
+        raise NotImplementedError("Function: this one has no setup_context")
+
+    @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         raise NotImplementedError("Function: define a static backward(ctx, *grads)")
 
@@ -118,54 +156,139 @@ class Function:
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Run forward, and record backward where an input requires a gradient."""
         context = Context()
-        needs = tuple(isinstance(a, Array) and a._requires_grad for a in args)
+        needs = tuple([isinstance(a, Array) and needs_gradient(a) for a in args])
         recording = is_grad_enabled() and any(needs)
         context.needs_input_grad = needs
-        separate = "setup_context" in vars(cls)
         with no_grad():
-            if separate:
+            if cls.setup_context is not Function.setup_context:
                 made = cls.forward(*args, **kwargs)
-                cls.setup_context(context, args, made)  # type: ignore[attr-defined]
+                cls.setup_context(context, args, made)
             else:
                 made = cls.forward(context, *args, **kwargs)
         if not recording:
             context._saved = ()
             return made
-        outputs = made if isinstance(made, tuple) else (made,)
-        outputs = tuple(_fresh(y, args, context) for y in outputs)
+        several = isinstance(made, (tuple, list))
+        outputs = tuple([_fresh(y, args, context) for y in (made if several else (made,))])
         _record(cls, context, args, needs, outputs)
-        return outputs if isinstance(made, tuple) else outputs[0]
+        return outputs if several else outputs[0]
 
 
 def _fresh(y: Any, args: tuple, context: Context) -> Any:
-    """An output that is an input gets an object of its own, unless it was modified in place."""
-    if (
-        isinstance(y, Array)
-        and any(y is a for a in args)
-        and not any(y is d for d in context._dirty)
-    ):
-        return y.detach()  # type: ignore[attr-defined]
-    return y
+    """An output that is somebody else's tensor gets an object of its own, unless it was modified
+    in place."""
+    if not isinstance(y, Array) or any(y is d for d in context._dirty):
+        return y
+    return y.detach() if needs_gradient(y) or any(y is a for a in args) else y  # type: ignore
 
 
-def _record(cls: type[Function], context: Context, args: tuple, needs: tuple, outputs: tuple):
+def _record(
+    cls: type[Function], context: Context, args: tuple, needs: tuple, outputs: tuple
+) -> None:
     tensors = [y for y in outputs if isinstance(y, Array)]
-    edges = tuple(edge(a) if need else None for a, need in zip(args, needs, strict=True))
-    node = _FunctionNode(
-        assign,
-        (),
-        edges,
-        {},
-        tuple(a._layout if isinstance(a, Array) else None for a in args),
-        tuple(y._layout for y in tensors),
-    )
+    _check_dirty(cls, context, args, tensors)
+    edges = tuple([edge(a) if need else None for a, need in zip(args, needs, strict=True)])
+    inputs = tuple([a._layout if isinstance(a, Array) else None for a in args])
+    node = _FunctionNode(assign, (), edges, {}, inputs, tuple([y._layout for y in tensors]))
     node.function, node.context = cls, context
-    own = {id(y): nr for nr, y in enumerate(tensors)}
+    numbers = iter(range(len(tensors)))
+    node.places = [next(numbers) if isinstance(y, Array) else None for y in outputs]
+    context._node = weakref.ref(node)
+    own = {}
     for nr, y in enumerate(tensors):
-        differentiable = y._layout.dtype.category == 2 and not any(y is f for f in context._fixed)
-        if differentiable:
-            y._node, y._nr, y._requires_grad = node, nr, True
-    node.kept = tuple(
-        Saved(t, own.get(id(t))) if isinstance(t, Array) else t for t in context._saved
-    )
+        if y._layout.dtype.category != FLOATING or any(y is f for f in context._fixed):
+            continue
+        own[id(y)] = nr
+        _attach(y, node, nr, any(y is d for d in context._dirty))
+    node.saved = {
+        str(i): Saved(t, own.get(id(t))) if isinstance(t, Array) else t
+        for i, t in enumerate(context._saved)
+    }
     context._saved = ()
+
+
+def _attach(y: Any, node: Node, nr: int, dirty: bool) -> None:
+    if dirty and y._base is not None:
+        value = wrap(y._storage, y._layout, y._offset)
+        value._node, value._nr, value._requires_grad = node, nr, True
+        rebase(y, value)
+        return
+    before = y._node, y._nr
+    y._node, y._nr, y._requires_grad = node, nr, True
+    if dirty:
+        y._rewrites += 1  # its views have another history now
+        move_retained(y, *before)
+
+
+def _check_dirty(cls: type[Function], context: Context, args: tuple, tensors: list) -> None:
+    for d in context._dirty:
+        name = cls.__name__
+        if not any(d is a for a in args) or not any(d is y for y in tensors):
+            raise RuntimeError(f"{name}: mark_dirty names a tensor that is not input and output")
+        owner = d if d._base is None else d._base
+        for x in (d, owner):
+            if needs_gradient(x) and x.is_leaf:
+                raise RuntimeError(
+                    f"{name}: a leaf that requires a gradient, or a view of one, was modified in "
+                    "place; do it under no_grad(), or out of place"
+                )
+
+
+class _OnceNode(Node):
+    """The history of what a backward has computed that cannot be differentiated itself."""
+
+    __slots__ = ("function",)
+
+    def name(self) -> str:
+        return "OnceDifferentiableBackward"
+
+    def run(self, arrived: list) -> tuple:
+        raise RuntimeError(
+            f"{self.function}: its backward is marked once_differentiable, so its gradients have "
+            "no gradients"
+        )
+
+
+def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a Function's backward that records nothing: differentiating its results raises.
+
+    >>> import lucid
+    >>> class Double(lucid.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         return x * 2
+    ...     @staticmethod
+    ...     @once_differentiable
+    ...     def backward(ctx, g):
+    ...         return g * 2
+    >>> x = lucid.ones(2, requires_grad=True)
+    >>> lucid.autograd.grad(Double.apply(x).sum(), x)
+    (tensor([2., 2.]),)
+    """
+
+    @functools.wraps(backward)
+    def once(ctx: Any, *grads: Any) -> Any:
+        with no_grad():
+            made = backward(ctx, *grads)
+        if not is_grad_enabled():
+            return made
+        several = isinstance(made, (tuple, list))
+        results = [
+            g.detach() if isinstance(g, Array) else g  # type: ignore[attr-defined]
+            for g in (made if several else (made,))
+        ]
+        tensors = [g for g in results if isinstance(g, Array)]
+        call = ctx._node()
+        edges = (*call.edges, *[edge(g) if _has_history(g) else None for g in grads])
+        layouts = tuple([g._layout for g in tensors])
+        node = _OnceNode(assign, (), edges, {}, (None,) * len(edges), layouts)
+        node.function = call.title()
+        for nr, g in enumerate(tensors):
+            _attach(g, node, nr, False)
+        return tuple(results) if several else results[0]
+
+    return once
+
+
+def _has_history(g: Any) -> bool:
+    return isinstance(g, Array) and needs_gradient(g)
