@@ -20,7 +20,7 @@ from lucid.kernel.expr import Number
 from lucid.op import Elementwise, Op, find
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False)
 class Value:
     """A tensor in a graph. `number` marks a Python number, which promotes weakly: its value, or
     None where it arrives at run time."""
@@ -38,7 +38,7 @@ class Value:
         return f"{self.dtype.name}[{', '.join(map(str, self.shape))}]"
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False)
 class Equation:
     """outputs = op(inputs; params)."""
 
@@ -48,7 +48,7 @@ class Equation:
     outputs: tuple[Value, ...] = ()
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False)
 class Graph:
     """Equations in an order in which they can run."""
 

@@ -13,8 +13,8 @@ parameters say what it needs: `g` the cotangent of the output, `y` the output, a
 parameter, or NAME_meta for an input's shape and dtype only.
 """
 
-import inspect
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any, ClassVar
 
 from lucid import dtypes
@@ -87,8 +87,10 @@ class Op(metaclass=OpMeta):
         super().__init_subclass__(**kwargs)
         for key, value in list(vars(cls).items()):
             # Records are written without self or cls; their functions are static.
-            if inspect.isfunction(value):
+            if isinstance(value, FunctionType):
                 setattr(cls, key, staticmethod(value))
+        own = {k[4:]: Rule(getattr(cls, k)) for k in vars(cls) if k.startswith("vjp_")}
+        cls.rules = {**cls.rules, **own}  # an abstract family's rules are inherited
         if abstract:
             return
         cls.name = vars(cls).get("name", cls.__name__.rstrip("_"))
@@ -96,18 +98,12 @@ class Op(metaclass=OpMeta):
         if "arguments" in vars(cls):
             cls.inputs, cls.statics = vars(cls)["arguments"]
         elif signature is not None:
-            parameters = list(inspect.signature(signature).parameters.values())
-            skip = 1 if parameters and parameters[0].name == "b" else 0
-            kinds = inspect.Parameter
-            cls.inputs = tuple(
-                p.name for p in parameters[skip:] if p.kind is kinds.POSITIONAL_OR_KEYWORD
-            )
-            static = [p for p in parameters if p.kind is kinds.KEYWORD_ONLY]
-            cls.statics = tuple(p.name for p in static)
-            cls.defaults = {p.name: p.default for p in static if p.default is not p.empty}
+            inputs, cls.statics, cls.defaults = parameters_of(signature)
+            cls.inputs = inputs[1:] if inputs[:1] == ("b",) else inputs
+            if issubclass(cls, View):
+                cls.inputs = ("x",)  # `shape` names the input's shape
         known = all(name in cls.defaults for name in cls.statics)
         cls.usual = tuple(cls.defaults[name] for name in cls.statics) if known else None
-        cls.rules = {key[4:]: Rule(getattr(cls, key)) for key in dir(cls) if key.startswith("vjp_")}
         cls.label = vars(cls).get("label") or cls.label or cls.name.rstrip("_")
         if cls.name in REGISTRY:
             raise TypeError(f"two ops are named {cls.name}")
@@ -161,6 +157,15 @@ class Op(metaclass=OpMeta):
     @classmethod
     def static(cls, params: tuple) -> dict[str, Any]:
         return dict(zip(cls.statics, params, strict=True))
+
+
+def parameters_of(function: Callable) -> tuple[tuple, tuple, dict[str, Any]]:
+    """Positional names, keyword-only names and their defaults: `inspect` takes ten times as long,
+    and every record asks at import."""
+    code = function.__code__
+    count, only = code.co_argcount, code.co_kwonlyargcount
+    names = code.co_varnames
+    return names[:count], names[count : count + only], dict(function.__kwdefaults__ or {})
 
 
 def find(name: str) -> type[Op]:
@@ -314,14 +319,7 @@ class View(Op, abstract=True):
 
     @classmethod
     def signature(cls) -> Callable | None:
-        def names(x):  # noqa: ANN001, ANN202
-            return x
-
-        shape = list(inspect.signature(cls.shape).parameters.values())  # type: ignore[attr-defined]
-        statics = [p for p in shape if p.kind is p.KEYWORD_ONLY]
-        x = inspect.Parameter("x", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        names.__signature__ = inspect.Signature([x, *statics])  # type: ignore[attr-defined]
-        return names
+        return cls.shape  # type: ignore[attr-defined]
 
 
 class Opaque(Op, abstract=True):

@@ -23,7 +23,9 @@ ROW_BLOCK = 8192  # elements of a row folded in lanes before their result joins 
 COLUMN_BLOCK = 256  # elements of a column folded one after another before that
 
 
-@dataclass(frozen=True)
+# Every process makes these classes at import: without generated comparison and text they take a
+# third of the time. None of them is changed after it is made.
+@dataclass(eq=False, repr=False)
 class Axis:
     """A loop: `index(name)` runs from 0 to extent. The extent may use words and outer indices."""
 
@@ -31,7 +33,7 @@ class Axis:
     extent: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Buffer:
     """A strided array of the call. Strides count elements; constants 0 and 1 are worth knowing.
 
@@ -46,7 +48,7 @@ class Buffer:
     extents: tuple[Expr, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Monoid:
     """How a fold combines: state types, the neutral state, and an associative rule."""
 
@@ -56,7 +58,7 @@ class Monoid:
     combine: Callable[[Sequence[Expr], Sequence[Expr]], tuple[Expr, ...]]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Store:
     """buffer[subscripts] = value, where mask (if any) is true."""
 
@@ -66,7 +68,7 @@ class Store:
     mask: Expr | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Map:
     """The stores, at every point of the inner axes (none: once), in any order."""
 
@@ -74,7 +76,7 @@ class Map:
     stores: tuple[Store, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Fold:
     """The monoid's combination of `values` over the inner axes; later stages read
     `folded(number, component)`.
@@ -93,7 +95,7 @@ class Fold:
     values: tuple[Expr, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Scan:
     """A serial loop over the inner axes, row-major, that carries a state.
 
@@ -112,7 +114,7 @@ class Scan:
 Stage = Map | Fold | Scan
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Kernel:
     """A loop nest. `vector` says along which axis the lanes of a backend lie: the last `inner`
     axis of each stage, the last `grid` axis, or `none`.

@@ -21,7 +21,7 @@ class Misaligned(Exception):
     """A group's own reduction is read at other rows: it must be in memory first."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Root:
     """Something a group computes: a reduction's states or a value to store."""
 
@@ -32,7 +32,7 @@ class Root:
     exprs: tuple[Expr, ...] = ()
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Group:
     """One kernel to be: a domain, the folded dimensions, and its roots in order."""
 

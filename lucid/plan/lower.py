@@ -18,7 +18,7 @@ from lucid.plan.memory import arrange
 from lucid.plan.steps import Operand, Step, nest_step
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Lowered:
     """Steps in order, and the arena offsets of the values that live in between."""
 

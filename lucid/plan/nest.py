@@ -18,7 +18,7 @@ from lucid.plan.steps import Operand, Step, nest_step
 SHORT = 16  # a folded axis shorter than this is not worth lanes of its own
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Array:
     """A buffer of a nest, with its numbers: shape and strides in elements."""
 
@@ -29,7 +29,7 @@ class Array:
     role: str
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Nest:
     """A kernel before its sizes become words."""
 
@@ -44,7 +44,7 @@ class Nest:
     block: tuple[str, int] | None = None  # an inner axis cut into blocks: partial folds
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Call:
     """A kernel with the values of its words; buffers and scalars are bound by lower.py."""
 

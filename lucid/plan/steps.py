@@ -19,7 +19,7 @@ schedule = lazy("lucid.backend.cpu.schedule")
 HEAD = 3  # words before the buffers: error slot, scratch, threads
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Operand:
     """A strided array in memory: an argument of the plan, or a part of the arena.
 
@@ -34,7 +34,7 @@ class Operand:
     offset: int = 0
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Bound:
     """Machine code and its words, those of the head left out; `pointers` (word, operand) and
     `scalars` (word, number) say where addresses and numbers go, counting the head's words."""
@@ -46,7 +46,7 @@ class Bound:
     scratch: int = 0  # bytes of the whole call
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Step:
     """One op's native calls, one as a rule. `bind(threads)` compiles them, or finds their code."""
 
