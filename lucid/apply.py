@@ -16,6 +16,7 @@ from lucid import dtypes, storage
 from lucid.array import Array
 from lucid.autograd.mode import enable_grad, grad_state, is_grad_enabled
 from lucid.autograd.node import Node, Saved, move_retained
+from lucid.autograd.pile import EACH, look
 from lucid.config import settings
 from lucid.device import device
 from lucid.dtypes import FLOATING
@@ -310,6 +311,8 @@ def record(
     node = Node(op, params, edges, saved, *layouts)
     if settings.debug:
         node.line = user_line()
+    if not node.sequence % EACH:
+        look(node)
     for nr, y in enumerate(made):
         if y._layout.dtype.category == FLOATING:
             y._node = node

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid.autograd import Function, backward, grad
+from lucid.autograd import Function, backward, grad, pile
 
 
 @pytest.fixture
@@ -470,3 +470,45 @@ def test_backward_of_several_roots():
     a = x * x
     backward([a, a * 3, x], [lucid.ones(1)] * 3)
     assert x.grad.item() == 4.0 + 12.0 + 1.0
+
+
+# --- Graphs that pile up --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def piled(monkeypatch):
+    monkeypatch.setattr(pile, "MANY", 4)
+    monkeypatch.setattr(pile, "_alive", {})
+    monkeypatch.setattr(pile, "_limits", {})
+
+
+def test_results_kept_with_their_graphs_are_warned_of_once_a_line(piled, recwarn):
+    w = leaf(1.0)
+    kept = [w * 2 for _ in range(2000)]
+    (warning,) = recwarn.list
+    assert "graphs that were made at" in str(warning.message) and "no_grad" in str(warning.message)
+    assert warning.filename == __file__ and kept
+
+
+def test_losses_added_up_with_their_histories_are_warned_of(piled, recwarn):
+    w = leaf(1.0)
+    total = lucid.zeros(1)
+    for _ in range(2000):
+        loss = (w * w).sum()
+        loss.backward()
+        total = total + loss
+    assert {w.lineno for w in recwarn.list} and len(recwarn.list) <= 2
+
+
+def test_ordinary_programs_are_not_warned_of(piled, recwarn):
+    w = leaf(1.0)
+    for _ in range(2000):
+        (w * w).sum().backward()
+        w * 2
+    h = w
+    for _ in range(4000):
+        h = h * w
+    h.sum().backward()
+    with lucid.no_grad():
+        kept = [w * 2 for _ in range(2000)]
+    assert not recwarn.list and kept

@@ -22,7 +22,7 @@ ROWS = [
     ["lucid.array", "lucid.autograd.flag"],
     ["lucid.op", "lucid.graph"],
     ["lucid.plan"],
-    ["lucid.autograd.hold", "lucid.autograd.mode", "lucid.autograd.node"],
+    ["lucid.autograd.hold", "lucid.autograd.mode", "lucid.autograd.node", "lucid.autograd.pile"],
     ["lucid.apply", "lucid.tensor", "lucid.write"],
     ["lucid.ops", "lucid.printing"],
     ["lucid.autograd"],

@@ -1,7 +1,7 @@
 """`graph_report`: the graphs that are alive, and what they hold, by the user's line.
 
-Called by users looking for a forgotten no_grad or an accumulated loss. Nothing is counted while a
-program runs: the Nodes are found through the garbage collector when the report is asked for.
+Called by users looking for a forgotten no_grad or an accumulated loss, as pile.py tells them to.
+The Nodes are found through the garbage collector when the report is asked for.
 """
 
 import gc
@@ -49,9 +49,9 @@ class GraphReport(tuple[Group, ...]):
 def graph_report() -> GraphReport:
     """Live Nodes of all graphs, and the bytes they hold, grouped by line and operation.
 
-    Lines are known of Nodes that were made at LUCID_DEBUG >= 1. A graph that is alive between two
-    steps of a loop is one that no backward has freed: an evaluation without `no_grad`, or a loss
-    that was added up with its history instead of as a number.
+    Lines are known of Nodes that were made at LUCID_DEBUG >= 1, and of a sample of all others. A
+    graph that is alive between two steps of a loop is one that no backward has freed: an evaluation
+    without `no_grad`, or a loss that was added up with its history instead of as a number.
 
     >>> import lucid
     >>> w = lucid.ones(3, requires_grad=True)
