@@ -58,7 +58,7 @@ class Methods:
         """
         size = dtype.itemsize
         steps = tuple([stride * size for stride in strides])
-        return np.ndarray(tuple(shape), dtype.numpy, self, offset * size, steps)  # type: ignore
+        return np.ndarray(tuple(shape), dtype.numpy, self, offset * size, steps)  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
         return f"Storage(nbytes={self.nbytes}, ptr={self.ptr:#x}, version={self.version})"

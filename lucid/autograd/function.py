@@ -67,6 +67,9 @@ class _FunctionNode(Node):
     """The Node of one call of a Function."""
 
     __slots__ = ("function", "context", "places")
+    function: Any
+    context: Any
+    places: Any
 
     def name(self) -> str:
         return f"{self.function.__name__}Backward"

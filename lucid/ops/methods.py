@@ -358,7 +358,8 @@ def _transposed(self: Any) -> Any:
 
 def _converter(kind: dtype) -> Callable:
     def convert(self: Any, memory_format: Any = None) -> Any:
-        return casts.to_dtype(self, kind)
+        y = casts.to_dtype(self, kind)
+        return y if memory_format is None else shape.contiguous(y, memory_format)
 
     convert.__doc__ = f"This tensor as {kind.name}; itself if it is already."
     return convert

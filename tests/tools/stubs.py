@@ -33,6 +33,16 @@ MANY = {
     "var_mean", "vsplit", "cummax", "cummin", "kthvalue", "tolist", "item", "frexp", "slogdet",
     "__dlpack__", "__dlpack_device__", "__reduce_ex__", "__array__", "register_hook",
 }  # fmt: skip
+# Results that a checker should know, by name.
+RESULTS = {
+    **dict.fromkeys(("chunk", "split", "tensor_split", "unbind", "meshgrid", "broadcast_tensors"),
+                    "tuple[Tensor, ...]"),
+    **dict.fromkeys(("aminmax", "var_mean", "std_mean"), "tuple[Tensor, Tensor]"),
+    "get_num_threads": "_b.int", "_as_numpy": "_numpy.ndarray", "__array__": "_numpy.ndarray",
+    "promote_types": "_dtype", "get_default_dtype": "_dtype", "numel": "_b.int",
+}  # fmt: skip
+# Methods whose result depends on whether a dimension is given.
+BY_DIM = {"size": "Size", "stride": "tuple[_b.int, ...]"}
 MODULES = {"autograd", "data", "io", "memory", "nn", "optim", "show", "utils", "func", "linalg",
            "fft", "special", "random", "amp", "distributions"}  # fmt: skip
 PLAIN = {"__len__": "int", "__int__": "int", "__index__": "int", "__float__": "float",
@@ -63,7 +73,8 @@ def parameter(p: inspect.Parameter) -> str:
 
 def signature(function: Any, method: bool) -> str:
     """The parameters of a function, those of a record by its inputs and static parameters."""
-    record = getattr(function, "record", None)
+    function, in_place = getattr(function, "of", function), hasattr(function, "of")
+    record = function if isinstance(function, type) else getattr(function, "record", None)
     if record is not None:
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         defaults = {**record.optional, **record.defaults}
@@ -71,7 +82,8 @@ def signature(function: Any, method: bool) -> str:
             inspect.Parameter(n, kind, default=defaults.get(n, inspect.Parameter.empty))
             for n in (*record.inputs, *record.statics)
         ]
-        given.append(inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None))
+        if not in_place:
+            given.append(inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None))
     else:
         given = list(inspect.signature(function).parameters.values())
     parts, bare = [], True
@@ -93,6 +105,8 @@ def result(name: str, function: Any) -> str:
     if name in PLAIN:
         kind = PLAIN[name]
         return "None" if kind is None else f"_b.{kind}"
+    if base in RESULTS:
+        return RESULTS[base]
     if base in BOOLS or base.startswith("is_"):
         return "_b.bool"
     said = getattr(function, "__annotations__", {}).get("return", "")
@@ -135,7 +149,8 @@ def property_lines(name: str, value: property) -> list[str]:
 def tensor_stub() -> str:
     """tensor.pyi: every method that the ops attach, with what tensor.py itself defines."""
     lines = [
-        "import builtins as _b", "from collections.abc import Iterator", "from typing import Any",
+        "import builtins as _b", "from collections.abc import Iterator",
+        "from typing import Any, overload",
         "", "import numpy as _numpy", "", "from lucid.array import Array",
         "from lucid.device import device as _device", "from lucid.dtypes import dtype as _dtype",
         "", "class Size(tuple[_b.int, ...]):", "    def numel(self) -> _b.int: ...", "",
@@ -150,6 +165,9 @@ def tensor_stub() -> str:
         elif isinstance(value, staticmethod):
             inner = signature(value.__func__, False)
             lines += ["    @staticmethod", f"    def {name}({inner}) -> Any: ..."]
+        elif name in BY_DIM:
+            for given, kind in (("None = None", BY_DIM[name]), ("_b.int", "_b.int")):
+                lines += ["    @overload", f"    def {name}(self, dim: {given}) -> {kind}: ..."]
         elif inspect.isfunction(value):
             lines.append(f"    {define(name, value, method=True)}")
         elif name == "__hash__":

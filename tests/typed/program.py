@@ -3,6 +3,7 @@
 It uses the public names as users do; a name or a result type that goes missing is an error here.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,11 @@ def arithmetic() -> float:
     y: Tensor = (x * 2 + 1).exp().sum(dim=1)
     z: Tensor = lucid.where(y > 1, y, -y)
     n: int = z.numel() + z.dim() + len(z)
+    n += x.size(0) + x.stride(1) + lucid.get_num_threads() + x.size().numel()
+    parts: tuple[Tensor, ...] = x.split(1)
+    z = z.mul_(2).clamp_(min=0).add_(parts[0].sum(), alpha=2)
+    low, high = lucid.aminmax(z)
+    z = z.lerp_(high, 0.5).masked_fill_(z > low, 0.0)
     array: np.ndarray = z.numpy()
     kind: lucid.dtype = lucid.float32
     assert x.dtype is kind and x.shape[0] == 2
@@ -46,6 +52,16 @@ def arithmetic() -> float:
 def evaluate(model: nn.Module, x: Tensor) -> Tensor:
     y: Tensor = model(x)
     return y.argmax(1)
+
+
+@lucid.no_grad
+def bare(x: Tensor) -> Tensor:
+    return x * 2
+
+
+@lucid.inference_mode()
+def batches(x: Tensor) -> Iterator[Tensor]:
+    yield from x.split(2)
 
 
 def train(path: Path) -> Tensor:
