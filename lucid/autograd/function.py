@@ -182,7 +182,7 @@ def _fresh(y: Any, args: tuple, context: Context) -> Any:
     in place."""
     if not isinstance(y, Array) or any(y is d for d in context._dirty):
         return y
-    return y.detach() if needs_gradient(y) or any(y is a for a in args) else y  # type: ignore
+    return y.detach() if needs_gradient(y) or any(y is a for a in args) else y  # type: ignore[attr-defined]
 
 
 def _record(
@@ -241,6 +241,7 @@ class _OnceNode(Node):
     """The history of what a backward has computed that cannot be differentiated itself."""
 
     __slots__ = ("function",)
+    function: Any
 
     def name(self) -> str:
         return "OnceDifferentiableBackward"
