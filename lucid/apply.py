@@ -185,8 +185,6 @@ def _entry(
 ) -> tuple:
     """The entry of a graph; where it is that of an op on inputs of these layouts, calls of it are
     recorded."""
-    if settings.debug >= 2:
-        print(f"{name}: {graph}")
     layouts = [
         layout(v.shape, s, v.dtype, CPU) for v, s in zip(graph.outputs, strides, strict=True)
     ]
@@ -506,7 +504,10 @@ def fused(key: tuple, function: Callable, inputs: Sequence, name: str) -> tuple:
         _trim(_pullbacks)
         found = _pullbacks[key] = (entry, tuple(present))
     entry, kept = found
+    start = time.perf_counter()
     outputs = _native()[1](entry, tuple(inputs))
+    if settings.debug:
+        plans.call.report(entry[-1].segment, time.perf_counter() - start)
     if all(kept):
         return outputs
     rest = iter(outputs)

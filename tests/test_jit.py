@@ -389,7 +389,7 @@ def test_debug_prints_the_kernels(monkeypatch, capsys):
 def test_debug_prints_the_text(monkeypatch, capsys):
     monkeypatch.setattr(settings, "debug", 4)
     compiler.compile_text(store("shown", "8"))
-    assert "define void @shown" in capsys.readouterr().out
+    assert "define void @shown" in capsys.readouterr().err
 
 
 def test_eight_threads_compile_and_run(folder):

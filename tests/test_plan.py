@@ -177,3 +177,17 @@ def test_outside_tensors_raise_in_a_trace():
 def test_values_raise_in_a_trace():
     with pytest.raises(RuntimeError, match="traced"):
         trace_call(lambda x: x if x.sum() > 0 else -x, [lucid.zeros(3)])
+
+
+def test_a_tensor_made_inside_a_trace_belongs_to_it():
+    """Also where a plan for the same call outside is known already."""
+    outside = lucid.zeros(3, dtype=lucid.float32)
+    graph = trace_call(lambda x: x + lucid.zeros(3, dtype=lucid.float32), [outside])
+    assert [equation.op.name for equation in graph.equations] == ["full", "add"]
+
+
+def test_the_rule_of_a_gather_after_zeros_of_its_shape():
+    x = lucid.ones(4, 3, requires_grad=True)
+    lucid.zeros(4, 3)
+    x.gather(1, lucid.tensor([[0, 1], [2, 2], [0, 0], [1, 1]])).sum().backward()
+    assert x.grad.tolist() == [[1, 1, 0], [0, 0, 2], [2, 0, 0], [0, 2, 0]]

@@ -4,10 +4,12 @@ apply.py makes an entry of each (`entry`), which machine code runs on a hit. A `
 steps when its segment is first needed, and is immutable and re-entrant from then on.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from lucid import storage
+from lucid.config import settings
 from lucid.graph import Graph
 from lucid.layout import Layout
 from lucid.lazy import lazy
@@ -33,7 +35,13 @@ class Plan:
     def __init__(self, graph: Graph, out_strides: Sequence[tuple[int, ...] | None], name: str):
         self.graph = graph
         self.name = name
+        if settings.debug >= 2:
+            print(f"lucid: {name}: {graph}", file=sys.stderr)
         self.lowered = lower(graph, out_strides)
+        if settings.debug >= 3:
+            for step in self.lowered.steps:
+                nest = step.kernel or f"{step.name}: a template, no loop nest"
+                print(f"lucid: {nest}", file=sys.stderr)
         self.segment: Any = None
         self.threads = 0
         self.arena_bytes = 0

@@ -8,6 +8,7 @@ import ctypes
 import importlib.util
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
@@ -65,7 +66,7 @@ def pipeline() -> str:
 def compile_text(text: str) -> bytes:
     """The object file of a module given as LLVM IR text, for the present target."""
     if settings.debug >= 4:
-        print(text, flush=True)
+        print(text, file=sys.stderr)
     with lock:
         machine = _machine(target())
         head = f'target datalayout = "{machine.target_data}"\ntarget triple = "{machine.triple}"\n'
@@ -113,7 +114,8 @@ def cached(
     """
     place = target()
     digest = cache.digest(key, place.cpu, ",".join(sorted(place.flags)), pipeline())
-    image = cache.get(digest)
+    # LUCID_DEBUG=4 prints the text of all code, also of what the disk has.
+    image = cache.get(digest) if settings.debug < 4 else None
     if image is not None:
         try:
             return load(image, exports, extra)
