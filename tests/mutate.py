@@ -33,6 +33,12 @@ TESTS = {
     "lucid/optim": ["test_optim*.py", "test_lr*.py", "test_sched*.py"],
     "lucid/backend/cpu/gemm": ["test_gemm*.py"],
     "lucid/backend/cpu/math": ["test_math*.py", "test_vector*.py"],
+    "lucid/ops/pool": ["test_nn_layers.py", "test_torch_ops.py"],
+    "lucid/ops/conv": ["test_nn_layers.py", "test_torch_ops.py", "test_conv*.py"],
+    "lucid/ops": ["test_records.py", "test_torch_ops.py", "test_nn_layers.py", "test_rules.py"],
+    "lucid/plan": ["test_plan.py", "test_records.py", "test_torch_ops.py"],
+    "lucid/autograd": ["test_grad_mode*.py", "test_autograd*.py", "test_records.py"],
+    "lucid/nn": ["test_module.py", "test_nn_layers.py", "test_init.py"],
     "lucid/kernel": ["test_kernel*.py", "test_schedule*.py", "test_interp*.py"],
 }
 NEVER = {"test_demo.py", "test_layers.py", "test_budget.py", "test_lazy.py", "test_data_workers.py"}

@@ -35,16 +35,16 @@ SIZES = (3, 18, 67)  # a part of a vector; a vector and a tail; more than one gr
 BEYOND = {"reductions": 300, "located": 300, "softmaxes": 300}  # more than one block of a column
 KINDS = {
     lucid.float32: list(samples.SAMPLES),
-    lucid.float64: ["reductions", "softmaxes", "losses", "add", "exp", "pow", "where", "gelu"],
-    lucid.bfloat16: ["reductions", "fused_chains", "add", "div", "tanh", "images"],
-    lucid.float16: ["add", "softmaxes"],
+    lucid.float64: ["softmaxes", "add", "exp", "pow"],
+    lucid.bfloat16: ["fused_chains", "add"],
+    lucid.float16: ["div"],
     lucid.int32: ["add", "floor_divide", "remainder", "bitwise_left_shift", "maximum", "eq"],
-    lucid.uint8: ["add", "div", "bitwise_right_shift", "lt"],
+    lucid.uint8: ["add", "div", "bitwise_right_shift"],
 }
 if FULL:
     KINDS = {kind: [*samples.SAMPLES] if kind.is_floating_point else names
              for kind, names in KINDS.items()}  # fmt: skip
-COST = 400_000 if FULL else 12_000  # primitives that a call may ask of the interpreter
+COST = 400_000 if FULL else 5_000  # primitives that a call may ask of the interpreter
 
 
 @dataclass
@@ -184,6 +184,7 @@ def test_machine_code_is_what_the_definition_says(name, collected):
             for number, step in enumerate(calls):
                 if number == 0 or cost(step) <= COST:
                     compared += check(step, mark + number, wild=False)
-            check(calls[0], mark, wild=True)
+            if cost(calls[0]) <= COST:
+                check(calls[0], mark, wild=True)
     print(f"{name}: {len(kernels)} kernel texts, {compared} calls compared")
     assert compared > (len(kernels) if whole else len(kernels) // 16)

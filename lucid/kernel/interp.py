@@ -27,6 +27,7 @@ from lucid.kernel.loops import (
 )
 
 State = tuple[np.generic, ...]
+Program = tuple[list[Expr], list[Expr], dict[int, object], object]
 
 
 def run(
@@ -90,7 +91,7 @@ class _Interpreter:
         self.state: dict[int, State] = {}
         self.after: dict[int, State] = {}
         self.error: tuple[int, int] | None = None
-        self.programs: dict[tuple[int, ...], tuple[list[Expr], list[Expr], object]] = {}
+        self.programs: dict[tuple[int, ...], Program] = {}
         for b in kernel.buffers:
             if b.role != "local" and b.dtype.numpy != self.arrays[b.name].dtype:
                 raise TypeError(f"buffer {b.name}: {b.dtype!r}, not {self.arrays[b.name].dtype}")
@@ -197,7 +198,7 @@ class _Interpreter:
             leaves = e.arguments([*kinds, *kinds])
             rule = list(stage.monoid.combine(leaves[: len(kinds)], leaves[len(kinds) :]))
             self.programs[key] = self.program(rule, stage)
-        return self.evaluate(*self.programs[key][:2], [*a, *b])
+        return self.evaluate(*self.programs[key][:3], [*a, *b])
 
     # Expressions
 
@@ -208,15 +209,20 @@ class _Interpreter:
         key = tuple(id(x) for x in roots)
         if key not in self.programs:
             self.programs[key] = self.program(list(roots), roots)
-        return self.evaluate(*self.programs[key][:2], [])
+        return self.evaluate(*self.programs[key][:3], [])
 
-    def program(self, roots: list[Expr], owner: object) -> tuple[list[Expr], list[Expr], object]:
-        """The roots in primitives and their nodes in order; the owner, so that its id stays its."""
+    def program(self, roots: list[Expr], owner: object) -> Program:
+        """The roots in primitives, their nodes in order, the values of those that are constants;
+        the owner, so that its id stays its."""
         primitive = self.expand(roots)
-        return primitive, list(e.postorder(primitive)), (roots, owner)
+        nodes = list(e.postorder(primitive))
+        known = {id(x): primitives.constant(x.attr, x.dtype) for x in nodes if x.op == "const"}
+        return primitive, [x for x in nodes if x.op != "const"], known, (roots, owner)
 
-    def evaluate(self, roots: list[Expr], order: list[Expr], given: Sequence) -> State:
-        done: dict[int, object] = {}
+    def evaluate(
+        self, roots: list[Expr], order: list[Expr], known: dict[int, object], given: Sequence
+    ) -> State:
+        done = known.copy()
         for node in order:
             done[id(node)] = self.node(node, [done[id(a)] for a in node.args], given)
         return tuple(done[id(root)] for root in roots)  # type: ignore[misc]

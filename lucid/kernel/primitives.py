@@ -4,6 +4,7 @@ Called by interp.py, and by tests that compare a backend's instructions with it.
 """
 
 import math
+import struct
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -95,20 +96,29 @@ def fma(x, y, z):
         return x * y + z
     if not np.isfinite(z):
         return z
+    if type(x) is np.float32:
+        return _fma32(float(x), float(y), float(z))
     exact = Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))
     if exact == 0:
         # Of two zeros the sum has the right sign; of p and -p it is +0.
-        return x * y + z if 0 in (x, y) else type(x)(0)
+        return x * y + z if 0 in (x, y) else np.float64(0)
     try:
-        nearest = float(exact)
+        return np.float64(float(exact))
     except OverflowError:
-        return type(x)(math.inf if exact > 0 else -math.inf)
-    if type(x) is np.float64:
-        return np.float64(nearest)
+        return np.float64(math.inf if exact > 0 else -math.inf)
+
+
+def _fma32(x: float, y: float, z: float) -> Scalar:
+    """`fma` of finite float32 values: their product is exact in float64, and the sum's error is
+    (Knuth's TwoSum)."""
+    product = x * y
+    nearest = product + z
+    part = nearest - product
+    error = (product - (nearest - part)) + (z - part)
     # A second rounding is harmless from a number with an odd last bit: of the two neighbours of
     # an inexact sum, one is odd.
-    if Fraction(nearest) != exact and not np.float64(nearest).view(np.int64) & 1:
-        nearest = math.nextafter(nearest, math.inf if exact > Fraction(nearest) else -math.inf)
+    if error and not struct.unpack("<q", struct.pack("<d", nearest))[0] & 1:
+        nearest = math.nextafter(nearest, math.inf if error > 0 else -math.inf)
     return np.float32(nearest)
 
 
