@@ -200,7 +200,8 @@ def images(n, kind):
         F.max_pool2d(x, 3, 2, 1, ceil_mode=True),
         F.avg_pool2d(x, 2),
         F.avg_pool2d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False),
-        F.adaptive_avg_pool2d(x, (2, 3)),
+        F.adaptive_avg_pool2d(x, (3, 5)),
+        F.max_pool2d(x.detach(), 2),
         F.adaptive_avg_pool2d(x, 1),
     ]
     if kind in (lucid.float32, lucid.float64):
