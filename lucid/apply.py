@@ -15,11 +15,10 @@ from typing import Any
 from lucid import dtypes, storage
 from lucid.array import Array
 from lucid.autograd.mode import enable_grad, grad_state, is_grad_enabled
-from lucid.autograd.node import Node, Saved, move_retained
+from lucid.autograd.node import Node, Recipe, move_retained
 from lucid.autograd.pile import EACH, look
 from lucid.config import settings
 from lucid.device import device
-from lucid.dtypes import FLOATING
 from lucid.graph import Graph, Value
 from lucid.layout import Layout, contiguous_strides, dense_order, layout, strides_in_order
 from lucid.lines import user_line
@@ -32,15 +31,26 @@ MOST_PLANS = 8192
 
 tensor_class: type[Array] = Array  # tensor.py puts Tensor here
 _tracer: ContextVar["Trace | None"] = ContextVar("lucid_tracer", default=None)
+tracing = _tracer.get
 
 
-_entries: dict[tuple, tuple] = {}  # (op, params, layouts and types of numbers) -> Plan.entry
+_caches: list[dict] = []
+
+
+def kept_plans(cache: dict) -> dict:
+    """The cache, which `clear_plans` empties from now on."""
+    _caches.append(cache)
+    return cache
 
 
 def clear_plans() -> None:
     """Forget every plan: after the number of threads or the target has changed."""
-    _entries.clear()
-    _pullbacks.clear()
+    for cache in _caches:
+        cache.clear()
+
+
+# (op, params, layouts and types of numbers) -> Plan.entry
+_entries: dict[tuple, tuple] = kept_plans({})
 
 
 def apply(op: type[Op], inputs: tuple, params: tuple = ()) -> Any:
@@ -61,9 +71,15 @@ def _native() -> tuple[Callable, Callable]:
     `launch(entry, inputs)`, to which op and params are added where it may record."""
     assert storage.Storage  # their machine code allocates with its
     launch = plans.launch
-    return launch.funnel(Array, tensor_class, _entries, _apply), launch.launcher(
-        Array, tensor_class
-    )
+    hit = launch.funnel(Array, tensor_class, _entries, _apply, _tracer)
+    return hit, launch.launcher(Array, tensor_class)
+
+
+def native_writer(entries: dict[tuple, tuple], miss: Callable, writers: dict[int, Any]) -> Callable:
+    """`write(op, target, inputs, params)`, which leaves what is not among the entries to `miss`,
+    and puts the op into `writers` under the storage's address."""
+    assert storage.Storage  # as above
+    return plans.launch.writer(Array, tensor_class, entries, miss, writers)
 
 
 def _first_hit(op: type[Op], inputs: tuple, params: tuple) -> Any:
@@ -81,14 +97,14 @@ def _apply(op: type[Op], inputs: tuple, params: tuple, everything: bool = False)
     tracer = _tracer.get()
     if tracer is not None and not any(isinstance(x, Array) for x in inputs):
         return tracer.add(op, inputs, params, everything)  # the entries are not for a trace
-    key = (op, params, *[x._layout if isinstance(x, Array) else type(x) for x in inputs])
+    key = (op, params, *layouts_and_types(inputs))
     entry = _entries.get(key)
     if entry is None:
-        if issubclass(op, View):
-            return _view(op, inputs[0], params)
         trace = _trace_of(inputs)
         if trace is not None:
             return trace.add(op, inputs, params, everything)
+        if issubclass(op, View):
+            return _view(op, inputs[0], params)
         entry = _build(op, inputs, params, key)
     start = time.perf_counter()
     made = _native()[1](plans.launch.unhidden(entry) if everything else entry, inputs, op, params)
@@ -99,22 +115,23 @@ def _apply(op: type[Op], inputs: tuple, params: tuple, everything: bool = False)
 
 
 def _track(
+    recipes: dict[int, Recipe],
     layouts: tuple[tuple, tuple],
     op: type[Op],
     inputs: Sequence,
     params: tuple,
     outputs: tuple,
 ) -> None:
-    """Record the call where the mode and an input ask for it. An entry holds the layouts."""
+    """Record the call where the mode and an input ask for it. An entry holds the recipes, by which
+    inputs need a gradient, and the layouts of inputs and outputs."""
     if not grad_state()[0]:
         return
-    for x in inputs:
-        if isinstance(x, Array):
-            if x._base is not None:
-                current_node(x)
-            if x._requires_grad:
-                record(op, inputs, params, outputs, None, layouts)
-                return
+    edges, needed = edges_of(op, inputs)
+    if needed:
+        recipe = recipes.get(needed)
+        if recipe is None:
+            recipe = recipes[needed] = Recipe(op, params, *layouts, edges)
+        attach(recipe, edges, inputs, outputs)
 
 
 def visible(op: type[Op], outputs: Any) -> Any:
@@ -171,7 +188,7 @@ def _build(op: type[Op], inputs: Sequence, params: tuple, key: tuple) -> tuple:
         graph = trace_call(lambda *xs: apply(op, xs, params), inputs)
     strides = [_preserved(op, inputs, v) for v in graph.outputs]
     entry = _entry(graph, strides, op.label, op, layouts_of(inputs))
-    _trim(_entries)
+    trim(_entries)
     _entries[key] = entry
     return entry
 
@@ -191,7 +208,7 @@ def _entry(
     visible = op.count if op is not None and op.hidden else -1
     record_call = None
     if op is not None and op.rules:
-        record_call = functools.partial(_track, (inputs, tuple(layouts)))
+        record_call = functools.partial(_track, {}, (inputs, tuple(layouts)))
     return Plan(graph, strides, name).entry(layouts, visible, record_call)
 
 
@@ -214,39 +231,70 @@ def _preserved(op: type[Op], inputs: Sequence, output: Value) -> tuple[int, ...]
 # Views
 
 
-_views: dict[tuple, tuple[Layout, int]] = {}  # (op, params, layout, offset) -> layout, offset
+class Shown:
+    """How a view looks into the bytes of what it views, for one layout of it."""
+
+    __slots__ = ("layout", "offset", "bytes", "step", "recipe")
+
+    def __init__(self, op: type[View], params: tuple, of: Layout, lay: Layout, offset: int):
+        self.layout = lay
+        self.offset = offset  # elements from the first one of what is viewed
+        self.bytes = offset * lay.dtype.itemsize
+        self.step = ((op, params),)  # of the way from the base
+        self.recipe = Recipe(op, params, (of,), (lay,), (True,))
+
+
+_views: dict[tuple, Shown] = {}  # (op, params, layout)
 
 
 def _view(op: type[View], x: Any, params: tuple) -> Any:
     """Another layout over the same bytes; where that is impossible, over a copy."""
-    if x._value is not None:
-        return _trace_of((x,)).add(op, (x,), params)  # type: ignore[union-attr]
-    key = (op, params, x._layout, x._offset)
-    found = _views.get(key)
-    if found is None:
-        static = op.static(params)
-        lay = x._layout
-        shape = op.shape(lay.shape, **static)
-        there = op.strides(lay.shape, lay.strides, x._offset, **static)
-        if there is None:
-            return _view(op, contiguous(x), params)
-        found = layout(tuple(shape), there[0], lay.dtype, lay.device), there[1]
-        _trim(_views)
-        _views[key] = found
-    y = wrap(x._storage, *found)
-    if is_grad_enabled():
-        base = x
-        if x._base is not None:
-            base = x._base
+    found = _views.get((op, params, x._layout)) or view_of(op, x, params)
+    return show(x, found) if found is not None else _view(op, contiguous(x), params)
+
+
+def view_of(op: type[View], x: Any, params: tuple) -> Shown | None:
+    """How the view of a tensor like x looks; None where it takes a copy."""
+    static = op.static(params)
+    lay = x._layout
+    shape = op.shape(lay.shape, **static)  # type: ignore[attr-defined]
+    there = op.strides(lay.shape, lay.strides, 0, **static)  # type: ignore[attr-defined]
+    if there is None:
+        return None
+    found = Shown(op, params, lay, layout(tuple(shape), there[0], lay.dtype, lay.device), there[1])
+    trim(_views)
+    _views[op, params, lay] = found
+    return found
+
+
+def show(x: Any, shown: Shown) -> Any:
+    """The view of x, a tensor in memory, with its place on the tape."""
+    y = _allocate(tensor_class)
+    y._storage = x._storage
+    y._layout = shown.layout
+    y._ptr = x._ptr + shown.bytes
+    offset = x._offset + shown.offset
+    if offset:
+        y._offset = offset
+    if grad_state()[0]:
+        base = x._base
+        if base is None:
+            y._base = base = x
+            y._view = shown.step
+        else:
             current_node(x)  # it may need a gradient since its base was written
+            y._base = base
+            y._view = x._view + shown.step
+        if base._rewrites:
+            y._made = base._rewrites
         if x._requires_grad:
-            record(op, (x,), params, y)
+            node = x._node
+            attach(shown.recipe, ((x, 0) if node is None else (node, x._nr),), (x,), (y,))
         else:
             y._requires_grad = None  # a write to the base may change that
-        y._base = base
-        y._view = (*(x._view or ()), (op, params))
-        y._made = base._rewrites
     else:
+        # None, as a write to it in grad mode is to be looked at (write.py).
+        y._requires_grad = None
         if x._requires_grad:
             y._shown = weakref.ref(x if x._base is None else x._base)
         elif x._shown is not None:
@@ -259,7 +307,9 @@ def _view(op: type[View], x: Any, params: tuple) -> Any:
 def _dispatch_view(op: type[View], inputs: tuple, params: tuple) -> Any:
     """A view runs nothing, so it need not be looked for among the plans."""
     x = inputs[0]
-    return _view(op, x, params) if isinstance(x, Array) else apply(op, inputs, params)
+    if isinstance(x, Array) and x._value is None:
+        return _view(op, x, params)
+    return apply(op, inputs, params)
 
 
 def contiguous(x: Any) -> Any:
@@ -272,51 +322,35 @@ def contiguous(x: Any) -> Any:
 # Recording
 
 
-def record(
-    op: type[Op],
-    inputs: Sequence,
-    params: tuple,
-    outputs: Any,
-    edges: tuple | None = None,
-    layouts: tuple[tuple, tuple] | None = None,
-) -> Node:
-    """Attach a Node to the outputs; it keeps what the needed rules name.
-
-    `layouts` are those of the inputs (None for numbers) and of the outputs.
-    """
-    made = outputs if isinstance(outputs, tuple) else (outputs,)
-    if edges is None:
-        edges = edges_of(op, inputs)
-    if layouts is None:
-        layouts = layouts_of(inputs), layouts_of(made)
-    needed = 0  # a bit for each input
-    for e in edges:
-        needed = 2 * needed + (e is not None)
-    keeps = _keeps.get((op, needed))
-    if keeps is None:
-        keeps = _keeps[op, needed] = _what_to_keep(op, edges)
-    saved: dict[str, Any] = {}
-    for name, source, place in keeps:
-        if source == OUTPUT:
-            saved[name] = Saved(made[place], place)
-        elif source == STATIC:
-            saved[name] = params[place]
-        elif source == LAYOUT:
-            saved[name] = layouts[0][place]
-        else:
-            x = inputs[place]
-            saved[name] = Saved(x) if isinstance(x, Array) else x
-    node = Node(op, params, edges, saved, *layouts)
+def attach(recipe: Recipe, edges: tuple, inputs: Sequence, outputs: Sequence) -> Node:
+    """A Node for one call, set on its floating outputs."""
+    node = Node(recipe, edges, recipe.keep(inputs, outputs) if recipe.kept else ())
     if settings.debug:
         node.line = user_line()
     if not node.sequence % EACH:
         look(node)
-    for nr, y in enumerate(made):
-        if y._layout.dtype.category == FLOATING:
-            y._node = node
+    for nr in recipe.floating:
+        y = outputs[nr]
+        y._node = node
+        if nr or y._nr:
             y._nr = nr
-            y._requires_grad = True
+        y._requires_grad = True
     return node
+
+
+_recipes: dict[tuple, Recipe] = {}  # of calls without an entry of their own: in-place writes
+
+
+def record(op: type[Op], inputs: Sequence, params: tuple, output: Any, edges: tuple) -> Node:
+    """Attach a Node to the output of a call that has no entry."""
+    needed = tuple([e is not None for e in edges])
+    key = (op, params, needed, output._layout, *layouts_of(inputs))
+    recipe = _recipes.get(key)
+    if recipe is None:
+        trim(_recipes)
+        recipe = Recipe(op, params, layouts_of(inputs), (output._layout,), edges)
+        _recipes[key] = recipe
+    return attach(recipe, edges, inputs, (output,))
 
 
 def layouts_of(things: Sequence) -> tuple:
@@ -324,51 +358,27 @@ def layouts_of(things: Sequence) -> tuple:
     return tuple([x._layout if isinstance(x, Array) else None for x in things])
 
 
-def edges_of(op: type[Op], inputs: Sequence) -> tuple:
-    """Where the inputs' cotangents go, None for those without a gradient."""
+def layouts_and_types(things: Sequence) -> list:
+    """Their layouts, and the types of numbers: by these plans are kept."""
+    return [x._layout if isinstance(x, Array) else type(x) for x in things]
+
+
+def edges_of(op: type[Op], inputs: Sequence) -> tuple[tuple, int]:
+    """Where the inputs' cotangents go, None for those without a gradient; and which inputs these
+    are, as bits under a leading 1. The number is 0 where no input requires a gradient."""
     edges: list[tuple | None] = []
-    for name, x in zip(op.inputs, inputs, strict=True):
+    needed, required = 1, False
+    for place, x in enumerate(inputs):
         e = None
         if isinstance(x, Array):
             node = x._node if x._base is None else current_node(x)
-            if x._requires_grad and name in op.rules:
-                e = (x, 0) if node is None else (node, x._nr)
+            if x._requires_grad:
+                required = True
+                if op.inputs[place] in op.rules:
+                    e = (x, 0) if node is None else (node, x._nr)
         edges.append(e)
-    return tuple(edges)
-
-
-INPUT, OUTPUT, STATIC, LAYOUT = range(4)
-_keeps: dict[tuple[type[Op], int], tuple[tuple[str, int, int], ...]] = {}
-
-
-def _what_to_keep(op: type[Op], edges: Sequence) -> tuple[tuple[str, int, int], ...]:
-    """(name, where it comes from, number there) of all that the rules of these edges ask for."""
-    found: dict[str, tuple[str, int, int]] = {}
-    for name, e in zip(op.inputs, edges, strict=True):
-        for asked in op.rules[name].names if e is not None else ():
-            source = _source(op, asked)
-            if source is not None:
-                found[asked] = (asked, *source)
-    return tuple(found.values())
-
-
-def _source(op: type[Op], name: str) -> tuple[int, int] | None:
-    """Where a rule's parameter comes from; None for a cotangent."""
-    if name in op.inputs:
-        return INPUT, op.inputs.index(name)
-    if name == "y":
-        return OUTPUT, 0
-    if name in op.hidden:
-        return OUTPUT, op.count + op.hidden.index(name)
-    if name in op.statics:
-        return STATIC, op.statics.index(name)
-    if name.endswith("_meta") and name[:-5] in op.inputs:
-        return LAYOUT, op.inputs.index(name[:-5])
-    if name[0] == "y" and name[1:].isdigit():
-        return OUTPUT, int(name[1:])
-    if name == "g" or (name[0] == "g" and name[1:].isdigit()):
-        return None
-    raise TypeError(f"{op.name}: its rules ask for {name!r}, which is no input or output")
+        needed += needed + (e is not None)
+    return tuple(edges), needed if required else 0
 
 
 def edge(x: Any) -> tuple:
@@ -480,18 +490,15 @@ def trace_call(function: Callable, inputs: Sequence) -> Graph:
 
 # Fused calls: a Python function of tensors as one plan
 
-_pullbacks: dict[tuple, Any] = {}
+planned: dict[tuple, Any] = kept_plans({})
 
 
-def fused(key: tuple, function: Callable, inputs: Sequence, name: str) -> tuple:
-    """function(*inputs) as one plan, kept under `key` and the inputs' layouts. No gradient is
-    recorded. The function returns a tuple of tensors; None entries stay None."""
-    trace = _trace_of(inputs)
-    if trace is not None:
-        return function(*inputs)
-    key = (*key, *[x._layout if isinstance(x, Array) else type(x) for x in inputs])
-    found = _pullbacks.get(key)
-    if found is None:
+class Fused:
+    """A function of tensors as one plan: call it with the inputs. No gradient is recorded."""
+
+    __slots__ = ("entry", "present")
+
+    def __init__(self, function: Callable, inputs: Sequence, name: str):
         present: list[bool] = []
 
         def outputs_only(*xs: Any) -> list:
@@ -500,37 +507,41 @@ def fused(key: tuple, function: Callable, inputs: Sequence, name: str) -> tuple:
             return [y for y in made if y is not None]
 
         graph = trace_call(outputs_only, inputs)
-        entry = plans.launch.unhidden(_entry(graph, [None] * len(graph.outputs), name))
-        _trim(_pullbacks)
-        found = _pullbacks[key] = (entry, tuple(present))
-    entry, kept = found
-    start = time.perf_counter()
-    outputs = _native()[1](entry, tuple(inputs))
-    if settings.debug:
-        plans.call.report(entry[-1].segment, time.perf_counter() - start)
-    if all(kept):
-        return outputs
-    rest = iter(outputs)
-    return tuple([next(rest) if there else None for there in kept])
+        self.entry = plans.launch.unhidden(_entry(graph, [None] * len(graph.outputs), name))
+        self.present = None if all(present) else tuple(present)
+
+    def __call__(self, inputs: tuple) -> tuple:
+        """The function's outputs, of which some may be None."""
+        start = time.perf_counter() if settings.debug else 0.0
+        outputs = _native()[1](self.entry, inputs)
+        if settings.debug:
+            plans.call.report(self.entry[-1].segment, time.perf_counter() - start)
+        if self.present is None:
+            return outputs
+        rest = iter(outputs)
+        return tuple([next(rest) if there else None for there in self.present])
 
 
-def layout_plan(
-    key: tuple,
-    function: Callable,
-    inputs: Sequence,
-    strides: Sequence[tuple[int, ...] | None],
-    name: str,
-) -> Plan:
-    """The plan of function(*inputs) with given output strides, kept under `key` and layouts."""
-    key = (*key, *[x._layout if isinstance(x, Array) else type(x) for x in inputs])
-    found = _pullbacks.get(key)
+def fused(key: tuple, function: Callable, inputs: tuple, name: str) -> tuple:
+    """function(*inputs) as one plan, kept under `key` and the inputs' layouts. No gradient is
+    recorded. The function returns a tuple of tensors; None entries stay None."""
+    if _trace_of(inputs) is not None:
+        return function(*inputs)
+    key = (*key, *layouts_and_types(inputs))
+    found = planned.get(key)
     if found is None:
-        _trim(_pullbacks)
-        found = _pullbacks[key] = Plan(trace_call(function, inputs), strides, name)
-    return found
+        found = keep_plan(key, Fused(function, inputs, name))
+    return found(inputs)
 
 
-def _trim(cache: dict) -> None:
+def keep_plan(key: tuple, plan: Any) -> Any:
+    """Put a plan among those `planned`; returns it."""
+    trim(planned)
+    planned[key] = plan
+    return plan
+
+
+def trim(cache: dict) -> None:
     """Drop the older half of a full cache."""
     if len(cache) >= MOST_PLANS:
         for old in list(cache)[: MOST_PLANS // 2]:

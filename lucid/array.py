@@ -21,7 +21,9 @@ class Array:
     _storage: "Storage | None"  # None in a trace
     _layout: "Layout"
     _ptr: int  # address of the first element; not set in a trace
-    _requires_grad: bool | None  # None: a view, which needs one if its base does since a write
+    _requires_grad: (
+        bool | None
+    )  # None: no, but a write needs a look (a view, whose base may; .data)
     _offset: int = 0  # elements from the start of the storage
     _node: "Node | None" = None  # what made it, when recorded
     _nr: int = 0  # which output of the node

@@ -144,6 +144,7 @@ class Tensor(Array):
         y = self.detach()
         if y is not self:
             y._is_data = True
+            y._requires_grad = None  # not False: a write to it is to be looked at (write.py)
         return y
 
     @data.setter
@@ -333,7 +334,10 @@ class Tensor(Array):
                 f"item: a tensor of shape {tuple(self._layout.shape)} has {self._layout.numel} "
                 "elements, 1 is needed"
             )
-        return self._as_numpy("item").reshape(()).item()
+        reader = self._layout.dtype.reader
+        if reader is None or self._value is not None:
+            return self._as_numpy("item").reshape(()).item()
+        return reader.unpack_from(self._storage, self._offset * reader.size)[0]
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers."""

@@ -4,6 +4,7 @@ ops/methods.py calls `write` for every `name_` method. A write bumps the storage
 grad mode it moves the target's history on, and a view's write rebases the history of its base.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from lucid.apply import (
@@ -11,18 +12,22 @@ from lucid.apply import (
     apply,
     current_node,
     edges_of,
-    layout_plan,
+    kept_plans,
+    layouts_and_types,
+    native_writer,
     record,
     trace_call,
+    trim,
     view_again,
     wrap,
 )
 from lucid.array import Array
-from lucid.autograd.mode import is_grad_enabled
-from lucid.autograd.node import Node, move_retained
+from lucid.autograd.mode import grad_state, is_grad_enabled
+from lucid.autograd.node import Node, Recipe, move_retained
 from lucid.config import settings
 from lucid.lines import user_line
 from lucid.op import Elementwise, Op, find
+from lucid.plan.run import Plan
 
 
 def write(
@@ -30,21 +35,45 @@ def write(
 ) -> Any:
     """target[...] = op(*inputs): computed in the promoted type, cast to the target's. `name` is
     what the user called, if not `op`."""
+    if settings.debug:
+        return _write(op, target, inputs, params, name)
+    return _hit(op, target, inputs, params, name)
+
+
+def _first_hit(op: type[Op], target: Any, inputs: tuple, params: tuple, name: str | None) -> Any:
+    global _hit
+    _hit = native_writer(_entries, _write, _writers)
+    return _hit(op, target, inputs, params, name)
+
+
+_hit: Callable = _first_hit
+# (op, the target's layout, params, layouts and types of numbers) -> Plan.entry
+_entries: dict[tuple, tuple] = kept_plans({})
+
+
+def _write(op: type[Op], target: Any, inputs: tuple, params: tuple, name: str | None) -> Any:
+    """What was not planned before, shares its bytes, or may be recorded."""
     if target._value is not None:
         return _write_in_trace(op, target, inputs, params)
     called = name or f"{op.name}_"
-    recording = is_grad_enabled() and _check(called, target, inputs)
+    recording = grad_state()[0] and _check(called, target, inputs)
     saved_inputs = inputs
     if recording:
         saved_inputs = tuple(
             [_kept_with_history(x) if _shares(x, target) and _is_saved(op, i) else x
              for i, x in enumerate(inputs)]
         )  # fmt: skip
-    edges = edges_of(op, inputs) if recording else ()
-    plan = _plan(op, called, target, inputs, params)
-    given = [_apart(op, x, target) for x in inputs]
+    edges = edges_of(op, inputs)[0] if recording else ()
+    key = (op, target._layout, params, *layouts_and_types(inputs))
+    entry = _entries.get(key) or _build(op, called, target, inputs, params, key)
+    storage = target._storage
+    for x in inputs:
+        if isinstance(x, Array) and x._storage is storage:
+            inputs = tuple([_apart(op, x, target) for x in inputs])
+            break
     if target._layout.numel:
-        plan.run(target._ptr, *[x._ptr if isinstance(x, Array) else x for x in given])
+        # The entry's last item is its plan.
+        entry[-1].run(target._ptr, *[x._ptr if isinstance(x, Array) else x for x in inputs])
     touched(called, target)
     if recording:
         _move_history(op, target, saved_inputs, params, edges)
@@ -72,12 +101,15 @@ def touched(name: str, target: Any) -> None:
 
 
 MOST_WRITERS = 65536
-_writers: dict[int, str] = {}  # who wrote last, by address
+# Who wrote last, by address: the op, or what is to be said of the write.
+_writers: dict[int, Any] = {}
 
 
 def last_write(block: Any) -> str:
     """ " by add_ at train.py:12" of a storage that was written; "" where it is not known."""
     writer = _writers.get(block.ptr)
+    if isinstance(writer, type):
+        writer = f"{writer.name}_"  # type: ignore[attr-defined]
     return f" by {writer}" if writer else ""
 
 
@@ -147,7 +179,10 @@ def _apart(op: type[Op], x: Any, target: Any) -> Any:
     return _kept(x)
 
 
-def _plan(op: type[Op], called: str, target: Any, inputs: tuple, params: tuple) -> Any:
+def _build(
+    op: type[Op], called: str, target: Any, inputs: tuple, params: tuple, key: tuple
+) -> tuple:
+    """Plan a write into a target of this layout and keep the plan."""
     lay = target._layout
     if any(s == 0 and n > 1 for n, s in zip(lay.shape, lay.strides, strict=True)):
         raise RuntimeError(
@@ -168,7 +203,10 @@ def _plan(op: type[Op], called: str, target: Any, inputs: tuple, params: tuple) 
             y = apply(find("cast"), (y,), (lay.dtype,))
         return y
 
-    return layout_plan(("into", op, params, lay), into, inputs, [lay.strides], f"{op.name}_")
+    plan = Plan(trace_call(into, inputs), [lay.strides], f"{op.name}_")
+    trim(_entries)
+    _entries[key] = entry = plan.entry([lay], -1, None, issubclass(op, Elementwise))
+    return entry
 
 
 def _broadcast(called: str, y: Any, shape: tuple[int, ...]) -> Any:
@@ -213,7 +251,8 @@ class ViewWrite(Node):
     __slots__ = ("chain",)
 
     def __init__(self, before: tuple | None, value: tuple, chain: tuple, lay: Any):
-        super().__init__(find("assign"), (), (before, value), {}, (lay, None), (lay,))
+        edges = (before, value)
+        super().__init__(Recipe(find("assign"), (), (lay,), (lay,), (None,)), edges, ())
         self.chain = chain
 
     def name(self) -> str:

@@ -3,6 +3,7 @@
 import gc
 import sys
 import threading
+from contextvars import ContextVar
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ class Layout:
 
 
 EIGHT, ONE = Layout(), Layout()
+TRACER: ContextVar = ContextVar("tracer", default=None)
 
 
 def tensor(values, lay=EIGHT, kind=Tensor):
@@ -86,7 +88,7 @@ def fail(outcome):
 class Funnel:
     def __init__(self):
         self.entries, self.missed = {}, []
-        self.apply = launch.funnel(Base, Tensor, self.entries, self.miss)
+        self.apply = launch.funnel(Base, Tensor, self.entries, self.miss, TRACER)
 
     def miss(self, *arguments):
         self.missed.append(arguments)
@@ -192,12 +194,91 @@ def test_hidden_outputs_can_be_asked_for():
     assert numbers(y)[1] == 1.5 and hidden._layout is ONE
 
 
-def test_without_an_array_nothing_is_hit(funnel):
-    """Whether a call without arrays belongs to a trace is for Python to know."""
+def test_without_an_array_nothing_is_hit_in_a_trace(funnel):
     made = segment((3, 0, 0), (4, 0, 0), (5, 1, 0))
+    x = tensor(range(8))
+    made = Segment([Call(made.calls[0].address, [0, 0, 1, 0, x._ptr, 0], ((3, 0, 0), (5, 1, 0)))])
     funnel.entries["op", (), float] = launch.entry(made, [(EIGHT, 64)], 1, fail)
-    funnel.entries["op", ()] = launch.entry(Segment([]), [(EIGHT, 64)], 0, fail)
-    assert funnel.apply("op", (1.0,)) == "missed" == funnel.apply("op", ())
+    assert numbers(funnel.apply("op", (1.0,))) == [i + 1.0 for i in range(8)]
+    assert funnel.apply("op", ()) == "missed"
+    token = TRACER.set("a trace")
+    try:
+        assert funnel.apply("op", (1.0,)) == "missed"
+    finally:
+        TRACER.reset(token)
+
+
+WROTE: dict = {}
+
+
+def writing(lay=EIGHT, overlap=True, calls=1):
+    entry = launch.entry(
+        segment((3, 0, 0), (4, 1, 0), (5, 2, 0), calls=calls), [(lay, 64)], 2, fail, overlap=overlap
+    )
+    entries = {("op", EIGHT, (), EIGHT, float): entry}
+    made = launch.writer(Base, Tensor, entries, lambda *given: given[:4], WROTE)
+    return entries, lambda op, y, inputs, params=(): made(op, y, inputs, params, None)
+
+
+def test_a_write_returns_its_target_and_counts_the_version():
+    _, write = writing()
+    x, y = tensor(range(8)), tensor([0.0] * 8)
+    before = memory.statistics()["live"]
+    assert write("op", y, (x, 1.0)) is y
+    assert numbers(y) == [i + 1.0 for i in range(8)] and numbers(x) == list(range(8))
+    assert y._storage.version == 1 and x._storage.version == 0
+    for i in range(300):
+        write("op", y, (x, float(i)), ())
+    assert WROTE[y._storage.ptr] == "op"
+    assert y._storage.version == 301 and numbers(y)[0] == 299.0
+    assert memory.statistics()["live"] == before
+
+
+def test_a_write_over_its_input_needs_the_same_elements():
+    _, write = writing()
+    x = tensor(range(8))
+    assert write("op", x, (x, 1.0)) is x
+    assert numbers(x) == [i + 1.0 for i in range(8)]
+    shifted = Tensor()
+    shifted._storage, shifted._layout, shifted._requires_grad = x._storage, EIGHT, False
+    shifted._ptr = x._ptr + 8
+    assert write("op", x, (shifted, 1.0)) == ("op", x, (shifted, 1.0), ())
+    _, careful = writing(overlap=False)
+    assert careful("op", x, (x, 1.0)) == ("op", x, (x, 1.0), ())
+    assert x._storage.version == 1
+
+
+@pytest.mark.parametrize("flag", [True, None])
+def test_a_write_that_may_concern_gradients_is_missed(flag):
+    _, write = writing()
+    x, y = tensor(range(8)), tensor(range(8))
+    x._requires_grad = flag
+    assert write("op", y, (x, 1.0)) == ("op", y, (x, 1.0), ())
+    assert write("op", x, (y, 1.0)) == ("op", x, (y, 1.0), ())
+    assert write("op", y, (y, 1)) == ("op", y, (y, 1), ())  # not planned
+    assert x._storage.version == y._storage.version == 0
+
+
+def test_a_write_that_fails_raises_and_counts_no_version():
+    _, write = writing()
+    x, bad = tensor(range(8)), tensor([-1.0] * 8)
+    for _ in range(3):
+        with pytest.raises(IndexError):
+            write("op", x, (bad, 1.0))
+    assert x._storage.version == 0
+    with pytest.raises(SystemError):
+        write("op", x, [bad, 1.0])
+
+
+def test_writes_do_not_leak():
+    entries, write = writing()
+    x, y = tensor(range(8)), tensor(range(8))
+    held = (x, y, EIGHT, float, (), None, *entries.values())
+    before = [sys.getrefcount(a) for a in held]
+    for _ in range(300):
+        write("op", y, (x, 1.0))
+        write("op", y, (x, 1))
+    assert all(abs(a - b) < 30 for a, b in zip(before, map(sys.getrefcount, held), strict=True))
 
 
 def test_no_outputs(funnel):

@@ -14,7 +14,7 @@ from lucid.apply import apply, current_node
 from lucid.array import Array
 from lucid.autograd.mode import set_grad_enabled
 from lucid.autograd.node import Node
-from lucid.autograd.rules import pull_back, unpack
+from lucid.autograd.rules import pull_back
 from lucid.op import find
 from lucid.ops.elementwise import add
 from lucid.write import write
@@ -129,8 +129,9 @@ class _Pass:
         if isinstance(target, Node):
             arrived = self.arrived.get(target)
             if arrived is None:
-                arrived = self.arrived[target] = [None] * len(target.outputs)
-            arrived[number] = g if arrived[number] is None else apply(add, (arrived[number], g))
+                arrived = self.arrived[target] = [None] * len(target.recipe.outputs)
+            old = arrived[number]
+            arrived[number] = g if old is None else apply(add, (old, g))
         elif self.wanted is None or id(target) in self.wanted:
             before = self.leaves.get(id(target))
             if before is not None:
@@ -139,15 +140,18 @@ class _Pass:
 
     def visit(self, node: Node, arrived: list) -> None:
         """Everything that has arrived at a Node goes on to where its edges lead."""
-        self.on_outputs(node, arrived)
+        if node.pre_hooks or node.retain or self.captures:
+            self.on_outputs(node, arrived)
         leading = self.leading
         if leading is not None and node not in leading:
             return
         if node.pre_hooks and None in node.pre_hooks:
             arrived = _before(node, arrived)
-        if all(g is None for g in arrived):
+        if arrived[0] is None and all([g is None for g in arrived]):
             return
-        if leading is None:
+        if leading is None and node.run is None:
+            needed = node.recipe.needed
+        elif leading is None:
             needed = tuple([e is not None for e in node.edges])
         else:
             needed = tuple([e is not None and self.wants(e, leading) for e in node.edges])
@@ -180,12 +184,10 @@ class _Pass:
             )
         create = self.create
         fresh = False
-        backward = getattr(node, "run", None)
-        if backward is not None:
-            results = backward(arrived)
+        if node.run is not None:
+            results = node.run(arrived)
         else:
-            saved = {name: unpack(node, name, s, create) for name, s in node.saved.items()}
-            results = pull_back(node, needed, saved, arrived, create)
+            results = pull_back(node, needed, arrived, create)
             fresh = not create
         if node.hooks:
             results, fresh = _after(node, results, arrived), False

@@ -5,14 +5,13 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from lucid.apply import edge, wrap
+from lucid.apply import edge, layouts_of, wrap
 from lucid.array import Array
 from lucid.autograd.mode import is_grad_enabled, no_grad
-from lucid.autograd.node import Node, Saved, move_retained
+from lucid.autograd.node import Node, Recipe, keep, keep_own, move_retained
 from lucid.autograd.rules import fit, unpack
 from lucid.dtypes import FLOATING
 from lucid.ops.creation import zeros
-from lucid.ops.elementwise import assign
 from lucid.write import needs_gradient, rebase
 
 
@@ -60,7 +59,7 @@ class Context:
                 "retain_graph=True there to go through the same graph again"
             )
         create = is_grad_enabled()
-        return tuple(unpack(node, "save_for_backward", s, create) for s in node.saved.values())
+        return tuple(unpack(node, "save_for_backward", s, create) for s in node.saved)
 
 
 class _FunctionNode(Node):
@@ -104,7 +103,7 @@ class _FunctionNode(Node):
                 f"{self.title()}.backward returned {type(g).__name__} for input {i}, a tensor or "
                 "None is needed"
             )
-        shape, found = self.inputs[i].shape, g._layout.shape
+        shape, found = self.recipe.inputs[i].shape, g._layout.shape
         padded = (1,) * (len(found) - len(shape)) + shape
         if len(shape) > len(found) or any(
             n not in (1, m) for n, m in zip(padded, found, strict=True)
@@ -113,7 +112,7 @@ class _FunctionNode(Node):
                 f"{self.title()}.backward returned a gradient of shape {found} for input {i}, "
                 f"which has shape {shape}"
             )
-        return fit(g, self.inputs[i])
+        return fit(g, self.recipe.inputs[i])
 
 
 class Function:
@@ -142,6 +141,7 @@ class Function:
     """
 
     name = "function"
+    inputs: tuple = ()
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -191,8 +191,8 @@ def _record(
     tensors = [y for y in outputs if isinstance(y, Array)]
     _check_dirty(cls, context, args, tensors)
     edges = tuple([edge(a) if need else None for a, need in zip(args, needs, strict=True)])
-    inputs = tuple([a._layout if isinstance(a, Array) else None for a in args])
-    node = _FunctionNode(assign, (), edges, {}, inputs, tuple([y._layout for y in tensors]))
+    recipe = Recipe(cls, (), layouts_of(args), layouts_of(tensors), ())
+    node = _FunctionNode(recipe, edges, ())
     node.function, node.context = cls, context
     numbers = iter(range(len(tensors)))
     node.places = [next(numbers) if isinstance(y, Array) else None for y in outputs]
@@ -203,10 +203,10 @@ def _record(
             continue
         own[id(y)] = nr
         _attach(y, node, nr, any(y is d for d in context._dirty))
-    node.saved = {
-        str(i): Saved(t, own.get(id(t))) if isinstance(t, Array) else t
-        for i, t in enumerate(context._saved)
-    }
+    node.saved = tuple([
+        keep_own(t, own[id(t)]) if id(t) in own else keep(t) if isinstance(t, Array) else t
+        for t in context._saved
+    ])  # fmt: skip
     context._saved = ()
 
 
@@ -285,7 +285,7 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
         call = ctx._node()
         edges = (*call.edges, *[edge(g) if _has_history(g) else None for g in grads])
         layouts = tuple([g._layout for g in tensors])
-        node = _OnceNode(assign, (), edges, {}, (None,) * len(edges), layouts)
+        node = _OnceNode(Recipe(Function, (), (), layouts, ()), edges, ())
         node.function = call.title()
         for nr, g in enumerate(tensors):
             _attach(g, node, nr, False)

@@ -5,65 +5,135 @@ at its own outputs, so that graphs die by refcount.
 """
 
 import itertools
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from lucid.array import Array
+from lucid.dtypes import FLOATING
 from lucid.layout import Layout
 from lucid.op import Op
 
 _sequence = itertools.count()
 
 
-class Saved:
+class Saved(NamedTuple):
     """A residual: the bytes as they were, and the version that must still hold when it is read.
 
     It keeps where the tensor's cotangent went, and not the tensor, which may take another history
     by a write, or is the Node's own output, number `nr`: either could point back at the Node.
     """
 
-    __slots__ = ("storage", "layout", "offset", "version", "edge", "nr")
+    storage: Any
+    layout: Layout
+    offset: int
+    version: int
+    edge: tuple | None
+    nr: int | None
 
-    def __init__(self, tensor: Array, nr: int | None = None):
-        self.storage = tensor._storage
-        self.layout: Layout = tensor._layout
-        self.offset = tensor._offset
-        self.version = tensor._storage.version
-        self.nr = nr
-        self.edge = None
-        if nr is None and tensor._requires_grad:
-            node = tensor._node
-            self.edge = (tensor, 0) if node is None else (node, tensor._nr)
+
+_tuple = tuple.__new__  # half the cost of a NamedTuple's own constructor
+
+
+def keep(x: Array) -> Saved:
+    """An input, or any tensor that the Node has not made."""
+    block: Any = x._storage
+    edge = None
+    if x._requires_grad:
+        node = x._node
+        edge = (x, 0) if node is None else (node, x._nr)
+    return _tuple(Saved, (block, x._layout, x._offset, block.version, edge, None))
+
+
+def keep_own(y: Array, nr: int) -> Saved:
+    """Output number `nr` of the Node that keeps it."""
+    block: Any = y._storage
+    return _tuple(Saved, (block, y._layout, y._offset, block.version, None, nr))
+
+
+class Recipe:
+    """What all calls of an op with these params and layouts, and gradients needed by the same
+    inputs, have in common: what the rules read, and what Nodes keep for them."""
+
+    __slots__ = (
+        "op", "params", "inputs", "outputs", "needed", "kept", "names", "fixed", "floating",
+    )  # fmt: skip
+
+    def __init__(
+        self, op: type[Op], params: tuple, inputs: tuple, outputs: tuple[Layout, ...], edges: tuple
+    ):
+        self.op = op
+        self.params = params
+        self.inputs = inputs  # layouts of the inputs, None for numbers
+        self.outputs = outputs
+        self.needed = tuple([e is not None for e in edges])
+        kept: dict[str, tuple[bool, int]] = {}  # name -> whether it is an output, its number
+        self.fixed: dict[str, Any] = {}  # what the rules read that is the same in each call
+        for name, need in zip(op.inputs, self.needed, strict=True):
+            for asked in op.rules[name].names if need else ():
+                self._ask(asked, kept)
+        self.kept = tuple(kept.values())
+        self.names = tuple(kept)
+        self.floating = tuple([n for n, y in enumerate(outputs) if y.dtype.category == FLOATING])
+
+    def _ask(self, name: str, kept: dict[str, tuple[bool, int]]) -> None:
+        op = self.op
+        if name in op.inputs:
+            kept[name] = False, op.inputs.index(name)
+        elif name == "y":
+            kept[name] = True, 0
+        elif name in op.hidden:
+            kept[name] = True, op.count + op.hidden.index(name)
+        elif name in op.statics:
+            self.fixed[name] = self.params[op.statics.index(name)]
+        elif name.endswith("_meta") and name[:-5] in op.inputs:
+            self.fixed[name] = self.inputs[op.inputs.index(name[:-5])]
+        elif name[0] == "y" and name[1:].isdigit():
+            kept[name] = True, int(name[1:])
+        elif name != "g" and not (name[0] == "g" and name[1:].isdigit()):
+            raise TypeError(f"{op.name}: its rules ask for {name!r}, which is no input or output")
+
+    def keep(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> tuple:
+        """What a Node of this kind keeps, in the order of `names`."""
+        found = []
+        for own, place in self.kept:
+            if own:
+                found.append(keep_own(outputs[place], place))
+            else:
+                x = inputs[place]
+                found.append(keep(x) if isinstance(x, Array) else x)
+        return tuple(found)
 
 
 class Node:
     """A recorded call: how cotangents of its outputs become cotangents of its inputs.
 
     edges: for each input None (no gradient), or (target, number): another Node and which of its
-    outputs, or a leaf tensor. saved: what the rules asked for, by name.
+    outputs, or a leaf tensor. saved: what the rules read, in the order of the recipe's names; None
+    once it has been given back. A subclass with rules of its own defines `run`.
     """
+
+    __slots__ = ("recipe", "edges", "saved", "sequence", "__dict__", "__weakref__")
 
     hooks: dict | None = None  # after: f(grad_inputs, grad_outputs)
     # Before: output number -> f(grad) of that output; None -> f(grad_outputs).
     pre_hooks: dict | None = None
     retain: dict | None = None  # output number -> weak tensor whose .grad is kept
     line: str | None = None
+    run: Callable[[list], Sequence[Any]] | None = None
 
-    def __init__(
-        self,
-        op: type[Op],
-        params: tuple,
-        edges: tuple,
-        saved: dict[str, Any] | None,
-        inputs: tuple,
-        outputs: tuple[Layout, ...],
-    ):
-        self.op = op
-        self.params = params
+    def __init__(self, recipe: Recipe, edges: tuple, saved: tuple | None):
+        self.recipe = recipe
         self.edges = edges
         self.saved = saved
-        self.inputs = inputs  # layouts of the inputs, None for numbers
-        self.outputs = outputs
         self.sequence = next(_sequence)
+
+    @property
+    def op(self) -> type[Op]:
+        return self.recipe.op
+
+    @property
+    def outputs(self) -> tuple[Layout, ...]:
+        return self.recipe.outputs
 
     def name(self) -> str:
         return f"{self.op.label.title().replace('_', '')}Backward"

@@ -7,12 +7,11 @@ they run as ordinary recorded ops, with the same bits.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lucid.apply import apply, fused, record, wrap
-from lucid.array import Array
-from lucid.autograd.node import Node, Saved
+from lucid.apply import Fused, apply, keep_plan, planned, record, tracing, wrap
+from lucid.autograd.node import Node, Recipe, Saved
 from lucid.dtypes import FLOATING
 from lucid.layout import Layout
-from lucid.op import Composite, Op, find
+from lucid.op import Composite, find
 from lucid.ops.cast import to_dtype
 from lucid.ops.creation import zeros
 from lucid.ops.reduce import sum_
@@ -25,13 +24,7 @@ def unpack(node: Node, name: str, s: Any, create: bool) -> Any:
     if not isinstance(s, Saved):
         return s
     if s.storage.version != s.version:
-        at = f" (made at {node.line})" if node.line else ""
-        raise RuntimeError(
-            f"{node.name()}: a tensor of shape {s.layout.shape} that {node.title()}{at} saved as "
-            f"{name!r} was modified in place{last_write(s.storage)}: it is at version "
-            f"{s.storage.version}, version {s.version} is needed. Use an out-of-place operation, "
-            "or clone() it first"
-        )
+        raise _overwritten(node, name, s)
     y = wrap(s.storage, s.layout, s.offset)
     if create:
         if s.edge is None:
@@ -48,57 +41,93 @@ def unpack(node: Node, name: str, s: Any, create: bool) -> Any:
     return y
 
 
-def pull_back(
-    node: Node, needed: tuple, saved: dict[str, Any], arrived: Sequence[Any], create: bool
-) -> tuple:
-    """The rules of the needed inputs, fused into one plan unless they are to be differentiated."""
-    op = node.op
-    if create:
-        if op.hidden and issubclass(op, Composite):
-            saved = _recomputed(op, node, saved)
-        return _rules(op, node.params, node.inputs, needed, node.outputs, saved, arrived)
-    names = [n for n, v in saved.items() if isinstance(v, Array)]
-    rest = {n: v for n, v in saved.items() if not isinstance(v, Array)}
-    numbers = [n for n, v in rest.items() if type(v) in (int, float) and n in op.inputs]
-    fixed = tuple((n, v) for n, v in rest.items() if n not in numbers)
+def _overwritten(node: Node, name: str, s: Saved) -> RuntimeError:
+    at = f" (made at {node.line})" if node.line else ""
+    return RuntimeError(
+        f"{node.name()}: a tensor of shape {s.layout.shape} that {node.title()}{at} saved as "
+        f"{name!r} was modified in place{last_write(s.storage)}: it is at version "
+        f"{s.storage.version}, version {s.version} is needed. Use an out-of-place operation, "
+        "or clone() it first"
+    )
+
+
+def pull_back(node: Node, needed: tuple, arrived: list, create: bool) -> Sequence[Any]:
+    """The rules of the needed inputs: as one plan, kept under what they are given, or as ordinary
+    recorded ops where they are to be differentiated."""
+    recipe = node.recipe
+    if create or tracing() is not None:
+        pairs = zip(recipe.names, node.saved or (), strict=True)
+        saved = recipe.fixed | {name: unpack(node, name, s, create) for name, s in pairs}
+        if create and recipe.op.hidden and issubclass(recipe.op, Composite):
+            saved = _recomputed(recipe, saved)
+        return _rules(recipe, needed, saved, arrived)
+    inputs: list[Any] = []
+    marks: list[Any] = [recipe, needed]
+    for g in arrived:
+        if g is None:
+            marks.append(None)
+        else:
+            inputs.append(g)
+            marks.append(g._layout)
+    if recipe.kept:
+        for s in node.saved:  # type: ignore[union-attr]
+            if type(s) is Saved:
+                block, lay, offset, version, *_ = s
+                if block.version != version:
+                    raise _overwritten(node, recipe.names[node.saved.index(s)], s)  # type: ignore
+                # A native call takes the address as well as a tensor.
+                inputs.append(block.ptr + offset * lay.dtype.itemsize)
+                marks.append(lay)
+            elif type(s) is float or type(s) is int:
+                inputs.append(s)
+                marks.append(type(s))
+            else:
+                marks.append((s,))  # True is not 1 here
+    key = tuple(marks)
+    found = planned.get(key)
+    if found is None:
+        found = keep_plan(key, _plan(node, needed, arrived))
+    return found(tuple(inputs))
+
+
+def _plan(node: Node, needed: tuple, arrived: Sequence[Any]) -> Fused:
+    """The rules as a function of the cotangents that are there, and of the saved values that may
+    differ from call to call."""
+    recipe = node.recipe
     there = tuple([g is not None for g in arrived])
-    present = [g for g in arrived if g is not None]
-    inputs = [*present, *[saved[n] for n in names], *[saved[n] for n in numbers]]
-    key = (op, "vjp", node.params, needed, there, fixed, tuple(names), node.inputs)
+    values = dict(zip(recipe.names, node.saved or (), strict=True))
+    varying = {n: s for n, s in values.items() if type(s) in (Saved, float, int)}
+    fixed = recipe.fixed | {n: s for n, s in values.items() if n not in varying}
 
     def rules(*xs: Any) -> tuple:
         it = iter(xs)
         gs = [next(it) if t else None for t in there]
-        given = {**dict(fixed), **{n: next(it) for n in (*names, *numbers)}}
-        return _rules(op, node.params, node.inputs, needed, node.outputs, given, gs)
+        return _rules(recipe, needed, fixed | {n: next(it) for n in varying}, gs)
 
-    return fused(key, rules, inputs, f"{op.name}_backward")
+    examples = [unpack(node, n, s, False) for n, s in varying.items()]
+    given = (*[g for g in arrived if g is not None], *examples)
+    return Fused(rules, given, f"{recipe.op.name}_backward")
 
 
-def _recomputed(op: type[Op], node: Node, saved: dict[str, Any]) -> dict[str, Any]:
+def _recomputed(recipe: Recipe, saved: dict[str, Any]) -> dict[str, Any]:
     """Hidden outputs again, as differentiable functions of the saved inputs."""
-    inputs = [saved.get(n) for n in op.inputs]
-    made = op.forward(*inputs, **op.static(node.params))  # type: ignore[attr-defined]
+    op: Any = recipe.op
+    made = op.forward(*[saved.get(n) for n in op.inputs], **op.static(recipe.params))
     hidden = dict(zip(op.hidden, made[op.count :], strict=True))
     return {n: hidden.get(n, v) for n, v in saved.items()}
 
 
 def _rules(
-    op: type[Op],
-    params: tuple,
-    layouts: Sequence[Layout | None],
-    needed: Sequence[bool],
-    outputs: Sequence[Layout],
-    saved: dict[str, Any],
-    arrived: Sequence[Any],
+    recipe: Recipe, needed: Sequence[bool], saved: dict[str, Any], arrived: Sequence[Any]
 ) -> tuple:
     """Each needed input's rule, summed over broadcast dimensions, in the input's dtype."""
+    op, outputs = recipe.op, recipe.outputs
     results: list[Any] = []
     given = dict(saved)
     for i, g in enumerate(arrived):
         given["g" if i == 0 else f"g{i}"] = g
     shared: dict[Callable, Any] = {}
-    for name, lay, need in zip(op.inputs, layouts, needed, strict=True):
+    for name, lay, need in zip(op.inputs, recipe.inputs, needed, strict=True):
         if not need or lay is None:
             results.append(None)
             continue

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lucid import dtypes, storage
-from lucid.apply import CPU, _tracer, wrap
+from lucid.apply import CPU, _tracer, apply, wrap
 from lucid.array import Array
 from lucid.device import device
 from lucid.dtypes import FLOATING, bool_, dtype, int64
@@ -102,7 +102,7 @@ class triangle(Pointwise):
 
 def size_of(args: Sequence[Any]) -> tuple[int, ...]:
     """A shape given as zeros(2, 3), zeros((2, 3)) or zeros([2, 3])."""
-    if len(args) == 1 and not hasattr(args[0], "__index__"):
+    if len(args) == 1 and type(args[0]) is not int and not hasattr(args[0], "__index__"):
         args = args[0]
     size = tuple([n.__index__() for n in args])
     for n in size:
@@ -126,12 +126,14 @@ def empty(*size, dtype: dtype | None = None, device=None, requires_grad: bool = 
     >>> lucid.empty(2, 3).shape
     lucid.Size([2, 3])
     """
-    _memory_options("empty", other)
+    if other:
+        _memory_options("empty", other)
     kind = dtype or dtypes.get_default_dtype()
     if _tracer.get() is not None:
         return full(size_of(size), 0, dtype=kind)
-    lay = layout(size_of(size), None, kind, _place(device))
-    return _finish(wrap(storage.allocate(lay.nbytes), lay), requires_grad)
+    lay = layout(size_of(size), None, kind, CPU if device is None else _place(device))
+    y = wrap(storage.allocate(lay.nbytes), lay)
+    return y.requires_grad_() if requires_grad else y
 
 
 def _memory_options(name: str, other: dict) -> None:
@@ -154,13 +156,21 @@ def full(size, fill_value, *, dtype=None, device=None, requires_grad: bool = Fal
     tensor([[7, 7],
             [7, 7]])
     """
-    _memory_options("full", other)
-    _place(device)
     if isinstance(fill_value, Array):
         fill_value = fill_value.item()  # type: ignore[attr-defined]
     kind = dtype or dtypes.of_scalar(fill_value)
-    y = full_(fill_value, size_of((size,)), kind)
-    return _finish(y, requires_grad)
+    return _filled("full", fill_value, size_of((size,)), kind, device, requires_grad, other)
+
+
+def _filled(
+    name: str, x: Any, size: tuple[int, ...], kind: dtype, device: Any, grad: bool, other: dict
+) -> Any:
+    if other:
+        _memory_options(name, other)
+    if device is not None:
+        _place(device)
+    y = apply(full_, (x,), (size, kind))
+    return y.requires_grad_() if grad else y
 
 
 def zeros(*size, dtype=None, device=None, requires_grad: bool = False, **other):
@@ -171,8 +181,8 @@ def zeros(*size, dtype=None, device=None, requires_grad: bool = False, **other):
     tensor([0., 0., 0.])
     """
     kind = dtype or dtypes.get_default_dtype()
-    shape = size_of(other.pop("size")) if "size" in other else size_of(size)
-    return full(shape, 0, dtype=kind, device=device, requires_grad=requires_grad, **other)
+    shape = size_of(other.pop("size") if "size" in other else size)
+    return _filled("zeros", 0, shape, kind, device, requires_grad, other)
 
 
 def ones(*size, dtype=None, device=None, requires_grad: bool = False, **other):
@@ -183,7 +193,7 @@ def ones(*size, dtype=None, device=None, requires_grad: bool = False, **other):
     tensor([1, 1])
     """
     kind = dtype or dtypes.get_default_dtype()
-    return full(size_of(size), 1, dtype=kind, device=device, requires_grad=requires_grad, **other)
+    return _filled("ones", 1, size_of(size), kind, device, requires_grad, other)
 
 
 def empty_like(x, *, dtype=None, device=None, requires_grad: bool = False, **other):
@@ -195,10 +205,11 @@ def empty_like(x, *, dtype=None, device=None, requires_grad: bool = False, **oth
 
 def full_like(x, fill_value, *, dtype=None, device=None, requires_grad: bool = False, **other):
     """`full` with the shape and dtype of x."""
-    return full(
-        x.shape, fill_value, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad,
-        **other,
-    )  # fmt: skip
+    lay = x._layout
+    if isinstance(fill_value, Array):
+        fill_value = fill_value.item()  # type: ignore[attr-defined]
+    kind = dtype or lay.dtype
+    return _filled("full_like", fill_value, lay.shape, kind, device, requires_grad, other)
 
 
 def zeros_like(x, **options):

@@ -36,7 +36,11 @@ def function_of(record: type[Op]) -> Callable:
 def in_place_of(record: type[Op]) -> Callable:
     """The method `name_` of an elementwise record."""
 
+    arity, usual = len(record.inputs) - 1, record.usual
+
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not kwargs and len(args) == arity and usual is not None:
+            return write(record, self, (self, *args), usual)
         return write(record, self, *record.bind((self, *args), kwargs))
 
     method.__name__ = method.__qualname__ = f"{record.name}_"

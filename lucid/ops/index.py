@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lucid import storage
-from lucid.apply import wrap
+from lucid.apply import show, wrap
 from lucid.array import Array
 from lucid.dtypes import BOOL, bool_, int64
 from lucid.kernel import expr
@@ -20,6 +20,7 @@ from lucid.op import Opaque
 from lucid.ops.creation import from_numpy, tensor
 from lucid.ops.elementwise import assign, where
 from lucid.ops.gather import put, take
+from lucid.ops.once import keep, known
 from lucid.ops.view import expand, permute, reshape, subscript
 from lucid.plan.nest import Nest, array_of, step
 from lucid.write import write
@@ -27,18 +28,46 @@ from lucid.write import write
 
 def get(x: Any, key: Any) -> Any:
     """x[key]: a view for ints, slices, None and ...; a copy for tensors of places or truth."""
+    mark = _mark(x, key)
+    found = known.get(mark)
+    if found is not None:
+        return show(x, found)
     key = key if isinstance(key, tuple) else (key,)
     if len(key) == 1 and _is_mask(key[0]) and _as_mask(key[0]).ndim == x.ndim and x.ndim:
         return masked_select(x, _as_mask(key[0]))
-    y, advanced = _basic(x, key)
+    y, advanced = _basic(x, key, mark)
     if not advanced:
         return y
     y, places, first = _advanced(y, advanced)
     return take(y, places, first)
 
 
+def _mark(x: Any, key: Any) -> tuple:
+    """What a subscript of ints, slices, None and ... is kept under; () for others."""
+    if type(key) is int:
+        return (x._layout, key)
+    mark = [x._layout]
+    for k in key if type(key) is tuple else (key,):
+        if type(k) is slice:
+            bounds = k.start, k.stop, k.step
+            for bound in bounds:
+                if bound is not None and type(bound) is not int:
+                    return ()
+            mark += slice, *bounds
+        elif type(k) is int or k is None or k is Ellipsis:
+            mark.append(k)
+        else:
+            return ()
+    return tuple(mark)
+
+
 def put_item(x: Any, key: Any, value: Any) -> None:
     """x[key] = value, in place."""
+    mark = _mark(x, key)
+    found = known.get(mark)
+    if found is not None and type(value) in (float, int, bool):
+        write(assign, show(x, found), (value,))
+        return
     key = key if isinstance(key, tuple) else (key,)
     if not isinstance(value, Array):
         value = value if isinstance(value, (int, float, bool)) else tensor(value, dtype=x.dtype)
@@ -49,7 +78,7 @@ def put_item(x: Any, key: Any, value: Any) -> None:
             value = value.reshape(()) if isinstance(value, Array) else value
             write(where, x, (reshape(mask, shape), value, x), name="__setitem__")
             return
-    y, advanced = _basic(x, key)
+    y, advanced = _basic(x, key, mark)
     if not advanced:
         write(assign, y, (_drop_lead(value, y.ndim),), name="__setitem__")
         return
@@ -92,8 +121,9 @@ def _as_mask(k: Any) -> Any:
     return k if isinstance(k, Array) else tensor(k, dtype=bool_)
 
 
-def _basic(x: Any, key: tuple) -> tuple[Any, list[tuple[int, Any]]]:
-    """Apply ints, slices, None and `...`; returns the view and (dimension, index tensor) pairs."""
+def _basic(x: Any, key: tuple, mark: tuple) -> tuple[Any, list[tuple[int, Any]]]:
+    """Apply ints, slices, None and `...`; returns the view and (dimension, index tensor) pairs.
+    A single view is kept under `mark`."""
     used = sum(
         _as_mask(k).ndim if _is_mask(k) else k is not None and k is not Ellipsis for k in key
     )
@@ -151,7 +181,10 @@ def _basic(x: Any, key: tuple) -> tuple[Any, list[tuple[int, Any]]]:
     whole(x.ndim - dim)
     y = x
     if drop or lengths != list(x.shape) or any(s != 1 for s in steps):
-        y = subscript(x, tuple(starts), tuple(steps), tuple(lengths), tuple(drop))
+        params = (tuple(starts), tuple(steps), tuple(lengths), tuple(drop))
+        y = subscript(x, *params)
+        if mark and 1 not in shape and x._value is None:
+            keep(mark, subscript, x, params)
     elif 1 not in shape and not advanced:
         y = reshape(x, tuple(x.shape))
     if 1 in shape:

@@ -343,7 +343,7 @@ def where_method(self, condition, other):
 
 def _reversed(self: Any) -> Any:
     """A view with all dimensions in reverse order."""
-    return shape._permute(self, tuple(reversed(range(self.ndim))))
+    return shape.reversed_(self)
 
 
 def _matrix_transposed(self: Any) -> Any:

@@ -16,6 +16,7 @@ from lucid.ops.creation import size_of, tensor
 from lucid.ops.elementwise import clone as copied
 from lucid.ops.elementwise import contiguous_copy
 from lucid.ops.gather import copy_step, take
+from lucid.ops.once import one_view
 from lucid.ops.view import diagonal as _diagonal
 from lucid.ops.view import diagonal_back, subscript
 from lucid.ops.view import expand as _expand
@@ -49,6 +50,7 @@ def _sizes(name: str, x: Any, args: Sequence[Any]) -> tuple[int, ...]:
     return tuple(size)
 
 
+@one_view
 def reshape(x, *shape):
     """The elements in row-major order in another shape; a view where strides allow.
 
@@ -57,9 +59,10 @@ def reshape(x, *shape):
     tensor([[0, 1, 2],
             [3, 4, 5]])
     """
-    return _reshape(x, _sizes("reshape", x, shape))
+    return _reshape, (_sizes("reshape", x, shape),)
 
 
+@one_view
 def view(x, *shape):
     """`reshape` that never copies: raises where strides do not allow a view. view(dtype) shows
     the bytes as another type of the same size."""
@@ -74,7 +77,7 @@ def view(x, *shape):
             f"view: a tensor of shape {tuple(x.shape)} and strides {x.stride()} has no view of "
             f"shape {size} without a copy; use reshape()"
         )
-    return _reshape(x, size)
+    return _reshape, (size,)
 
 
 def _view_as_type(x: Any, kind: dtype) -> Any:
@@ -94,6 +97,7 @@ def reshape_as(x, other):
     return reshape(x, other.shape)
 
 
+@one_view
 def flatten(x, start_dim: int = 0, end_dim: int = -1):
     """Dimensions start_dim to end_dim as one.
 
@@ -102,7 +106,7 @@ def flatten(x, start_dim: int = 0, end_dim: int = -1):
     lucid.Size([2, 12])
     """
     if not x.shape:
-        return _reshape(x, (1,))
+        return _reshape, ((1,),)
     a, b = (normal_dim("flatten", d, x.ndim) for d in (start_dim, end_dim))
     if a > b:
         raise RuntimeError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
@@ -111,7 +115,7 @@ def flatten(x, start_dim: int = 0, end_dim: int = -1):
     n = 1
     for d in range(a, b + 1):
         n *= x.shape[d]
-    return _reshape(x, (*x.shape[:a], n, *x.shape[b + 1 :]))
+    return _reshape, ((*x.shape[:a], n, *x.shape[b + 1 :]),)
 
 
 def unflatten(x, dim: int, sizes):
@@ -127,23 +131,27 @@ def _fill(n: int, sizes: Sequence[int]) -> list[int]:
     return [n // known if s == -1 else s for s in sizes]
 
 
+@one_view
 def ravel(x):
     """x as a vector."""
-    return _reshape(x, (x.numel(),))
+    return _reshape, ((x.numel(),),)
 
 
+@one_view
 def squeeze(x, dim=None):
     """Without the dimensions of size 1, or without those of `dim` that have size 1."""
     dims = normal_dims("squeeze", dim, x.ndim)
-    return _reshape(x, tuple(n for d, n in enumerate(x.shape) if n != 1 or d not in dims))
+    return _reshape, (tuple(n for d, n in enumerate(x.shape) if n != 1 or d not in dims),)
 
 
+@one_view
 def unsqueeze(x, dim: int):
     """With a new dimension of size 1 at `dim`."""
     d = normal_dim("unsqueeze", dim, x.ndim + 1)
-    return _reshape(x, (*x.shape[:d], 1, *x.shape[d:]))
+    return _reshape, ((*x.shape[:d], 1, *x.shape[d:]),)
 
 
+@one_view
 def permute(x, *dims):
     """Dimension d of the result is dimension dims[d] of x.
 
@@ -155,25 +163,34 @@ def permute(x, *dims):
     places = tuple(normal_dim("permute", d, x.ndim) for d in order)
     if sorted(places) != list(range(x.ndim)):
         raise RuntimeError(f"permute: {tuple(order)} does not order {x.ndim} dimensions")
-    return _permute(x, places)
+    return _permute, (places,)
 
 
+@one_view
 def transpose(x, dim0: int, dim1: int):
     """Two dimensions swapped."""
     a, b = normal_dim("transpose", dim0, x.ndim), normal_dim("transpose", dim1, x.ndim)
     order = list(range(x.ndim))
     if x.ndim:
         order[a], order[b] = b, a
-    return _permute(x, tuple(order))
+    return _permute, (tuple(order),)
 
 
+@one_view
 def t(x):
     """A matrix transposed; vectors and scalars as they are."""
     if x.ndim > 2:
         raise RuntimeError(f"t: at most 2 dimensions, got {x.ndim}; use transpose or mT")
-    return _permute(x, tuple(reversed(range(x.ndim))))
+    return _permute, (tuple(reversed(range(x.ndim))),)
 
 
+@one_view
+def reversed_(x):
+    """The dimensions in reverse order."""
+    return _permute, (tuple(reversed(range(x.ndim))),)
+
+
+@one_view
 def movedim(x, source, destination):
     """Dimensions moved to other places, the others in order."""
     source = [source] if hasattr(source, "__index__") else list(source)
@@ -184,9 +201,10 @@ def movedim(x, source, destination):
     for s, d in zip(a, b, strict=True):
         order[d] = s
     rest = iter(d for d in range(x.ndim) if d not in a)
-    return _permute(x, tuple(next(rest) if d is None else d for d in order))
+    return _permute, (tuple(next(rest) if d is None else d for d in order),)
 
 
+@one_view
 def expand(x, *size):
     """x with dimensions of size 1 repeated, without a copy; -1 keeps a size.
 
@@ -209,7 +227,7 @@ def expand(x, *size):
             )
     if any(n < 0 for n in wanted):
         raise RuntimeError(f"expand: a new dimension cannot be -1 in {wanted}")
-    return _expand(x, tuple(wanted))
+    return _expand, (tuple(wanted),)
 
 
 def size_or(args: Sequence[Any]) -> tuple[int, ...]:

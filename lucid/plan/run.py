@@ -96,13 +96,21 @@ class Plan:
         self.segment = call.Segment(calls, long)
         return self.segment
 
-    def entry(self, layouts: Sequence[Layout], visible: int, record: Callable | None) -> tuple:
+    def entry(
+        self,
+        layouts: Sequence[Layout],
+        visible: int,
+        record: Callable | None,
+        overlap: bool = False,
+    ) -> tuple:
         """What launch.py runs: outputs of these layouts, of which the first `visible` are returned
         (-1: all), and `record(op, inputs, params, outputs)` where an input may need a gradient.
-        The plan itself is the last item."""
+        `overlap` allows writing over an input. The plan itself is the last item."""
         outputs = [(lay, lay.nbytes) for lay in layouts]
         segment, inputs = self.bind(), len(self.graph.inputs)
-        made = launch.entry(segment, outputs, inputs, self.fail, visible, self.arena_bytes, record)
+        made = launch.entry(
+            segment, outputs, inputs, self.fail, visible, self.arena_bytes, record, overlap
+        )
         return (*made, self)
 
     def fail(self, outcome: tuple[int, int, int]) -> None:

@@ -37,13 +37,14 @@ PROCESS_SYMBOLS = (
     "PyLong_AsLongLong PyLong_AsLong PyFloat_Type PyFloat_AsDouble PyType_IsSubtype "
     "PyErr_Occurred PyErr_Clear PyErr_CheckSignals PyErr_SetString PyExc_TypeError PyLong_Type "
     "PyEval_SaveThread PyEval_RestoreThread PyBytes_AsString Py_BuildValue Py_IncRef Py_DecRef "
-    "PyObject_CallOneArg PyObject_Free PyType_GenericAlloc PyBuffer_FillInfo "
-    "PyTuple_New PyTuple_Size PyTuple_GetItem PyTuple_SetItem PyTuple_GetSlice "
-    "PyDict_GetItemWithError PyObject_CallFunctionObjArgs _Py_TrueStruct _Py_FalseStruct "
-    "_Py_NoneStruct syscall sched_yield clock_gettime pthread_create pthread_join "
-    "pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_cond_init "
-    "pthread_cond_wait pthread_cond_broadcast pthread_attr_init pthread_attr_setstacksize "
-    "pthread_sigmask sigfillset memcpy memset memmove"
+    "PyLong_FromLongLong PyObject_CallOneArg PyObject_Free PyType_GenericAlloc "
+    "PyBuffer_FillInfo PyTuple_New PyTuple_Size PyTuple_GetItem PyTuple_SetItem "
+    "PyTuple_GetSlice PyDict_GetItemWithError PyContextVar_Get PyDict_SetItem "
+    "PyObject_CallFunctionObjArgs _Py_TrueStruct _Py_FalseStruct _Py_NoneStruct syscall "
+    "sched_yield clock_gettime pthread_create pthread_join pthread_mutex_init "
+    "pthread_mutex_lock pthread_mutex_unlock pthread_cond_init pthread_cond_wait "
+    "pthread_cond_broadcast pthread_attr_init pthread_attr_setstacksize pthread_sigmask "
+    "sigfillset memcpy memset memmove"
 ).split()
 
 NOTHING: Mapping[str, int] = MappingProxyType({})

@@ -8,28 +8,54 @@ the slots of arrays where CPython put them, which `offsets` finds out.
 import ctypes
 import struct
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from lucid.backend.cpu import block, call, compiler, cpython, memory
 from lucid.backend.cpu.llvm import Function, Module, Value
 
 SLOTS = ("_storage", "_layout", "_ptr", "_requires_grad")
-ENTRIES, MISS, ARRAY, TENSOR, EMPTY = range(5)  # items of the builtins' `self`
+ENTRIES, MISS, ARRAY, TENSOR, EMPTY, TRACER = range(6)  # items of the builtins' `self`
+WRITERS = TRACER  # in the place of the tracer
 # Items of an entry; MEMORY is a bytes object: these words, then the segment.
 MEMORY, OUTPUTS, ARENA, RECORD, FAIL = range(5)
-COUNT, VISIBLE, INPUTS, HAS_ARENA, HEAD = range(5)
+COUNT, VISIBLE, INPUTS, HAS_ARENA, OVERLAP, HEAD = range(6)
+_HEAD = struct.Struct(f"<{HEAD}q")
 
 
-def funnel(array: type, tensor: type, entries: dict[tuple, tuple], miss: Callable) -> Any:
+def funnel(
+    array: type, tensor: type, entries: dict[tuple, tuple], miss: Callable, tracer: ContextVar
+) -> Any:
     """`apply(op, inputs, params=())` as a builtin.
 
     Looks up (op, params, ...) in `entries`, where an array stands for itself with its `_layout` and
-    another input with its type, and launches the entry; without one, or without an array, it calls
-    `miss(op, inputs, params)`. `array` is the class whose SLOTS it reads, `tensor` the subclass
-    that outputs have. `inputs` and `params` are tuples.
+    another input with its type, and launches the entry; without one it calls `miss(op, inputs,
+    params)`, and also where no input is an array while `tracer` is set. `array` is the class whose
+    SLOTS it reads, `tensor` the subclass that outputs have. `inputs` and `params` are tuples.
     """
-    owner = (entries, miss, array, tensor, ())
+    owner = (entries, miss, array, tensor, (), tracer)
     return _builtin("lucid_apply", "apply", array).builtin(owner)
+
+
+def writer(
+    array: type,
+    tensor: type,
+    entries: dict[tuple, tuple],
+    miss: Callable,
+    writers: dict[int, Any],
+) -> Any:
+    """`write(op, target, inputs, params, name)` as a builtin: the target is what it writes into,
+    and returns.
+
+    Looks up (op, the target's `_layout`, params, ...) in `entries`, runs the entry, which has one
+    output, on the target's bytes, counts the target's version up, and puts the name, or the op
+    where that is None, into `writers` under the address of the storage. `miss` is called with the
+    same arguments without an entry; where `_requires_grad` of the target or an input is not False;
+    and where an input shows the target's storage, unless the entry was made with `overlap` and the
+    input is the same elements.
+    """
+    owner = (entries, miss, array, tensor, (), writers)
+    return _builtin("lucid_write", "write", array).builtin(owner)
 
 
 def launcher(array: type, tensor: type) -> Any:
@@ -46,6 +72,7 @@ def entry(
     visible: int = -1,
     arena: int = 0,
     record: Callable[[Any, tuple, tuple, tuple], Any] | None = None,
+    overlap: bool = False,
 ) -> tuple:
     """What `entries` holds.
 
@@ -53,7 +80,8 @@ def entry(
     address of `arena` bytes if there are any. `outputs` gives the layout and the bytes of each; the
     first `visible` of them (-1: all) are returned, a single one by itself. `record(op, inputs,
     params, outputs)` is called unless `_requires_grad` of every input is False; `fail(outcome)`
-    raises what a kernel reported.
+    raises what a kernel reported. `overlap`: each element of the output may be written once the
+    same element of the inputs has been read.
     """
     visible = len(outputs) if visible < 0 else visible
     total = len(outputs) + inputs
@@ -62,15 +90,15 @@ def entry(
     if segment.arguments > total + (arena > 0):
         raise ValueError(f"the segment reads {segment.arguments} arguments, the entry has {total}")
     flat = tuple([item for lay, nbytes in outputs for item in (nbytes, lay)])
-    words = struct.pack("<4q", len(outputs), visible, inputs, arena > 0)
+    words = _HEAD.pack(len(outputs), visible, inputs, arena > 0, overlap)
     return (words + segment.memory, flat, arena, record, fail)
 
 
 def unhidden(made: tuple) -> tuple:
     """The same entry with all of its outputs returned, as a tuple."""
-    words = list(struct.unpack_from("<4q", made[MEMORY]))
+    words = list(_HEAD.unpack_from(made[MEMORY]))
     words[VISIBLE] = -1
-    return (struct.pack("<4q", *words) + made[MEMORY][8 * HEAD :], *made[1:])
+    return (_HEAD.pack(*words) + made[MEMORY][8 * HEAD :], *made[1:])
 
 
 _codes: dict[tuple, cpython.Code] = {}
@@ -85,9 +113,9 @@ def _builtin(symbol: str, name: str, array: type) -> cpython.Code:
                 raise RuntimeError("the storage type is made before the funnel: see storage.py")
             extra = {**call.addresses(), block.ALLOCATE: memory.symbols[block.ALLOCATE]}
             text = _text(dict(zip(SLOTS, places, strict=True)))
-            exports = ("lucid_apply", "lucid_launch")
+            exports = ("lucid_apply", "lucid_launch", "lucid_write")
             found = compiler.cached(text, exports, lambda: text, extra)
-            for export, short in zip(exports, ("apply", "launch"), strict=True):
+            for export, short in zip(exports, ("apply", "launch", "write"), strict=True):
                 made = cpython.Code(short, found[export], cpython.FAST_CALL)
                 _codes[export, places] = made
         code = _codes[symbol, places]
@@ -114,6 +142,7 @@ def _text(slots: dict[str, int]) -> str:
     _launch_into(module, slots)
     _apply(module, slots)
     _launch(module)
+    _write(module, slots)
     externals = ("_Py_NoneStruct", "_Py_FalseStruct")
     head = [f"@{name} = external global i8" for name in externals]
     head += ["@PyExc_TypeError = external global ptr", *_MESSAGES]
@@ -185,31 +214,25 @@ def _apply(module: Module, slots: dict[str, int]) -> None:
             look_up(op, inputs, params.get(), n)
 
     def look_up(op: Value, inputs: Value, params: Value, n: Value) -> None:
-        key = _ask(f, "PyTuple_New", n + 2)
-        for number, thing in enumerate((op, params)):
-            f.call("Py_IncRef", thing)
-            f.call("PyTuple_SetItem", key, f.i64(number), thing, result="i32")
-        tensor = _item(f, self, TENSOR)
-        some = f.slot("i1", 0)  # arrays among the inputs
-        with f.loop(0, n) as i:
-            thing = _item(f, inputs, i)
-            mark = f.slot("ptr", 0)
-            with f.when(_is_array(f, self, tensor, thing)):
-                some.set(1)
-                mark.set(_field(f, thing, slots["_layout"]))
-            with f.when(mark.get().eq(0)):
-                mark.set(_field(f, thing, block.TYPE))
-            f.call("Py_IncRef", mark.get())
-            f.call("PyTuple_SetItem", key, i + 2, mark.get(), result="i32")
+        key, some = _key(f, self, slots, (op, params), inputs, n)
+        known = f.slot("i1", some)
+        with f.when(some.eq(0)):
+            # Numbers alone: in a trace they are not to be computed.
+            tracer = f.slot("ptr", 0)
+            null = f.constant(0, "ptr")
+            _ask(f, "PyContextVar_Get", _item(f, self, TRACER), null, tracer.pointer, result="i32")
+            known.set(tracer.get().eq(_symbol(f, "_Py_NoneStruct")))
+            f.call("Py_DecRef", tracer.get())
         place = f.slot("ptr", 0)
-        with f.when(some.get()):
+        with f.when(known.get()):
             place.set(_ask(f, "PyDict_GetItemWithError", _item(f, self, ENTRIES), key))
         f.call("Py_DecRef", key)
         found = place.get()
 
         def hit() -> None:
             f.call("Py_IncRef", found)  # another thread may empty the cache
-            result.set(_ask(f, "launch_into", self, found, op, inputs, params))
+            null = f.constant(0, "ptr")
+            result.set(_ask(f, "launch_into", self, found, op, inputs, params, null))
             f.call("Py_DecRef", found)
 
         def miss() -> None:
@@ -221,6 +244,111 @@ def _apply(module: Module, slots: dict[str, int]) -> None:
 
     f.either(count >= 2, go, lambda: _refuse(f, "miscount"))
     f.finish(result.get())
+
+
+def _key(
+    f: Function,
+    owner: Value,
+    slots: dict[str, int],
+    head: Sequence[Value],
+    inputs: Value,
+    n: Value,
+) -> tuple[Value, Value]:
+    """The tuple to look up, and whether there is an array among the inputs."""
+    key = _ask(f, "PyTuple_New", n + len(head))
+    for number, thing in enumerate(head):
+        f.call("Py_IncRef", thing)
+        f.call("PyTuple_SetItem", key, f.i64(number), thing, result="i32")
+    tensor = _item(f, owner, TENSOR)
+    some = f.slot("i1", 0)
+    with f.loop(0, n) as i:
+        thing = _item(f, inputs, i)
+        mark = f.slot("ptr", 0)
+        with f.when(_is_array(f, owner, tensor, thing)):
+            some.set(1)
+            mark.set(_field(f, thing, slots["_layout"]))
+        with f.when(mark.get().eq(0)):
+            mark.set(_field(f, thing, block.TYPE))
+        f.call("Py_IncRef", mark.get())
+        f.call("PyTuple_SetItem", key, i + len(head), mark.get(), result="i32")
+    return key, some.get()
+
+
+def _write(module: Module, slots: dict[str, int]) -> None:
+    f = module.function("lucid_write", [("ptr", "self"), ("ptr", "args"), ("i64", "count")], "ptr")
+    self, args, count = f.arguments
+    result = f.slot("ptr", 0)
+
+    def go() -> None:
+        op, target, inputs, params, name = (f.load("ptr", args, i) for i in range(5))
+        n = _ask(f, "PyTuple_Size", inputs, result="i64")
+        found = f.slot("ptr", 0)
+        usual = f.slot("i1", 0)
+        no = _symbol(f, "_Py_FalseStruct")
+        with f.when(n >= 0):
+            with f.when(_is_array(f, self, _item(f, self, TENSOR), target)):
+                usual.set(_field(f, target, slots["_requires_grad"]).eq(no))
+        with f.when(usual.get()):
+            lay = _field(f, target, slots["_layout"])
+            key, _ = _key(f, self, slots, (op, lay, params), inputs, n)
+            found.set(_ask(f, "PyDict_GetItemWithError", _item(f, self, ENTRIES), key))
+            f.call("Py_DecRef", key)
+            usual.set(found.get().ne(0))
+        with f.when(usual.get()):
+            memory = f.address(_item(f, found.get(), MEMORY), bytes.__basicsize__ - 1)
+            overlap = f.load("i64", memory, OVERLAP).ne(0)
+            with f.loop(0, n) as i:
+                thing = _item(f, inputs, i)
+                with f.when(_is_array(f, self, _item(f, self, TENSOR), thing)):
+                    usual.set(usual.get() & _may_read(thing, target, overlap))
+
+        def hit() -> None:
+            entry = found.get()
+            f.call("Py_IncRef", entry)
+            null = f.constant(0, "ptr")
+            result.set(_ask(f, "launch_into", self, entry, null, inputs, params, target))
+            f.call("Py_DecRef", entry)
+            with f.when(result.get().ne(0)):
+                storage = _field(f, target, slots["_storage"])
+                count_up(storage)
+                writers, at = _item(f, self, WRITERS), _field(f, storage, block.PTR)
+                by = f.select(name.eq(_symbol(f, "_Py_NoneStruct")), op, name)
+                f.call("PyDict_SetItem", writers, at, by, result="i32")
+
+        def miss() -> None:
+            with f.when(_ask(f, "PyErr_Occurred").eq(0)):
+                result.set(_call(f, _item(f, self, MISS), op, target, inputs, params, name))
+
+        f.either(usual.get(), hit, miss)
+
+    def _may_read(thing: Value, target: Value, overlap: Value) -> Value:
+        no = _symbol(f, "_Py_FalseStruct")
+        places = {name: (_field(f, thing, slots[name]), _field(f, target, slots[name]))
+                  for name in ("_storage", "_layout")}  # fmt: skip
+        apart = places["_storage"][0].ne(places["_storage"][1])
+        # Of one storage, tensors of one layout and one first element are the same elements.
+        mine, its = (_address(f, x, slots) for x in (thing, target))
+        same = places["_layout"][0].eq(places["_layout"][1]) & mine.eq(its) & overlap
+        return _field(f, thing, slots["_requires_grad"]).eq(no) & (apart | same)
+
+    def count_up(storage: Value) -> None:
+        place = f.address(storage, block.VERSION)
+        old = f.load("ptr", place)
+        now = _ask(f, "PyLong_AsLongLong", old, result="i64") + 1
+        f.store(_ask(f, "PyLong_FromLongLong", now), place)
+        f.call("Py_DecRef", old)
+
+    f.either(count.eq(5), go, lambda: _refuse(f, "miscount"))
+    f.finish(result.get())
+
+
+def _address(f: Function, tensor: Value, slots: dict[str, int]) -> Value:
+    """The address that a tensor's `_ptr` holds, 0 where it has none."""
+    number = f.slot("i64", 0)
+    pointer = _field(f, tensor, slots["_ptr"])
+    with f.when(pointer.ne(0)):
+        number.set(_ask(f, "PyLong_AsLong", pointer, result="i64"))
+    return number.get()
 
 
 def _call(f: Function, function: Value, *values: Value) -> Value:
@@ -242,21 +370,24 @@ def _launch(module: Module) -> None:
 
     def go() -> None:
         entry, inputs = f.load("ptr", args), f.load("ptr", args, 1)
-        result.set(_ask(f, "launch_into", self, entry, op.get(), inputs, params.get()))
+        null = f.constant(0, "ptr")
+        result.set(_ask(f, "launch_into", self, entry, op.get(), inputs, params.get(), null))
 
     f.either(count.eq(2) | count.eq(4), go, lambda: _refuse(f, "miscount"))
     f.finish(result.get())
 
 
 def _launch_into(module: Module, slots: dict[str, int]) -> None:
-    """The outputs, new; the segment run on them; the graph recorded. op is null where it is not."""
+    """The outputs; the segment run on them; the graph recorded. The outputs are new unless there is
+    a target, the one output then. op is null where nothing is recorded, else there is no target.
+    """
     f = module.function(
         "launch_into",
-        [("ptr", "owner"), ("ptr", "plan"), ("ptr", "op"), ("ptr", "inputs"), ("ptr", "params")],
+        [("ptr", name) for name in ("owner", "plan", "op", "inputs", "params", "target")],
         "ptr",
         internal=True,
     )
-    owner, plan, op, inputs, params = f.arguments
+    owner, plan, op, inputs, params, target = f.arguments
     error = f.slot("[4 x i64]").pointer
     arena = f.slot("ptr", 0)
     alive = f.slot("i64", 0)  # how many of the tensors there are
@@ -265,7 +396,7 @@ def _launch_into(module: Module, slots: dict[str, int]) -> None:
     result = f.slot("ptr", 0)
 
     memory = f.address(_item(f, plan, MEMORY), bytes.__basicsize__ - 1)
-    m, visible, inputs_wanted, has_arena = (f.load("i64", memory, i) for i in range(HEAD))
+    m, visible, inputs_wanted, has_arena = (f.load("i64", memory, i) for i in range(OVERLAP))
     outputs = _item(f, plan, OUTPUTS)
     tensor_class = _item(f, owner, TENSOR)
     n = _ask(f, "PyTuple_Size", inputs, result="i64")
@@ -362,7 +493,12 @@ def _launch_into(module: Module, slots: dict[str, int]) -> None:
         some = f.select(visible < 0, m, visible)
         f.either(visible.eq(1), one, lambda: result.set(gather(some)))
 
-    for count, step in ((m, output), (n, read)):
+    with f.when(target.ne(0)):
+        f.call("Py_IncRef", target)
+        f.store(target, tensors)
+        alive.set(1)
+        f.store(_address(f, target, slots), values)
+    for count, step in ((f.select(target.eq(0), m, 0), output), (n, read)):
         with f.loop(0, f.select(good.get(), count, 0)) as i:
             with f.when(good.get()):
                 step(i)
