@@ -7,6 +7,7 @@ import lucid
 import lucid.nn.functional as F
 from lucid import graph as graphs
 from lucid.apply import trace_call
+from lucid.autograd.node import Recipe
 from lucid.autograd.rules import _rules
 from lucid.ops.normalize import batch_norm_, layer_norm_, softmax_
 from lucid.plan.lower import count_kernels, lower
@@ -30,13 +31,10 @@ def backward(record, inputs, outputs, *params):
         saved = dict(zip(used, xs, strict=True)) | record.static(params)
         for n in names:
             saved[f"{n}_meta"] = plain[n]
-        layouts = [plain[n]._layout for n in names]
-        needed = [n in record.rules for n in names]
-        return [
-            y
-            for y in _rules(record, params, layouts, needed, [made["y"]._layout], saved, [g])
-            if y is not None
-        ]
+        layouts = tuple(plain[n]._layout for n in names)
+        edges = tuple((plain[n], 0) if n in record.rules else None for n in names)
+        recipe = Recipe(record, params, layouts, (made["y"]._layout,), edges)
+        return [y for y in _rules(recipe, recipe.needed, saved, [g]) if y is not None]
 
     return trace_call(rules, [made["y"], *(plain[n] for n in used)])
 
@@ -58,15 +56,14 @@ def test_cross_entropy_is_two_kernels_and_one_back():
     loss = F.cross_entropy(x, lucid.zeros(6, dtype=lucid.int64))
     record = loss.grad_fn.op
     t = lucid.zeros(6, dtype=lucid.int64)
-    params = loss.grad_fn.params
+    recipe = loss.grad_fn.recipe
+    params = recipe.params
     assert len(count_kernels(forward(record, [x.detach(), t], *params))) <= 2
     outputs = {"y": loss.detach(), "y1": loss.detach(), "lse": lucid.zeros(6, 1)}
 
     def rules(g, x, t, lse, y1):
         saved = dict(x=x, t=t, lse=lse, y1=y1, **record.static(params))
-        layouts = [x._layout, t._layout]
-        made = _rules(record, params, layouts, [True, False], [g._layout], saved, [g])
-        return [made[0]]
+        return [_rules(recipe, recipe.needed, saved, [g])[0]]
 
     graph = trace_call(rules, [loss.detach(), x.detach(), t, outputs["lse"], loss.detach()])
     assert len(count_kernels(graph)) == 1

@@ -166,14 +166,15 @@ class Node:
 class Handle:
     """What registering a hook returns: `remove()` takes it out again, and no other."""
 
-    __slots__ = ("items",)
+    __slots__ = ("items", "key")
 
-    def __init__(self, items: "dict[Handle, Any]", hook: Any):
+    def __init__(self, items: dict[object, Any], hook: Any):
         self.items = items
-        items[self] = hook
+        self.key = object()  # not the handle, which would make a cycle
+        items[self.key] = hook
 
     def remove(self) -> None:
-        self.items.pop(self, None)
+        self.items.pop(self.key, None)
 
     def __enter__(self) -> "Handle":
         return self
