@@ -25,6 +25,7 @@ from lucid.ops import (
     random,
     shape,
     statistics,
+    together,
 )
 from lucid.ops import cast as casts
 from lucid.ops import transcendental as trans
@@ -487,8 +488,8 @@ for _name in "matmul mm bmm mv dot outer addmm baddbmm tensordot".split():
 creators: dict[str, Callable] = {
     "cat": with_out(shape.cat), "concat": shape.cat, "concatenate": shape.cat,
     "stack": with_out(shape.stack), "hstack": shape.hstack, "vstack": shape.vstack,
-    "einsum": contract.einsum, "meshgrid": shape.meshgrid, "as_strided": shape.as_strided,
-    "broadcast_tensors": shape.broadcast_tensors, "finfo": finfo, "iinfo": iinfo,
+    "einsum": contract.einsum, "meshgrid": together.meshgrid, "as_strided": shape.as_strided,
+    "broadcast_tensors": together.broadcast_tensors, "finfo": finfo, "iinfo": iinfo,
 }  # fmt: skip
 for _name in (
     "empty full zeros ones empty_like full_like zeros_like ones_like arange linspace eye "
