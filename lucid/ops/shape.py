@@ -9,7 +9,7 @@ from lucid.apply import contiguous as row_major
 from lucid.apply import wrap
 from lucid.array import Array
 from lucid.dtypes import dtype, promote
-from lucid.layout import broadcast_shapes, layout
+from lucid.layout import layout
 from lucid.op import Opaque, normal_dim, normal_dims
 from lucid.ops.cast import to_dtype
 from lucid.ops.creation import size_of, tensor
