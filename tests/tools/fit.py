@@ -214,7 +214,7 @@ SPECS = {
     # The error function: x + x p(x^2) below 1; log(erfc(x)) above; (1 + 2x) erfcx(x).
     "erf": (ALL, root(taylor(lambda x: mp.erf(x) / x - 1)), lambda z: 1, 0, 1),
     "log_erfc": (("single",), lambda x: mp.log(mp.erfc(x)), lambda x: mp.erfc(x) * 2, 1, 4),
-    "erfcx": (ALL, folded_erfcx, lambda t: 1, -1, 1),
+    "erfcx": (WIDE, folded_erfcx, lambda t: 1, -1, 1),
     # erfinv(x) / x in w = -log(1 - x^2) below 5, in sqrt(w) - 3 below 16, in sqrt(w) - 5 above
     # (1 - 2^-24: w < 15.94, 1 - 2^-53: w < 36.05).
     "erfinv_near": (WIDE, erfinv_of, lambda w: 1 / erfinv_of(w), 0, 5),

@@ -45,13 +45,8 @@ def erfc_positive(f: Format, a: Expr) -> Expr:
 
 def erfc(f: Format, x: Expr) -> Expr:
     a = abs(x)
-    limit = 11.0 if f is SINGLE else 28.0
-    y = erfc_positive(f, where(a > limit, limit, a))
-    y = where(x < 0, 2 - y, y)
-    if f is not SINGLE:
-        return y
-    # Beside 0 the polynomial above loses what a - 4 rounds away; there 1 - erf(x) does not.
-    return where(a < 0.5, 1 - mad(x, f.polynomial("erf", x * x), x), y)
+    y = erfc_positive(f, where(a > 28, 28.0, a))
+    return where(x < 0, 2 - y, y)
 
 
 def erfinv(f: Format, x: Expr) -> Expr:
