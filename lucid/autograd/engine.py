@@ -13,7 +13,7 @@ from typing import Any
 from lucid.apply import apply, current_node
 from lucid.array import Array
 from lucid.autograd.mode import set_grad_enabled
-from lucid.autograd.node import Node
+from lucid.autograd.node import Deferred, Node
 from lucid.autograd.rules import pull_back
 from lucid.op import find
 from lucid.ops.elementwise import add
@@ -182,6 +182,8 @@ class _Pass:
                 f"{node.name()}: its saved tensors have been freed by an earlier backward pass; "
                 "use retain_graph=True there to go through the same graph again"
             )
+        while isinstance(node.saved, Deferred):
+            node.saved.fill()
         create = self.create
         fresh = False
         if node.run is not None:

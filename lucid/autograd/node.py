@@ -104,6 +104,20 @@ class Recipe:
         return tuple(found)
 
 
+class Deferred:
+    """Stands where a Node's `saved` will be: `fill()` puts it there."""
+
+    __slots__ = ()
+
+    def fill(self) -> None:
+        raise NotImplementedError
+
+
+def newest() -> int:
+    """A number greater than that of every Node so far, and smaller than those to come."""
+    return next(_sequence)
+
+
 class Node:
     """A recorded call: how cotangents of its outputs become cotangents of its inputs.
 
@@ -121,7 +135,7 @@ class Node:
     line: str | None = None
     run: Callable[[list], Sequence[Any]] | None = None
 
-    def __init__(self, recipe: Recipe, edges: tuple, saved: tuple | None):
+    def __init__(self, recipe: Recipe, edges: tuple, saved: tuple | Deferred | None):
         self.recipe = recipe
         self.edges = edges
         self.saved = saved

@@ -65,7 +65,7 @@ def graph_report() -> GraphReport:
         if isinstance(node, Node):
             group = counts.setdefault((node.line or "line not kept", node.op.name), [0, 0])
             group[0] += 1
-            for kept in node.saved or ():
+            for kept in node.saved if isinstance(node.saved, tuple) else ():
                 if isinstance(kept, Saved) and id(kept.storage) not in seen:
                     seen.add(id(kept.storage))
                     group[1] += kept.storage.nbytes
