@@ -510,3 +510,31 @@ def test_checkpoints_are_exchanged_with_pytorch(name, options):
         warnings.simplefilter("error")
         for x, y in zip(run(a, back, grads[2:]), expected, strict=True):
             np.testing.assert_allclose(x, y, rtol=1e-10)
+
+
+def test_a_step_that_calls_its_parents_step_is_one_step():
+    class Mine(optim.SGD):
+        def step(self, closure=None):
+            loss = super().step(closure)
+            modes.append(lucid.is_grad_enabled())
+            return loss
+
+    modes, seen = [], []
+    p = nn.Parameter(lucid.tensor(3.0))
+    optimizer = Mine([p], lr=0.5)
+    optimizer.register_step_pre_hook(lambda *a: seen.append("before"))
+    optimizer.register_step_post_hook(lambda *a: seen.append("after"))
+
+    def closure():
+        optimizer.zero_grad()
+        modes.append(lucid.is_grad_enabled())
+        loss = p * p
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure).item() == 9.0 and p.item() == 0.0
+    assert seen == ["before", "after"] and modes == [True, False]
+    with pytest.raises(ZeroDivisionError):
+        optimizer.step(lambda: 1 / 0)
+    optimizer.step()
+    assert seen == ["before", "after", "before", "before", "after"]

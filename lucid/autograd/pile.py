@@ -47,7 +47,7 @@ def look(node: Any) -> None:
 def _one_graph_to_run(node: Any, nodes: list[weakref.ref]) -> bool:
     """Whether most of these belong to the newest one's graph, of which nothing was freed: a long
     forward, rather than many."""
-    samples = {n() for n in nodes} - {None}
+    samples = {n for reference in nodes if (n := reference()) is not None}
     if any(n.saved is None for n in samples):
         return False
     seen = {node}

@@ -61,6 +61,7 @@ class Optimizer:
     """
 
     _opt_called: bool  # set by the first step
+    _stepping: bool  # set during a step
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         if isinstance(params, lucid.Tensor):
@@ -286,6 +287,15 @@ def _guarded(step: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(step)
     def guarded(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if self.__dict__.get("_stepping"):  # a subclass's step() has called its parent's
+            return step(self, *args, **kwargs)
+        self._stepping = True
+        try:
+            return hooked(self, *args, **kwargs)
+        finally:
+            del self._stepping
+
+    def hooked(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         self._opt_called = True  # schedulers ask
         for hook in chain(_global_step_pre_hooks.values(), self._optimizer_step_pre_hooks.values()):
             replaced = hook(self, args, kwargs)
