@@ -191,7 +191,7 @@ def _record(
     tensors = [y for y in outputs if isinstance(y, Array)]
     _check_dirty(cls, context, args, tensors)
     edges = tuple([edge(a) if need else None for a, need in zip(args, needs, strict=True)])
-    recipe = Recipe(cls, (), layouts_of(args), layouts_of(tensors), ())
+    recipe = Recipe(cls, (), layouts_of(args), layouts_of(tensors), ())  # type: ignore[arg-type]
     node = _FunctionNode(recipe, edges, ())
     node.function, node.context = cls, context
     numbers = iter(range(len(tensors)))
@@ -285,7 +285,8 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
         call = ctx._node()
         edges = (*call.edges, *[edge(g) if _has_history(g) else None for g in grads])
         layouts = tuple([g._layout for g in tensors])
-        node = _OnceNode(Recipe(Function, (), (), layouts, ()), edges, ())
+        recipe = Recipe(Function, (), (), layouts, ())  # type: ignore[arg-type]
+        node = _OnceNode(recipe, edges, ())
         node.function = call.title()
         for nr, g in enumerate(tensors):
             _attach(g, node, nr, False)

@@ -55,8 +55,9 @@ def pull_back(node: Node, needed: tuple, arrived: list, create: bool) -> Sequenc
     """The rules of the needed inputs: as one plan, kept under what they are given, or as ordinary
     recorded ops where they are to be differentiated."""
     recipe = node.recipe
+    kept: Any = node.saved  # held until the call is over: another pass may give it back
     if create or tracing() is not None:
-        pairs = zip(recipe.names, node.saved or (), strict=True)
+        pairs = zip(recipe.names, kept, strict=True)
         saved = recipe.fixed | {name: unpack(node, name, s, create) for name, s in pairs}
         if create and recipe.op.hidden and issubclass(recipe.op, Composite):
             saved = _recomputed(recipe, saved)
@@ -70,11 +71,11 @@ def pull_back(node: Node, needed: tuple, arrived: list, create: bool) -> Sequenc
             inputs.append(g)
             marks.append(g._layout)
     if recipe.kept:
-        for s in node.saved:  # type: ignore[union-attr]
+        for s in kept:
             if type(s) is Saved:
                 block, lay, offset, version, *_ = s
                 if block.version != version:
-                    raise _overwritten(node, recipe.names[node.saved.index(s)], s)  # type: ignore
+                    raise _overwritten(node, recipe.names[kept.index(s)], s)
                 # A native call takes the address as well as a tensor.
                 inputs.append(block.ptr + offset * lay.dtype.itemsize)
                 marks.append(lay)

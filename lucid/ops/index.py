@@ -66,7 +66,7 @@ def put_item(x: Any, key: Any, value: Any) -> None:
     mark = _mark(x, key)
     found = known.get(mark)
     if found is not None and type(value) in (float, int, bool):
-        write(assign, show(x, found), (value,))
+        write(assign, show(x, found), (value,), name="__setitem__")
         return
     key = key if isinstance(key, tuple) else (key,)
     if not isinstance(value, Array):
