@@ -430,7 +430,7 @@ def test_many_threads_through_one_graph():
     assert not errors and results == [[4.0, 32.0]] * 160
 
 
-def test_a_million_nodes_in_a_small_stack():
+def test_long_graphs_in_a_small_stack():
     """Running and dropping a long graph, also after an error, recurses nowhere."""
     done = []
 
