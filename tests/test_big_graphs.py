@@ -9,6 +9,9 @@ import pytest
 import lucid
 from lucid.autograd import graph_report
 
+# A graph of this size is what the warning about graphs that pile up is for.
+pytestmark = pytest.mark.filterwarnings("ignore:about .* Nodes of graphs")
+
 
 def in_small_thread(work):
     """`work()` in a thread with a stack of 256 KB; what it raised is raised here."""
