@@ -183,7 +183,7 @@ def _build(op: type[Op], inputs: Sequence, params: tuple, key: tuple) -> tuple:
         if isinstance(x, Array) and x._layout.device != CPU and x._layout.device.type != "cpu":
             raise RuntimeError(f"{op.name}: no backend for {x._layout.device}")
     if issubclass(op, Composite):
-        graph = trace_call(lambda *xs: op.forward(*xs, **op.static(params)), inputs)
+        graph = trace_call(lambda *xs: op.run(xs, params), inputs)
     else:
         graph = trace_call(lambda *xs: apply(op, xs, params), inputs)
     strides = [_preserved(op, inputs, v) for v in graph.outputs]
@@ -451,7 +451,7 @@ class Trace:
 
     def add(self, op: type[Op], inputs: Sequence, params: tuple, everything: bool = False) -> Any:
         if issubclass(op, Composite):
-            made = op.forward(*inputs, **op.static(params))  # type: ignore[attr-defined]
+            made = op.run(inputs, params)
             return made if everything else visible(op, made)
         values = [self.value(op, x) for x in inputs]
         made = tuple([self.tensor(v) for v in self.graph.add(op, values, params)])

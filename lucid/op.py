@@ -13,7 +13,7 @@ parameters say what it needs: `g` the cotangent of the output, `y` the output, a
 parameter, or NAME_meta for an input's shape and dtype only.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import FunctionType
 from typing import Any, ClassVar
 
@@ -354,8 +354,34 @@ class Composite(Op, abstract=True):
         return cls.forward  # type: ignore[attr-defined]
 
     @classmethod
+    def run(cls, inputs: Sequence[Any], params: tuple) -> Any:
+        """`forward`, hidden outputs included. Inputs of 16 bits are computed with in float32, so
+        that a sum inside does not overflow; the outputs have their type, hidden ones float32."""
+        kinds = {x.dtype for x in inputs if hasattr(x, "dtype") and x.dtype.category == FLOATING}
+        if not kinds or any(kind.compute is kind for kind in kinds):
+            return cls.forward(*inputs, **cls.static(params))  # type: ignore[attr-defined]
+        made = cls.forward(*[widened(x) for x in inputs], **cls.static(params))  # type: ignore[attr-defined]
+        if len(kinds) > 1:
+            return made  # their common type is float32
+        kind = kinds.pop()
+        alone = not isinstance(made, tuple)
+        outputs = [
+            find("cast")(y, kind) if i < cls.count and y.dtype is kind.compute else y
+            for i, y in enumerate((made,) if alone else made)
+        ]
+        return outputs[0] if alone else tuple(outputs)
+
+    @classmethod
     def infer(cls, types: Sequence[Type], params: tuple) -> list[tuple[tuple[int, ...], dtype]]:
         raise TypeError(f"{cls.name} is composite: its trace gives its types")
+
+
+def widened(x: Any) -> Any:
+    """A floating tensor of 16 bits in the type that it is computed in; anything else as it is."""
+    kind = getattr(x, "dtype", None)
+    if kind is None or not hasattr(x, "_layout") or kind.category != FLOATING:
+        return x
+    return x if kind.compute is kind else find("cast")(x, kind.compute)
 
 
 def normal_dim(op: str, dim: int, rank: int) -> int:
@@ -378,6 +404,8 @@ def normal_dims(op: str, dims: Any, rank: int) -> tuple[int, ...]:
         return tuple(range(rank))
     if hasattr(dims, "__index__"):
         dims = (dims,)
+    elif not isinstance(dims, Iterable):
+        raise TypeError(f"{op}: dim must be an int or several, got {type(dims).__name__}")
     if rank == 0:
         for d in dims:
             normal_dim(op, d, 0)

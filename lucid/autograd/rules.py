@@ -11,7 +11,7 @@ from lucid.apply import Fused, apply, keep_plan, planned, record, tracing, wrap
 from lucid.autograd.node import Node, Recipe, Saved
 from lucid.dtypes import FLOATING
 from lucid.layout import Layout
-from lucid.op import Composite, find
+from lucid.op import Composite, Elementwise, find, widened
 from lucid.ops.cast import to_dtype
 from lucid.ops.creation import zeros
 from lucid.ops.reduce import sum_
@@ -113,7 +113,7 @@ def _plan(node: Node, needed: tuple, arrived: Sequence[Any]) -> Fused:
 def _recomputed(recipe: Recipe, saved: dict[str, Any]) -> dict[str, Any]:
     """Hidden outputs again, as differentiable functions of the saved inputs."""
     op: Any = recipe.op
-    made = op.forward(*[saved.get(n) for n in op.inputs], **op.static(recipe.params))
+    made = op.run([saved.get(n) for n in op.inputs], recipe.params)
     hidden = dict(zip(op.hidden, made[op.count :], strict=True))
     return {n: hidden.get(n, v) for n, v in saved.items()}
 
@@ -127,6 +127,9 @@ def _rules(
     given = dict(saved)
     for i, g in enumerate(arrived):
         given["g" if i == 0 else f"g{i}"] = g
+    if issubclass(op, (Composite, Elementwise)):
+        # As in the forward: 16 bits are for storing, not for what a rule multiplies and adds up.
+        given = {name: widened(x) for name, x in given.items()}
     shared: dict[Callable, Any] = {}
     for name, lay, need in zip(op.inputs, recipe.inputs, needed, strict=True):
         if not need or lay is None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from lucid.dtypes import FLOATING
+from lucid.dtypes import FLOATING, bool_
 from lucid.layout import broadcast_shapes
 from lucid.lazy import lazy
-from lucid.op import Opaque
+from lucid.op import Composite, Opaque
+from lucid.ops.cast import to_dtype
 from lucid.ops.reduce import sum_
 from lucid.ops.view import diagonal, expand, permute, reshape
 from lucid.plan.steps import HEAD, Bound, Operand, Step
@@ -163,6 +164,8 @@ def matmul(x: Any, w: Any) -> Any:
     xs, ws = tuple(x.shape), tuple(w.shape)
     if len(xs) == 1 and len(ws) == 1 and xs != ws:
         raise RuntimeError(f"matmul: vectors of {xs[0]} and {ws[0]} elements do not fit")
+    if x.dtype is w.dtype and x.dtype.category != FLOATING:
+        return integer_product(x, w)
     rows = reshape(x, (1, *xs)) if len(xs) == 1 else x
     columns = reshape(w, (*ws, 1)) if len(ws) == 1 else w
     if len(rows.shape) > 2 and len(columns.shape) == 2:
@@ -180,6 +183,36 @@ def matmul(x: Any, w: Any) -> Any:
     if len(ws) == 1:
         y = reshape(y, tuple(y.shape[:-1]))
     return y
+
+
+class integer_product(Composite):
+    """x @ w of integers: products and their sum, wrapping in their own type."""
+
+    public = False
+
+    def forward(x, w):
+        if x.dtype is bool_:
+            raise RuntimeError("matmul: not defined for bool; convert with to()")
+        row, column = len(x.shape) == 1, len(w.shape) == 1
+        x = reshape(x, (1, x.shape[0])) if row else x
+        w = reshape(w, (w.shape[0], 1)) if column else w
+        if x.shape[-1] != w.shape[-2]:
+            raise RuntimeError(
+                f"matmul: shapes {tuple(x.shape)} and {tuple(w.shape)} do not fit: the last "
+                f"dimension of the first is {x.shape[-1]}, the second last of the second is "
+                f"{w.shape[-2]}"
+            )
+        left = reshape(x, (*x.shape[:-1], 1, x.shape[-1]))
+        turned = transposed(w)
+        right = reshape(turned, (*turned.shape[:-2], 1, *turned.shape[-2:]))
+        terms = left * right
+        y = to_dtype(sum_(terms, (len(terms.shape) - 1,), False), x.dtype)
+        shape = list(y.shape)
+        if column:
+            del shape[-1]
+        if row:
+            del shape[-1 if column else -2]
+        return reshape(y, tuple(shape))
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:

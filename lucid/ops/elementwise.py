@@ -478,6 +478,12 @@ class where(Elementwise):
         raise NotImplementedError  # see elements: the condition is not promoted
 
     @classmethod
+    def infer(cls, types, params):
+        if types[0][1] is not bool_:
+            raise RuntimeError(f"where: the condition must be bool, got {types[0][1]!r}")
+        return super().infer(types, params)
+
+    @classmethod
     def common(cls, types):
         return result_type(types[1:])
 

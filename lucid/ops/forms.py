@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lucid.apply import apply
+from lucid.array import Array
 from lucid.op import Op
 from lucid.ops.elementwise import assign, mul
 from lucid.write import before, write
@@ -68,12 +69,25 @@ def composed_in_place(name: str, function: Callable) -> Callable:
     """An in-place form that computes and then writes."""
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return write(assign, self, (function(before(self), *args, **kwargs),), name=f"{name}_")
+        # Other arguments may show the bytes that are overwritten, too.
+        given = [_apart(x, self) for x in args]
+        named = {key: _apart(x, self) for key, x in kwargs.items()}
+        y = function(before(self), *given, **named)
+        if y.dtype.category > self.dtype.category:
+            raise RuntimeError(
+                f"{name}_: the result is {y.dtype!r}, which cannot be written into {self.dtype!r}"
+            )
+        return write(assign, self, (y,), name=f"{name}_")
 
     method.__name__ = method.__qualname__ = f"{name}_"
     method.__doc__ = f"In place: {function.__doc__}"
     method.of = function  # type: ignore[attr-defined]
     return method
+
+
+def _apart(x: Any, target: Any) -> Any:
+    shares = isinstance(x, Array) and x._storage is target._storage
+    return before(x) if shares else x
 
 
 def scaled_in_place(record: type[Op]) -> Callable:

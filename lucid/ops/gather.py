@@ -15,8 +15,7 @@ from lucid.kernel.expr import Expr, checked
 from lucid.kernel.loops import Axis, Map, Scan, Store
 from lucid.layout import broadcast_shapes
 from lucid.op import ERROR_INDEX, Opaque, Pointwise, broadcast_index
-from lucid.ops.creation import full, zeros
-from lucid.ops.elementwise import where
+from lucid.ops.creation import zeros
 from lucid.ops.view import subscript_back
 from lucid.plan.nest import Nest, array_of, step
 from lucid.plan.steps import Operand, Step
@@ -28,6 +27,13 @@ def in_range(i: Expr, n: int) -> Expr:
     turned = expr.where(i < 0, i + size, i)
     good = (turned >= 0) & (turned < size)
     return checked(expr.where(good, turned, expr.ZERO), good, ERROR_INDEX, i)
+
+
+def check_places(name: str, kind: Any, shape: Sequence[int], n: int, dim: int) -> None:
+    """An index tensor of this dtype and shape for a dimension of size n."""
+    check_index(name, kind)
+    if n == 0 and 0 not in shape:
+        raise IndexError(f"{name}: no index is in range for dimension {dim} of size 0")
 
 
 def check_index(name: str, kind: Any) -> None:
@@ -55,9 +61,16 @@ def copy_step(source: Operand | None, target: Operand) -> Step:
 
 # Integer tensors for consecutive dimensions
 
+zeros_of = zeros  # the name is a parameter below
+
 
 def _middle(types: Sequence) -> tuple[int, ...]:
     return broadcast_shapes("index", *(t[0] for t in types))
+
+
+def _limits(shape: Sequence[int], first: int, n: int) -> str:
+    sizes = ", ".join(f"{d} of size {shape[d]}" for d in range(first, first + n))
+    return f" for dimension {sizes}"
 
 
 def _names(n: int) -> tuple[str, ...]:
@@ -69,9 +82,10 @@ def _take_record(n: int) -> Any:
 
     def infer(types, params):  # noqa: ANN001, ANN202
         shape, kind, _ = types[0]
-        for t in types[1:]:
-            check_index("index", t[1])
         first = params[0]
+        middle = _middle(types[1:])
+        for d, t in enumerate(types[1:]):
+            check_places("index", t[1], middle, shape[first + d], first + d)
         return [((*shape[:first], *_middle(types[1:]), *shape[first + n :]), kind)]
 
     def element(types, index, loads, first):  # noqa: ANN001, ANN202
@@ -85,9 +99,7 @@ def _take_record(n: int) -> Any:
         return loads[0]([*index[:first], *at, *index[first + width :]])
 
     def limits(types, params):  # noqa: ANN001, ANN202
-        first = params[0]
-        sizes = ", ".join(f"{d} of size {types[0][0][d]}" for d in range(first, first + n))
-        return f" for dimension {sizes}"
+        return _limits(types[0][0], params[0], n)
 
     def rule(g, x_meta, first, **indices):  # noqa: ANN001, ANN202
         places = [indices[name] for name in _names(n)]
@@ -112,10 +124,18 @@ def _put_record(n: int, zeros: bool, add: bool) -> Any:
     shift = 1 if zeros else 2  # inputs before the indices: v, or x and v
 
     def infer(types, params):  # noqa: ANN001, ANN202
-        for t in types[shift:]:
-            check_index("index", t[1])
+        first, shape = params[0], tuple(params[1]) if zeros else types[0][0]
+        middle = _middle(types[shift:])
+        for d, t in enumerate(types[shift:]):
+            check_places("index", t[1], middle, shape[first + d], first + d)
+        given, needed = types[shift - 1][0], (*shape[:first], *middle, *shape[first + n :])
+        if given != needed:
+            raise RuntimeError(
+                f"index: values of shape {given} for places of shape {needed} in a tensor of "
+                f"shape {shape}"
+            )
         if zeros:
-            return [(tuple(params[1]), types[0][1])]
+            return [(shape, types[0][1])]
         return [(types[0][0], types[0][1])]
 
     def lower(context, inputs, params, outputs):  # noqa: ANN001, ANN202
@@ -134,7 +154,11 @@ def _put_record(n: int, zeros: bool, add: bool) -> Any:
         if add:
             return g
         places = [indices[name] for name in _names(n)]
-        return put(g, where(_like(g, v_meta), 0.0, 0.0), places, first, False)
+        return put(g, zeros_of(v_meta.shape, dtype=g.dtype), places, first, False)
+
+    def limits(types, params):  # noqa: ANN001, ANN202
+        first, shape = params[0], params[1] if zeros else types[0][0]
+        return _limits(shape, first, n)
 
     rule_x.needs = ("g", "v_meta", "first", *_names(n))  # type: ignore[attr-defined]
     members = {
@@ -145,6 +169,8 @@ def _put_record(n: int, zeros: bool, add: bool) -> Any:
         "infer": infer,
         "lower": lower,
         "vjp_v": rule_v,
+        "limits": limits,
+        "label": "index",
         "public": False,
         "__doc__": f"v {'added' if add else 'written'} at {n} integer tensors.",
     }
@@ -152,10 +178,6 @@ def _put_record(n: int, zeros: bool, add: bool) -> Any:
         members["vjp_x"] = rule_x
     name = f"put_{'zeros_' if zeros else ''}{'add_' if add else ''}{n}"
     return type(Opaque)(name, (Opaque,), members)
-
-
-def _like(g: Any, meta: Any) -> Any:
-    return full(meta.shape, 0, dtype=g.dtype)
 
 
 MOST = 6
@@ -232,8 +254,8 @@ class gather_(Pointwise):
 
     def infer(types, params):
         shape, kind, _ = types[0]
-        check_index("gather", types[1][1])
         size = types[1][0]
+        check_places("gather", types[1][1], size, shape[params[0]], params[0])
         for d, (n, m) in enumerate(zip(shape, size, strict=True)):
             if d != params[0] and m > n:
                 raise RuntimeError(
@@ -263,15 +285,19 @@ class ScatterAlong(Opaque, abstract=True):
     @classmethod
     def infer(cls, types, params):
         x, v, index = types
-        check_index(cls.name, index[1])
+        check_places(cls.label, index[1], index[0], x[0][params[0]], params[0])
         for d, m in enumerate(index[0]):
             limit = min(v[0][d], x[0][d]) if d != params[0] else v[0][d]
             if m > limit:
                 raise RuntimeError(
-                    f"{cls.name}: index of shape {index[0]} reaches beyond dimension {d} of the "
+                    f"{cls.label}: index of shape {index[0]} reaches beyond dimension {d} of the "
                     f"input {x[0]} or the source {v[0]}"
                 )
         return [(x[0], x[1])]
+
+    @classmethod
+    def limits(cls, types, params):
+        return f" for dimension {params[0]} of size {types[0][0][params[0]]}"
 
     @classmethod
     def lower(cls, context, inputs, params, outputs):
@@ -310,6 +336,7 @@ class scatter_set(ScatterAlong):
     """x with v at index along dim; where places repeat, the last one wins."""
 
     public = False
+    label = "scatter"
 
     def names(x, v, index, *, dim):
         pass
@@ -325,6 +352,7 @@ class scatter_plus(ScatterAlong):
     """x with v added at index along dim."""
 
     public = False
+    label = "scatter_add"
 
     def names(x, v, index, *, dim):
         pass

@@ -12,12 +12,13 @@ import numpy as np
 from lucid import storage
 from lucid.apply import show, wrap
 from lucid.array import Array
-from lucid.dtypes import BOOL, bool_, int64
+from lucid.dtypes import BOOL, bool_, int64, uint8
 from lucid.kernel import expr
 from lucid.kernel.loops import Axis, Scan, Store, state
 from lucid.layout import broadcast_shapes, layout
 from lucid.op import Opaque
-from lucid.ops.creation import from_numpy, tensor
+from lucid.ops.cast import cast
+from lucid.ops.creation import from_numpy, tensor, zeros
 from lucid.ops.elementwise import assign, where
 from lucid.ops.gather import put, take
 from lucid.ops.once import keep, known
@@ -33,7 +34,7 @@ def get(x: Any, key: Any) -> Any:
     if found is not None:
         return show(x, found)
     key = key if isinstance(key, tuple) else (key,)
-    if len(key) == 1 and _is_mask(key[0]) and _as_mask(key[0]).ndim == x.ndim and x.ndim:
+    if len(key) == 1 and _is_mask(key[0]) and tuple(_as_mask(key[0]).shape) == x.shape and x.ndim:
         return masked_select(x, _as_mask(key[0]))
     y, advanced = _basic(x, key, mark)
     if not advanced:
@@ -71,8 +72,11 @@ def put_item(x: Any, key: Any, value: Any) -> None:
     key = key if isinstance(key, tuple) else (key,)
     if not isinstance(value, Array):
         value = value if isinstance(value, (int, float, bool)) else tensor(value, dtype=x.dtype)
+    elif value.dtype is not x.dtype:
+        value = cast(value, x.dtype)
     if len(key) == 1 and _is_mask(key[0]):
         mask = _as_mask(key[0])
+        _check_mask(mask, x.shape)
         if not isinstance(value, Array) or value.numel() == 1:
             shape = tuple(mask.shape) + (1,) * (x.ndim - mask.ndim)
             value = value.reshape(()) if isinstance(value, Array) else value
@@ -109,7 +113,18 @@ def _drop_lead(value: Any, rank: int) -> Any:
     return value
 
 
+def _check_mask(mask: Any, shape: Sequence[int], dim: int = 0) -> None:
+    """A mask has the sizes of the dimensions that it stands for."""
+    if tuple(mask.shape) != tuple(shape[dim : dim + mask.ndim]):
+        raise IndexError(
+            f"a mask of shape {tuple(mask.shape)} does not fit dimension {dim} of a tensor of "
+            f"shape {tuple(shape)}"
+        )
+
+
 def _is_mask(k: Any) -> bool:
+    if isinstance(k, (bool, np.bool_)):
+        return True
     if isinstance(k, Array):
         return k._layout.dtype is bool_
     if isinstance(k, np.ndarray):
@@ -156,17 +171,19 @@ def _basic(x: Any, key: tuple, mark: tuple) -> tuple[Any, list[tuple[int, Any]]]
             dim += 1
         elif _is_mask(k):
             mask = _as_mask(k)
-            for d in range(mask.ndim):
-                if mask.shape[d] != x.shape[dim + d]:
-                    raise IndexError(
-                        f"a mask of shape {tuple(mask.shape)} does not fit dimension {dim + d} "
-                        f"of a tensor of shape {tuple(x.shape)}"
-                    )
-            for place in nonzero(mask, as_tuple=True):
+            _check_mask(mask, x.shape, dim)
+            if mask.ndim == 0:  # a new dimension of size 1 or 0
+                advanced.append((len(shape), tensor([0] if mask.item() else [], dtype=int64)))
+                shape.append(1)
+            for place in nonzero(mask, as_tuple=True) if mask.ndim else ():
                 advanced.append((len(shape), place))
                 whole(1)
-        elif isinstance(k, Array) and k.ndim or isinstance(k, (list, np.ndarray, range)):
+        elif isinstance(k, Array) and k.ndim or isinstance(k, (list, tuple, np.ndarray, range)):
             place = k if isinstance(k, Array) else _places(k)
+            if place.dtype is uint8:
+                raise IndexError(
+                    "index: uint8 could be a mask or places; convert it with bool() or long()"
+                )
             advanced.append((len(shape), place))
             whole(1)
         elif hasattr(k, "__index__"):
@@ -177,7 +194,10 @@ def _basic(x: Any, key: tuple, mark: tuple) -> tuple[Any, list[tuple[int, Any]]]
             drop.append(dim)
             dim += 1
         else:
-            raise TypeError(f"a tensor cannot be indexed by {type(k).__name__}")
+            raise TypeError(
+                f"a tensor cannot be indexed by {type(k).__name__}; use ints, slices, None, ..., "
+                "or tensors and lists of ints or bools"
+            )
     whole(x.ndim - dim)
     y = x
     if drop or lengths != list(x.shape) or any(s != 1 for s in steps):
@@ -196,6 +216,8 @@ def _basic(x: Any, key: tuple, mark: tuple) -> tuple[Any, list[tuple[int, Any]]]
 def _places(k: Any) -> Any:
     if isinstance(k, range):
         k = list(k)
+    if isinstance(k, np.ndarray) and k.dtype.kind not in "iu":
+        raise IndexError(f"index: an index array must be of an integer type, got {k.dtype}")
     if isinstance(k, np.ndarray):
         return from_numpy(np.ascontiguousarray(k.astype(np.int64)))
     return tensor(k, dtype=int64)
@@ -257,7 +279,10 @@ def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
         y = wrap(storage.allocate(lay.nbytes), lay)
     else:
         y = fill_places(x, count)
-    return tuple(y[:, d] for d in range(x.ndim)) if as_tuple else y
+    if not as_tuple:
+        return y
+    # A scalar counts as a vector of one element here.
+    return tuple(y[:, d] for d in range(x.ndim)) if x.ndim else (zeros(count, dtype=int64),)
 
 
 def masked_select(x: Any, mask: Any) -> Any:

@@ -18,10 +18,10 @@ from lucid.ops import (
     contract,
     creation,
     elementwise,
-    gather,
     index,
     logic,
     normalize,
+    places,
     random,
     shape,
     statistics,
@@ -117,6 +117,13 @@ def masked_fill(x, mask, value):
     >>> lucid.masked_fill(lucid.arange(3), lucid.tensor([True, False, True]), 9)
     tensor([9, 1, 9])
     """
+    if mask.dtype is not dtypes.bool_:
+        raise RuntimeError(f"masked_fill: the mask must be bool, got {mask.dtype!r}")
+    if isinstance(value, Array) and value.ndim:
+        raise RuntimeError(
+            f"masked_fill: the value must be a number or a 0-d tensor, got shape "
+            f"{tuple(value.shape)}; use where()"
+        )
     y = where(mask, value, x)
     return y if y.dtype is x.dtype else casts.cast(y, x.dtype)
 
@@ -156,94 +163,6 @@ def round_to(x, *, decimals: int = 0):
         return elementwise.round_(x)
     scale = 10.0**decimals
     return elementwise.round_(x * scale) / scale
-
-
-def gather_along(x, dim: int, index, *, sparse_grad: bool = False):
-    """y[.., i, ..] = x[.., index[.., i, ..], ..] along dim.
-
-    >>> import lucid
-    >>> lucid.gather(lucid.tensor([[1, 2], [3, 4]]), 1, lucid.tensor([[1], [0]]))
-    tensor([[2],
-            [3]])
-    """
-    if sparse_grad:
-        raise NotImplementedError("gather: sparse_grad is not supported")
-    _same_rank("gather", x, index)
-    return gather.gather_(x, index, shape.normal_dim("gather", dim, x.ndim))
-
-
-def _same_rank(name: str, x: Any, index_tensor: Any) -> None:
-    if x.ndim != index_tensor.ndim:
-        raise RuntimeError(
-            f"{name}: index has {index_tensor.ndim} dimensions, the input {x.ndim}; they must agree"
-        )
-
-
-def scatter(x, dim: int, index, src=None, *, value=None, reduce=None):
-    """x with src (or a number) written at index along dim; reduce may be "add".
-
-    >>> import lucid
-    >>> lucid.scatter(lucid.zeros(3), 0, lucid.tensor([2, 0]), lucid.ones(2))
-    tensor([1., 0., 1.])
-    """
-    src = value if src is None else src
-    _same_rank("scatter", x, index)
-    if not isinstance(src, Array):
-        src = creation.full(index.shape, src, dtype=x.dtype)
-    record = gather.scatter_set if reduce is None else gather.scatter_plus
-    if reduce not in (None, "add", "sum"):
-        raise NotImplementedError(f"scatter: reduce={reduce!r} is not supported; use 'add'")
-    src = src if src.dtype is x.dtype else casts.cast(src, x.dtype)
-    return record(x, src, index, shape.normal_dim("scatter", dim, x.ndim))
-
-
-def scatter_add(x, dim: int, index, src):
-    """x with src added at index along dim.
-
-    >>> import lucid
-    >>> lucid.scatter_add(lucid.zeros(2), 0, lucid.tensor([1, 1]), lucid.ones(2))
-    tensor([0., 2.])
-    """
-    return scatter(x, dim, index, src, reduce="add")
-
-
-def index_select(x, dim: int, index):
-    """The slices of x at the given places of a dimension.
-
-    >>> import lucid
-    >>> lucid.index_select(lucid.arange(4), 0, lucid.tensor([3, 0]))
-    tensor([3, 0])
-    """
-    d = shape.normal_dim("index_select", dim, x.ndim)
-    return gather.take(x, [index], d)
-
-
-def index_add(x, dim: int, index, source, *, alpha=1):
-    """x with alpha * source added at the given places of a dimension."""
-    d = shape.normal_dim("index_add", dim, x.ndim)
-    return gather.put(x, source if alpha == 1 else source * alpha, [index], d, True)
-
-
-def index_copy(x, dim: int, index, source):
-    """x with source written at the given places of a dimension."""
-    d = shape.normal_dim("index_copy", dim, x.ndim)
-    return gather.put(x, source, [index], d, False)
-
-
-def index_fill(x, dim: int, index, value):
-    """x with a number written at the given places of a dimension."""
-    d = shape.normal_dim("index_fill", dim, x.ndim)
-    size = tuple(index.numel() if i == d else n for i, n in enumerate(x.shape))
-    return gather.put(x, creation.full(size, value, dtype=x.dtype), [index], d, False)
-
-
-def index_put(x, indices, values, accumulate: bool = False):
-    """x with values written (or added) at integer tensors for its first dimensions."""
-    places = [p for i in indices for p in ([i] if not index._is_mask(i) else index.nonzero(
-        i, as_tuple=True))]  # fmt: skip
-    if not isinstance(values, Array):
-        values = creation.tensor(values, dtype=x.dtype)
-    return gather.put(x, index._spread(values, x, places, 0), places, 0, accumulate)
 
 
 class finfo:  # noqa: N801
@@ -459,10 +378,8 @@ functions |= {
     "multiply": functions["mul"], "negative": functions["neg"], "absolute": functions["abs"],
     "clamp": with_out(clamp), "clip": with_out(clamp), "where": where_, "addcmul": addcmul,
     "addcdiv": addcdiv, "masked_fill": masked_fill, "nan_to_num": nan_to_num,
-    "pow": with_out(power), "round": with_out(round_to), "gather": gather_along,
-    "scatter": scatter, "scatter_add": scatter_add, "index_select": index_select,
-    "index_add": index_add, "index_copy": index_copy, "index_fill": index_fill,
-    "index_put": index_put, "masked_select": index.masked_select, "nonzero": index.nonzero,
+    "pow": with_out(power), "round": with_out(round_to), "gather": places.gather_along,
+    "masked_select": index.masked_select, "nonzero": index.nonzero,
     "greater": functions["gt"], "less": functions["lt"], "greater_equal": functions["ge"],
     "less_equal": functions["le"], "not_equal": functions["ne"],
     "arcsin": functions["asin"], "arccos": functions["acos"], "arctan": functions["atan"],
@@ -470,6 +387,8 @@ functions |= {
     "softmax": normalize.softmax, "log_softmax": normalize.log_softmax,
     "tril": creation.tril, "triu": creation.triu, "clone": shape.clone, "equal": statistics.equal,
 }  # fmt: skip
+for _name in "scatter scatter_add index_select index_add index_copy index_fill index_put".split():
+    functions[_name] = getattr(places, _name)
 for _name in (
     "sum mean var std var_mean std_mean prod amax amin aminmax max min argmax argmin any all "
     "count_nonzero logsumexp norm cumsum cumprod allclose isclose"

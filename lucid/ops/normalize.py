@@ -25,6 +25,8 @@ class softmax_(Composite):
     autocast = "float32"
 
     def forward(x, *, dim):
+        if x.shape[dim] == 0:
+            return x * 1.0
         e = exp(x - amax_(x, (dim,), True))
         return e / sum_(e, (dim,), True)
 
@@ -43,6 +45,8 @@ class log_softmax_(Composite):
     autocast = "float32"
 
     def forward(x, *, dim):
+        if x.shape[dim] == 0:
+            return x * 1.0
         shifted = x - amax_(x, (dim,), True)
         return shifted - log(sum_(exp(shifted), (dim,), True))
 
@@ -108,9 +112,9 @@ class layer_norm_(Composite):
     def forward(x, w, b, *, n, eps):
         dims = tuple(range(len(x.shape) - n, len(x.shape)))
         count = count_of(x.shape, dims)
-        mean = sum_(x, dims, True) * (1.0 / count)
+        mean = sum_(x, dims, True) / count
         centre = x - mean
-        rstd = rsqrt(sum_(centre * centre, dims, True) * (1.0 / count) + eps)
+        rstd = rsqrt(sum_(centre * centre, dims, True) / count + eps)
         y = centre * rstd
         y = y if w is None else y * w
         return (y if b is None else y + b), mean, rstd
@@ -120,8 +124,8 @@ class layer_norm_(Composite):
         count = count_of(x.shape, dims)
         normal = (x - mean) * rstd
         gw = g if w is None else g * w
-        total = sum_(gw, dims, True) * (1.0 / count)
-        along = sum_(gw * normal, dims, True) * (1.0 / count)
+        total = sum_(gw, dims, True) / count
+        along = sum_(gw * normal, dims, True) / count
         return (gw - total - normal * along) * rstd
 
     def vjp_w(g, x, mean, rstd, n):
@@ -221,9 +225,9 @@ class batch_norm_(Composite):
     def forward(x, w, b, *, eps):
         dims = _not_channels(x)
         count = count_of(x.shape, dims)
-        mean = sum_(x, dims, True) * (1.0 / count)
+        mean = sum_(x, dims, True) / count
         centre = x - mean
-        variance = sum_(centre * centre, dims, True) * (1.0 / count)
+        variance = sum_(centre * centre, dims, True) / count
         rstd = rsqrt(variance + eps)
         y = centre * rstd
         y = y if w is None else y * reshape(w, _channels(x))
@@ -234,8 +238,8 @@ class batch_norm_(Composite):
         dims = _not_channels(x)
         count = count_of(x.shape, dims)
         normal = (x - mean) * rstd
-        total = sum_(g, dims, True) * (1.0 / count)
-        along = sum_(g * normal, dims, True) * (1.0 / count)
+        total = sum_(g, dims, True) / count
+        along = sum_(g * normal, dims, True) / count
         gx = (g - total - normal * along) * rstd
         return gx if w is None else gx * reshape(w, _channels(x))
 

@@ -30,6 +30,9 @@ from lucid.plan.steps import Operand
 def _sizes(name: str, x: Any, args: Sequence[Any]) -> tuple[int, ...]:
     """A shape with at most one -1, filled in; its element count must be x's."""
     size = list(args[0]) if len(args) == 1 and not hasattr(args[0], "__index__") else list(args)
+    for n in size:
+        if not hasattr(n, "__index__"):
+            raise TypeError(f"{name}: sizes must be ints, got {type(n).__name__}")
     size = [n.__index__() for n in size]
     total = x.numel()
     if -1 in size:
@@ -197,6 +200,11 @@ def movedim(x, source, destination):
     destination = [destination] if hasattr(destination, "__index__") else list(destination)
     a = [normal_dim("movedim", d, x.ndim) for d in source]
     b = [normal_dim("movedim", d, x.ndim) for d in destination]
+    if len(set(a)) < len(a) or len(set(b)) < len(b) or len(a) != len(b):
+        raise RuntimeError(
+            f"movedim: {tuple(source)} to {tuple(destination)}: dimensions must differ, as many "
+            "in both"
+        )
     order: list[int | None] = [None] * x.ndim
     for s, d in zip(a, b, strict=True):
         order[d] = s
@@ -305,6 +313,8 @@ def _cut(x: Any, d: int, start: int, length: int) -> Any:
 def select(x, dim: int, index: int):
     """x at one index of a dimension, which vanishes."""
     d = normal_dim("select", dim, x.ndim)
+    if x.ndim == 0:
+        raise IndexError("select: a tensor of 0 dimensions has none to select from")
     n = x.shape[d]
     if not -n <= index < n:
         raise IndexError(f"select: index {index} is out of range for dimension {d} of size {n}")
@@ -535,6 +545,8 @@ def diag(x, diagonal: int = 0):
 
 def trace(x):
     """The sum of a matrix's diagonal."""
+    if x.ndim != 2:
+        raise RuntimeError(f"trace: a matrix is needed, got shape {tuple(x.shape)}")
     return _diagonal(x, 0, 0, 1).sum()
 
 

@@ -11,7 +11,8 @@ from lucid.kernel import expr
 from lucid.kernel.loops import Axis, Scan, Store, after, state
 from lucid.op import Composite, Opaque, normal_dim, normal_dims
 from lucid.ops.cast import to_dtype
-from lucid.ops.elementwise import abs_, maximum, minimum, where
+from lucid.ops.elementwise import abs_, maximum, minimum, sign, sqrt, where
+from lucid.ops.padding import pad
 from lucid.ops.reduce import (
     all_,
     amax_,
@@ -24,7 +25,7 @@ from lucid.ops.reduce import (
     sum_,
 )
 from lucid.ops.transcendental import exp, log, pow_
-from lucid.ops.view import flip, reshape
+from lucid.ops.view import flip, permute, reshape
 from lucid.plan.nest import Nest, array_of, step
 
 
@@ -65,12 +66,11 @@ class mean_(Composite):
 
     def forward(x, *, dims, keepdim):
         n = _count(x, dims)
-        return sum_(x, dims, keepdim) * (1.0 / n) if n else sum_(x, dims, keepdim) / 0.0
+        return sum_(x, dims, keepdim) / float(n)
 
     def vjp_x(g, x_meta, dims, keepdim):
-        return spread(
-            g * (1.0 / builtins.max(_count(x_meta, dims), 1)), x_meta.shape, dims, keepdim
-        )
+        count = builtins.max(_count(x_meta, dims), 1)
+        return spread(g / float(count), x_meta.shape, dims, keepdim)
 
     def ref(x, dims, keepdim=False):
         return np.mean(x, axis=dims, keepdims=keepdim)
@@ -94,16 +94,15 @@ class var_(Composite):
 
     def forward(x, *, dims, correction, keepdim):
         n = _count(x, dims)
-        centre = x - sum_(x, dims, True) * (1.0 / builtins.max(n, 1))
+        centre = x - sum_(x, dims, True) / float(builtins.max(n, 1))
         left = builtins.max(n - correction, 0)
-        return sum_(centre * centre, dims, keepdim) * (1.0 / left if left else float("nan"))
+        return sum_(centre * centre, dims, keepdim) / (float(left) if n else float("nan"))
 
     def vjp_x(g, x, dims, correction, keepdim):
         n = _count(x, dims)
-        centre = x - sum_(x, dims, True) * (1.0 / builtins.max(n, 1))
+        centre = x - sum_(x, dims, True) / float(builtins.max(n, 1))
         left = builtins.max(n - correction, 0)
-        scale = 2.0 / left if left else float("nan")
-        return spread(g * scale, x.shape, dims, keepdim) * centre
+        return spread(g * 2.0 / float(left), x.shape, dims, keepdim) * centre
 
     def ref(x, dims, correction=1, keepdim=False):
         return np.var(x, axis=dims, ddof=correction, keepdims=keepdim)
@@ -130,13 +129,31 @@ def _correction(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, float]:
 
 
 def std(x, dim=None, unbiased=None, keepdim: bool = False, *, correction=None):
-    """The standard deviation, sqrt(var).
+    """The standard deviation, sqrt(var). Its gradient where all elements are equal is 0.
 
     >>> import lucid
     >>> lucid.std(lucid.tensor([1.0, 3.0]), correction=0).item()
     1.0
     """
-    return var(x, dim, unbiased, keepdim, correction=correction).sqrt()
+    dim, correction = _correction(dim, unbiased, correction)
+    x = _floating("std", x, None)
+    return std_(x, _dims("std", x, dim), correction, keepdim)
+
+
+class std_(Composite):
+    """sqrt(var); the gradient at 0 is 0."""
+
+    public = False
+
+    def forward(x, *, dims, correction, keepdim):
+        return sqrt(var_.forward(x, dims=dims, correction=correction, keepdim=keepdim))
+
+    def vjp_x(g, x, y, dims, correction, keepdim):
+        part = where(y == 0.0, 0.0, g / where(y == 0.0, 1.0, y * 2.0))
+        return var_.vjp_x(part, x, dims, correction, keepdim)
+
+    def ref(x, dims, correction=1, keepdim=False):
+        return np.std(x, axis=dims, ddof=correction, keepdims=keepdim)
 
 
 def var_mean(x, dim=None, unbiased=None, keepdim: bool = False, *, correction=None):
@@ -147,8 +164,8 @@ def var_mean(x, dim=None, unbiased=None, keepdim: bool = False, *, correction=No
 
 def std_mean(x, dim=None, unbiased=None, keepdim: bool = False, *, correction=None):
     """(std, mean)."""
-    spread, centre = var_mean(x, dim, unbiased, keepdim, correction=correction)
-    return spread.sqrt(), centre
+    both = std(x, dim, unbiased, keepdim, correction=correction)
+    return both, mean(x, None if isinstance(dim, bool) else dim, keepdim)
 
 
 def prod(x, dim=None, keepdim: bool = False, *, dtype: dtype | None = None):
@@ -171,12 +188,18 @@ class product_over(Composite):
         return prod_(x, dims, keepdim)
 
     def vjp_x(g, x, dims, keepdim):
-        # With one zero in a row only that element has a gradient, with two none has.
-        zero = x == 0.0
-        count = sum_(where(zero, 1.0, 0.0), dims, True)
-        rest = prod_(where(zero, 1.0, x), dims, True)
-        one = where(zero & (count == 1.0), rest, 0.0)
-        each = where(count == 0.0, rest / where(zero, 1.0, x), one)
+        # The product of the others is that of those before times that of those after: no
+        # division, so that it and its own derivatives are right at zeros.
+        lead = tuple(d for d in range(len(x.shape)) if d not in dims)
+        turned = permute(x, (*lead, *dims))
+        rows = tuple(x.shape[d] for d in lead)
+        line = reshape(turned, (*rows, _count(x, dims)))
+        last = len(rows)
+        before = cumprod_(_shifted(line, last, 1.0), last)
+        after = _reversed(cumprod_(_shifted(_reversed(line, last), last, 1.0), last), last)
+        each = reshape(before * after, tuple(turned.shape))
+        places = (*lead, *dims)
+        each = permute(each, tuple(places.index(d) for d in range(len(places))))
         shape = tuple(1 if d in dims else n for d, n in enumerate(x.shape))
         return reshape(g, shape) * each
 
@@ -304,6 +327,8 @@ class logsumexp_(Composite):
     public = False
 
     def forward(x, *, dims, keepdim):
+        if _count(x, dims) == 0:
+            return log(sum_(x, dims, keepdim))  # of nothing: -inf
         high = amax_(x, dims, True)
         shift = where(abs_(high) == float("inf"), 0.0, high)
         total = log(sum_(exp(x - shift), dims, True)) + shift
@@ -339,8 +364,8 @@ def norm(x, p=2, dim=None, keepdim: bool = False, dtype=None):
     """
     x = _floating("norm", x, dtype)
     dims = _dims("norm", x, dim)
-    if p in ("fro", 2, 2.0, None):
-        return sum_(x * x, dims, keepdim).sqrt()
+    if p in ("fro", None):
+        p = 2.0
     if not isinstance(p, (int, float)):
         raise NotImplementedError(f"norm: p={p!r} is not supported; use a number or 'fro'")
     if p == float("inf"):
@@ -351,7 +376,31 @@ def norm(x, p=2, dim=None, keepdim: bool = False, dtype=None):
         return to_dtype(sum_(x != 0, dims, keepdim), x.dtype)
     if p == 1:
         return sum_(abs_(x), dims, keepdim)
-    return pow_(sum_(pow_(abs_(x), float(p)), dims, keepdim), 1.0 / p)
+    return norm_(x, float(p), dims, keepdim)
+
+
+class norm_(Composite):
+    """(sum |x|^p)^(1/p). The gradient is 0 where x or the norm is 0."""
+
+    public = False
+
+    def forward(x, *, p, dims, keepdim):
+        if p == 2.0:
+            return sqrt(sum_(x * x, dims, keepdim))
+        return pow_(sum_(pow_(abs_(x), p), dims, keepdim), 1.0 / p)
+
+    def vjp_x(g, x, y, p, dims, keepdim):
+        shape = tuple(1 if d in dims else n for d, n in enumerate(x.shape))
+        high, part = reshape(y, shape), reshape(g, shape)
+        if p == 2.0:
+            return part * where(high == 0.0, 0.0, x / where(high == 0.0, 1.0, high))
+        # x |x|^(p - 2) / y^(p - 1), from |x| / y, whose powers do not overflow.
+        none = (high == 0.0) | (x == 0.0)
+        size = where(none, 1.0, abs_(x)) / where(none, 1.0, high)
+        return part * where(none, 0.0, sign(x) * pow_(size, p - 1.0))
+
+    def ref(x, p, dims, keepdim=False):
+        return np.sum(np.abs(x) ** p, axis=dims, keepdims=keepdim) ** (1 / p)
 
 
 class Running(Opaque, abstract=True):
@@ -369,28 +418,28 @@ class Running(Opaque, abstract=True):
 
     @classmethod
     def lower(cls, context, inputs, params, outputs):
-        x, y, dim = inputs[0], outputs[0], params[0]
-        axes = [f"i{d}" for d in range(len(x.shape))]
-        at = tuple(expr.index(a) for a in axes)
-        kind = y.dtype.compute
-        value = expr.cast(expr.load("x0", at, x.dtype), kind)
-        before = state(0, 0, kind)
-        made = after(0, 0, kind)
-        store = Store("y0", at, expr.cast(made, y.dtype))
-        scan = Scan(
-            0,
-            (Axis(axes[dim], expr.ZERO),),
-            (expr.const(cls.start, kind),),  # type: ignore[attr-defined]
-            (cls.combine(before, value),),  # type: ignore[attr-defined]
-            (store,),
-        )
-        grid = [a for d, a in enumerate(axes) if d != dim]
-        arrays = {"y0": array_of("y0", y, "out"), "x0": array_of("x0", x, "in")}
-        nest = Nest(
-            cls.name, arrays, dict(zip(axes, x.shape, strict=True)), grid, [axes[dim]], [scan], []
-        )
-        vector = "grid" if grid and dim != len(axes) - 1 else "none"
-        return [step(nest, vector, {"y0": y, "x0": x})]
+        start, combine = cls.start, cls.combine  # type: ignore[attr-defined]
+        return running_step(cls.name, inputs, outputs[0], params[0], start, combine)
+
+
+def running_step(name: str, inputs: Any, y: Any, dim: int, start: int, combine: Any) -> list:
+    """y[i] = combine(y[i - 1], inputs[i]) along dim, `start` being before the first."""
+    axes = [f"i{d}" for d in range(len(y.shape))]
+    at = tuple(expr.index(a) for a in axes)
+    kind = y.dtype.compute
+    operands = {"y0": y} | {f"x{i}": x for i, x in enumerate(inputs)}
+    values = [expr.cast(expr.load(f"x{i}", at, x.dtype), kind) for i, x in enumerate(inputs)]
+    scan = Scan(
+        0,
+        (Axis(axes[dim], expr.ZERO),),
+        (expr.const(start, kind),),
+        (combine(state(0, 0, kind), *values),),
+        (Store("y0", at, expr.cast(after(0, 0, kind), y.dtype)),),
+    )
+    grid = [a for d, a in enumerate(axes) if d != dim]
+    arrays = {n: array_of(n, o, "out" if n == "y0" else "in") for n, o in operands.items()}
+    nest = Nest(name, arrays, dict(zip(axes, y.shape, strict=True)), grid, [axes[dim]], [scan], [])
+    return [step(nest, "grid" if grid and dim != len(axes) - 1 else "none", operands)]
 
 
 class cumsum_(Running):
@@ -409,7 +458,7 @@ class cumsum_(Running):
 
 
 class cumprod_(Running):
-    """y[i] = x[0] * ... * x[i]. The gradient divides by x: it is not defined at zeros."""
+    """y[i] = x[0] * ... * x[i]."""
 
     start = 1
 
@@ -417,10 +466,64 @@ class cumprod_(Running):
         return a * b
 
     def vjp_x(g, x, y, dim):
-        return flip(cumsum_(flip(g * y, (dim,)), dim), (dim,)) / x
+        # sum over i >= k of g[i] prod of x[j <= i, j != k]: what follows k is a recurrence from
+        # the end, which needs no division and so is right at zeros.
+        w = _shifted(_reversed(x, dim), dim, 0.0)
+        after = _reversed(recurrence(_reversed(g, dim), w, dim), dim)
+        return after * _shifted(y, dim, 1.0)
 
     def ref(x, dim):
         return np.cumprod(x, axis=dim)
+
+
+class recurrence(Opaque):
+    """y[i] = x[i] + w[i] * y[i - 1] along dim: a running weighted sum, serial there."""
+
+    public = False
+
+    def names(x, w, *, dim):
+        pass
+
+    def infer(types, params):
+        return [(types[0][0], types[0][1])]
+
+    @classmethod
+    def lower(cls, context, inputs, params, outputs):
+        (x, w), y = inputs, outputs[0]
+
+        def moved(before, x, w):  # noqa: ANN001, ANN202
+            return x + w * before
+
+        return running_step(cls.name, [x, w], y, params[0], 0, moved)
+
+    def vjp_x(g, w, dim):
+        return _recurrence_back(g, w, dim)
+
+    def vjp_w(g, w, y, dim):
+        return _recurrence_back(g, w, dim) * _shifted(y, dim, 0.0)
+
+    def ref(x, w, dim):
+        x, w = np.moveaxis(x, dim, 0), np.moveaxis(w, dim, 0)
+        y = np.zeros_like(x)
+        for i in range(len(x)):
+            y[i] = x[i] + (w[i] * y[i - 1] if i else 0)
+        return np.moveaxis(y, 0, dim)
+
+
+def _recurrence_back(g: Any, w: Any, dim: int) -> Any:
+    """The same recurrence from the end, with the weights one place on."""
+    later = _shifted(_reversed(w, dim), dim, 0.0)
+    return _reversed(recurrence(_reversed(g, dim), later, dim), dim)
+
+
+def _reversed(x: Any, dim: int) -> Any:
+    return flip(x, (dim,))
+
+
+def _shifted(x: Any, dim: int, start: float) -> Any:
+    """x one place on along dim, with `start` in front and without its last."""
+    none = [0, 0] * (len(x.shape) - 1 - dim)
+    return pad(x, [*none, 1, -1], value=start)
 
 
 def cumsum(x, dim: int, *, dtype=None):

@@ -1,0 +1,137 @@
+"""gather, scatter and their relatives along a dimension: the public functions over gather.py.
+
+ops/methods.py makes them functions and methods. Shapes and dtypes are checked here.
+"""
+
+from typing import Any
+
+from lucid.array import Array
+from lucid.op import normal_dim
+from lucid.ops import cast as casts
+from lucid.ops import creation, gather, index
+
+
+def gather_along(x, dim: int, index, *, sparse_grad: bool = False):
+    """y[.., i, ..] = x[.., index[.., i, ..], ..] along dim.
+
+    >>> import lucid
+    >>> lucid.gather(lucid.tensor([[1, 2], [3, 4]]), 1, lucid.tensor([[1], [0]]))
+    tensor([[2],
+            [3]])
+    """
+    if sparse_grad:
+        raise NotImplementedError("gather: sparse_grad is not supported")
+    _same_rank("gather", x, index)
+    if x.ndim == 0:
+        return gather_along(x.reshape(1), dim, index.reshape(index.numel())).reshape(())
+    return gather.gather_(x, index, normal_dim("gather", dim, x.ndim))
+
+
+def _same_rank(name: str, x: Any, index_tensor: Any) -> None:
+    if x.ndim != index_tensor.ndim:
+        raise RuntimeError(
+            f"{name}: index has {index_tensor.ndim} dimensions, the input {x.ndim}; they must agree"
+        )
+
+
+def _same_kind(name: str, x: Any, source: Any) -> None:
+    if x.dtype is not source.dtype:
+        raise RuntimeError(
+            f"{name}: the source is {source.dtype!r}, the input {x.dtype!r}; convert it with to()"
+        )
+
+
+def _slices(name: str, x: Any, dim: int, places: Any, source: Any = None) -> tuple[Any, int]:
+    """The index vector and the dimension that it is for; the source must have their shape."""
+    d = normal_dim(name, dim, x.ndim)
+    if places.ndim > 1:
+        raise IndexError(
+            f"{name}: the index must be a vector, got shape {tuple(places.shape)}; use gather() "
+            "or x[index]"
+        )
+    if x.ndim == 0:
+        raise IndexError(f"{name}: a tensor of at least one dimension is needed")
+    if source is not None:
+        _same_kind(name, x, source)
+        needed = tuple(places.numel() if i == d else n for i, n in enumerate(x.shape))
+        if tuple(source.shape) != needed:
+            raise RuntimeError(
+                f"{name}: {places.numel()} indices for dimension {d} of a tensor of shape "
+                f"{tuple(x.shape)} need a source of shape {needed}, got {tuple(source.shape)}"
+            )
+    return places.reshape(places.numel()), d
+
+
+def scatter(x, dim: int, index, src=None, *, value=None, reduce=None):
+    """x with src (or a number) written at index along dim; reduce may be "add".
+
+    >>> import lucid
+    >>> lucid.scatter(lucid.zeros(3), 0, lucid.tensor([2, 0]), lucid.ones(2))
+    tensor([1., 0., 1.])
+    """
+    src = value if src is None else src
+    _same_rank("scatter", x, index)
+    if not isinstance(src, Array):
+        src = creation.full(index.shape, src, dtype=x.dtype)
+    record = gather.scatter_set if reduce is None else gather.scatter_plus
+    if reduce not in (None, "add", "sum"):
+        raise NotImplementedError(f"scatter: reduce={reduce!r} is not supported; use 'add'")
+    _same_kind("scatter", x, src)
+    if x.ndim == 0:
+        made = record(x.reshape(1), src.reshape(1), index.reshape(index.numel()), 0)
+        return made.reshape(())
+    return record(x, src, index, normal_dim("scatter", dim, x.ndim))
+
+
+def scatter_add(x, dim: int, index, src):
+    """x with src added at index along dim.
+
+    >>> import lucid
+    >>> lucid.scatter_add(lucid.zeros(2), 0, lucid.tensor([1, 1]), lucid.ones(2))
+    tensor([0., 2.])
+    """
+    return scatter(x, dim, index, src, reduce="add")
+
+
+def index_select(x, dim: int, index):
+    """The slices of x at the given places of a dimension.
+
+    >>> import lucid
+    >>> lucid.index_select(lucid.arange(4), 0, lucid.tensor([3, 0]))
+    tensor([3, 0])
+    """
+    places, d = _slices("index_select", x, dim, index)
+    return gather.take(x, [places], d)
+
+
+def index_add(x, dim: int, index, source, *, alpha=1):
+    """x with alpha * source added at the given places of a dimension."""
+    places, d = _slices("index_add", x, dim, index, source)
+    return gather.put(x, source if alpha == 1 else source * alpha, [places], d, True)
+
+
+def index_copy(x, dim: int, index, source):
+    """x with source written at the given places of a dimension."""
+    places, d = _slices("index_copy", x, dim, index, source)
+    return gather.put(x, source, [places], d, False)
+
+
+def index_fill(x, dim: int, index, value):
+    """x with a number written at the given places of a dimension."""
+    places, d = _slices("index_fill", x, dim, index)
+    size = tuple(places.numel() if i == d else n for i, n in enumerate(x.shape))
+    if isinstance(value, Array):
+        value = casts.to_dtype(value, x.dtype).expand(size)
+    else:
+        value = creation.full(size, value, dtype=x.dtype)
+    return gather.put(x, value, [places], d, False)
+
+
+def index_put(x, indices, values, accumulate: bool = False):
+    """x with values written (or added) at integer tensors for its first dimensions."""
+    places = [p for i in indices for p in ([i] if not index._is_mask(i) else index.nonzero(
+        i, as_tuple=True))]  # fmt: skip
+    if not isinstance(values, Array):
+        values = creation.tensor(values, dtype=x.dtype)
+    _same_kind("index_put", x, values)
+    return gather.put(x, index._spread(values, x, places, 0), places, 0, accumulate)

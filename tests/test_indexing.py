@@ -1,0 +1,270 @@
+"""Subscripts, assignment, gather and scatter against NumPy; gradients; what must raise."""
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid.autograd.check import gradcheck, gradgradcheck
+
+RNG = np.random.default_rng(0)
+A = RNG.standard_normal((4, 5, 3))
+S, E = slice, Ellipsis
+# Every kind of subscript, in NumPy's terms.
+KEYS = {
+    "int": 0,
+    "negative": (-1, -2),
+    "slices": (S(1, 3), S(None, None, 2), S(-2, None)),
+    "reversed": (S(None, None, -1), S(4, 0, -2)),
+    "beyond": (S(2, 100), S(-100, 2)),
+    "nothing": S(3, 1),
+    "none": (None, S(None), None),
+    "ellipsis": (E, 0),
+    "ellipsis inside": (0, E, 1),
+    "empty tuple": (),
+    "list": [0, 2, -1],
+    "empty list": [],
+    "two lists": ([0, 1], [2, -1]),
+    "broadcast": (np.array([[0], [1]]), np.array([1, 2])),
+    "apart": ([0, 1], S(None), [0, 2]),
+    "list after none": (None, [0, 1]),
+    "none between": ([0, 1], None, [1, 2]),
+    "int and list": (0, [1, 2]),
+    "list and int": ([1, 2], S(None), 0),
+    "int apart from list": (0, S(None), [1, 2]),
+    "list of lists": [[0, 1], [2, 3]],
+    "mask": A > 0,
+    "mask of rows": np.array([True, False, True, True]),
+    "mask of columns": (S(None), np.array([True, False, True, True, False])),
+    "mask of two": np.arange(20).reshape(4, 5) % 3 == 0,
+    "mask and list": (np.array([True, False, True, False]), [1, 2]),
+    "true": True,
+    "false": False,
+    "true and int": (True, 1),
+    "array of no dimensions": (S(None), np.array(2), np.array([0, 1])),
+    "narrow ints": np.array([1, 0], np.int16),
+}
+
+
+def ours(key):
+    """The key with its arrays as tensors."""
+    if isinstance(key, tuple):
+        return tuple(ours(k) for k in key)
+    return lucid.tensor(key) if isinstance(key, np.ndarray) else key
+
+
+def theirs(key):
+    """The key for NumPy: apart from tuples, ints next to lists count as lists there."""
+    if isinstance(key, tuple):
+        return tuple(theirs(k) for k in key)
+    return np.array(key, int) if isinstance(key, list) else key
+
+
+def expected(a, key):
+    """NumPy's answer, with a single int taken as a view first, as it is here: then the place of
+    the other lists does not move."""
+    key = theirs(key)
+    if isinstance(key, tuple) and any(isinstance(k, np.ndarray) for k in key):
+        for place, k in enumerate(key):
+            if isinstance(k, int) and not isinstance(k, bool):
+                return expected(a[(S(None),) * place + (k,)], (*key[:place], *key[place + 1 :]))
+    return a[key]
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_read(name):
+    want = expected(A, KEYS[name])
+    for x in (lucid.tensor(A), lucid.tensor(np.ascontiguousarray(A.T)).permute(2, 1, 0)):
+        for key in (KEYS[name], ours(KEYS[name])):
+            y = x[key]
+            assert y.shape == want.shape
+            np.testing.assert_array_equal(y.numpy(), want)
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_assignment(name):
+    shape = expected(A, KEYS[name]).shape
+    full = RNG.standard_normal(shape)
+    values = [2.5, np.float64(1.5), full] + ([full[..., :1]] if shape else [])
+    for value in values:
+        want = A.copy()
+        where = np.arange(A.size).reshape(A.shape)
+        places = expected(where, KEYS[name])
+        want.reshape(-1)[places.reshape(-1)] = np.broadcast_to(value, shape).reshape(-1)
+        for layout in (lambda a: lucid.tensor(a), turned):
+            x = layout(A)
+            version = x._version
+            x[ours(KEYS[name])] = lucid.tensor(value) if isinstance(value, np.ndarray) else value
+            np.testing.assert_array_equal(x.numpy(), want)
+            assert x._version > version or not A[theirs(KEYS[name])].size
+
+
+def turned(a):
+    return lucid.tensor(np.ascontiguousarray(a.T)).permute(*reversed(range(a.ndim)))
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_gradients(name):
+    key = ours(KEYS[name])
+    x = lucid.tensor(A, requires_grad=True)
+    y = x[key]
+    if y.numel() == 0:
+        y.sum().backward()
+        assert not x.grad.any().item()
+        return
+    weights = RNG.standard_normal(tuple(y.shape))
+    (y * lucid.tensor(weights)).sum().backward()
+    want = np.zeros(A.size)
+    places = expected(np.arange(A.size).reshape(A.shape), KEYS[name])
+    np.add.at(want, places.reshape(-1), weights.reshape(-1))
+    np.testing.assert_allclose(x.grad.numpy().reshape(-1), want, rtol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["slices", "two lists", "apart", "mask of two", "reversed"])
+def test_gradients_of_assignment(name):
+    key = ours(KEYS[name])
+    x = lucid.tensor(A[:, :, :], requires_grad=True)
+    v = lucid.tensor(RNG.standard_normal(tuple(x[key].shape)), requires_grad=True)
+
+    def assign(x, v):
+        y = x * 1.0
+        y[key] = v * v
+        return (y * y).sum()
+
+    assert gradcheck(assign, (x, v))
+
+
+def test_second_derivatives():
+    x = lucid.tensor(A[:2, :2], requires_grad=True)
+    i = lucid.tensor([1, 0, 1])
+    assert gradgradcheck(lambda x: x[i, i].exp(), (x,))
+    assert gradgradcheck(lambda x: x[::-1, 1:].exp(), (x,))
+    g = lucid.tensor([[[0, 1, 2], [1, 1, 0]]])
+    assert gradgradcheck(lambda x: x.gather(2, g).exp(), (x,))
+    assert gradgradcheck(lambda x: x.scatter_add(2, g, x.exp()[:1]) ** 2, (x,), atol=1e-4)
+    assert gradgradcheck(lambda x: x.index_add(0, i, x[i].exp()) ** 2, (x,), atol=1e-4)
+    assert gradgradcheck(lambda x: x.index_copy(0, i[:2], x.exp()) ** 2, (x,), atol=1e-4)
+    assert gradgradcheck(lambda x: lucid.where(x > 0, x**3, x.exp()), (x,), atol=1e-4)
+    table = lucid.tensor(A[0], requires_grad=True)
+    embedding = lucid.nn.functional.embedding
+    assert gradgradcheck(lambda w: embedding(i, w).exp(), (table,))
+
+
+def test_repeated_places_add_up_and_the_last_is_kept():
+    x, i = lucid.zeros(3), lucid.tensor([1, 1, 1, 0])
+    v = lucid.tensor([1.0, 2.0, 4.0, 8.0])
+    assert x.index_add(0, i, v).tolist() == [8.0, 7.0, 0.0]
+    assert x.scatter_add(0, i, v).tolist() == [8.0, 7.0, 0.0]
+    assert x.index_put((i,), v, accumulate=True).tolist() == [8.0, 7.0, 0.0]
+    x[i] = v
+    assert x.tolist() == [8.0, 4.0, 0.0]
+    x[i] += 1  # read, add, write: once for each place
+    assert x.tolist() == [9.0, 5.0, 0.0]
+
+
+def test_gather_and_scatter():
+    a = RNG.standard_normal((4, 6))
+    for dim in (0, 1, -1):
+        i = RNG.integers(0, a.shape[dim], (4, 6))
+        got = lucid.tensor(a).gather(dim, lucid.tensor(i)).numpy()
+        np.testing.assert_array_equal(got, np.take_along_axis(a, i, dim))
+        order = np.argsort(RNG.random((4, 6)), axis=dim)
+        want = a.copy()
+        np.put_along_axis(want, order, a * 2, dim)
+        x = turned(a)
+        assert x.scatter_(dim, lucid.tensor(order), lucid.tensor(a * 2)) is x
+        np.testing.assert_array_equal(x.numpy(), want)
+    assert lucid.tensor(2.0).gather(0, lucid.tensor([0, 0][0])).item() == 2.0
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "int64", "float16", "bfloat16"])
+def test_dtypes(dtype):
+    x = lucid.arange(12).reshape(3, 4).to(getattr(lucid, dtype))
+    i = lucid.tensor([2, 0])
+    parts = [x[i], x[:, i], x.gather(1, i.expand(3, 2)), x.index_select(0, i), x[x > 0], x[::2]]
+    parts += [lucid.where(x > 3, x, x), x.masked_fill(x > 3, 1), x.scatter(1, i.expand(3, 2), x)]
+    assert all(p.dtype is x.dtype for p in parts)
+    wide = x.double()
+    np.testing.assert_array_equal(parts[1].double().numpy(), wide[:, i].numpy())
+    x[1:, i] = 1
+    wide[1:, i] = 1
+    np.testing.assert_array_equal(x.double().numpy(), wide.numpy())
+
+
+def test_values_are_cast_to_the_target():
+    x = lucid.zeros(3, dtype=lucid.int64)
+    x[0] = 2.7
+    x[[1]] = lucid.tensor(2.7)
+    x[x == 0] = True
+    assert x.tolist() == [2, 2, 1]
+
+
+def test_nonzero():
+    a = (RNG.random((5, 7)) > 0.6).astype(np.float32)
+    np.testing.assert_array_equal(lucid.nonzero(lucid.tensor(a)).numpy(), np.argwhere(a))
+    np.testing.assert_array_equal(lucid.nonzero(turned(a)).numpy(), np.argwhere(a))
+    pairs = zip(lucid.where(lucid.tensor(a) > 0), np.nonzero(a), strict=True)
+    assert all(np.array_equal(t.numpy(), w) for t, w in pairs)
+    assert lucid.nonzero(lucid.zeros(2, 3)).shape == (0, 2)
+    assert lucid.nonzero(lucid.zeros(0, 3)).shape == (0, 2)
+    assert lucid.nonzero(lucid.tensor(3.0)).shape == (1, 0)
+    assert lucid.nonzero(lucid.tensor(3.0), as_tuple=True)[0].tolist() == [0]
+    x = lucid.tensor(3.0)
+    assert x[x > 0].shape == (1,) and x[x < 0].shape == (0,)
+
+
+ERRORS = [
+    (IndexError, "index 4 is out of range for dimension 0 of size 4", lambda x: x[4]),
+    (IndexError, "index -5 is out of range", lambda x: x[-5]),
+    (IndexError, "too many indices: 4 for a tensor of 3", lambda x: x[0, 0, 0, 0]),
+    (IndexError, "index 5 is out of range.*dimension 1 of size 5", lambda x: x[:, [0, 5]]),
+    (IndexError, "mask of shape .2,.*dimension 0", lambda x: x[[True, False]]),
+    (IndexError, "integer type, got lucid.float32", lambda x: x[lucid.tensor([0.5])]),
+    (IndexError, "uint8", lambda x: x[lucid.tensor([1, 0], dtype=lucid.uint8)]),
+    (TypeError, "indexed by str", lambda x: x["a"]),
+    (ValueError, "zero", lambda x: x[::0]),
+    (RuntimeError, r"shapes \(2,\) and \(3,\)", lambda x: x[[0, 1], [0, 1, 2]]),
+    (IndexError, "size 0", lambda x: x[:0][[0]]),
+    (IndexError, "size 0", lambda x: x[:0].index_select(0, lucid.tensor([0]))),
+    (IndexError, "size 0", lambda x: x[:0].gather(0, lucid.zeros(1, 1, 1, dtype=lucid.int64))),
+    (IndexError, "vector", lambda x: x.index_select(0, lucid.tensor([[0]]))),
+    (IndexError, "gather.*index 4.*size 4", lambda x: x.gather(0, lucid.tensor([[[4]]]))),
+    (RuntimeError, "index has 1 dimensions, the input 3", lambda x: x.gather(0, lucid.tensor([0]))),
+    (RuntimeError, "2 indices.*need a source of shape", lambda x: x.index_add(
+        0, lucid.tensor([0, 1]), x[:1])),
+    (RuntimeError, "need a source of shape", lambda x: x.index_copy(1, lucid.tensor([0]), x)),
+    (RuntimeError, "source is lucid.int64", lambda x: x.index_add(
+        0, lucid.tensor([0]), x[:1].long())),
+    (RuntimeError, "scatter.*source is", lambda x: x.scatter(
+        0, lucid.tensor([[[0]]]), x.float())),
+    (RuntimeError, "mask must be bool", lambda x: x.masked_fill(x, 1)),
+    (RuntimeError, "0-d tensor", lambda x: x.masked_fill(x > 0, x[0])),
+    (RuntimeError, "condition must be bool", lambda x: lucid.where(x, x, x)),
+    (TypeError, "mask must be bool", lambda x: x.masked_select(x)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ERRORS, ids=lambda c: c[1])
+def test_errors(case):
+    kind, text, function = case
+    with pytest.raises(kind, match=text):
+        function(lucid.tensor(A))
+
+
+WRITES = [
+    lambda x: x.__setitem__(4, 0.0),
+    lambda x: x.__setitem__([0, 4], 0.0),
+    lambda x: x.__setitem__(0, lucid.zeros(2, 3)),
+    lambda x: x.__setitem__([0, 1], lucid.zeros(7)),
+    lambda x: x.__setitem__(lucid.tensor([True]), 0.0),
+    lambda x: x.index_add_(0, lucid.tensor([0, 9]), x[:2]),
+    lambda x: x.scatter_(0, lucid.tensor([[[9]]]), 0.0),
+]
+
+
+@pytest.mark.parametrize("place", range(len(WRITES)))
+def test_what_raises_writes_nothing(place):
+    x = lucid.tensor(A)
+    with pytest.raises((IndexError, RuntimeError)):
+        WRITES[place](x)
+    np.testing.assert_array_equal(x.numpy(), A)
+    assert x._version == 0
