@@ -64,13 +64,14 @@ def _write(op: type[Op], target: Any, inputs: tuple, params: tuple, name: str | 
              for i, x in enumerate(inputs)]
         )  # fmt: skip
     edges = edges_of(op, inputs)[0] if recording else ()
-    key = (op, target._layout, params, *layouts_and_types(inputs))
-    entry = _entries.get(key) or _build(op, called, target, inputs, params, key)
     storage = target._storage
     for x in inputs:
         if isinstance(x, Array) and x._storage is storage:
+            # The plan is for the layouts of the copies that it reads.
             inputs = tuple([_apart(op, x, target) for x in inputs])
             break
+    key = (op, target._layout, params, *layouts_and_types(inputs))
+    entry = _entries.get(key) or _build(op, called, target, inputs, params, key)
     if target._layout.numel:
         # The entry's last item is its plan.
         entry[-1].run(target._ptr, *[x._ptr if isinstance(x, Array) else x for x in inputs])
