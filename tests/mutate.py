@@ -40,7 +40,7 @@ TESTS = {
     "lucid/ops/pool": ["test_nn_layers.py", "test_torch_ops.py"],
     "lucid/ops/conv": ["test_nn_layers.py", "test_torch_ops.py", "test_conv*.py"],
     "lucid/ops": ["test_records.py", "test_torch_ops.py", "test_nn_layers.py", "test_rules.py"],
-    "lucid/plan": ["test_plan.py", "test_records.py", "test_torch_ops.py"],
+    "lucid/plan": ["test_plan.py", "test_rules.py", "test_records.py", "test_torch_ops.py"],
     "lucid/autograd": ["test_grad_mode*.py", "test_autograd*.py", "test_records.py"],
     "lucid/nn": ["test_module.py", "test_nn_layers.py", "test_init.py"],
     "lucid/kernel": ["test_kernel*.py", "test_schedule*.py", "test_interp*.py"],

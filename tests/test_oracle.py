@@ -24,6 +24,7 @@ from lucid.kernel.expr import Expr, postorder
 from lucid.kernel.loops import Fold, Kernel, Scan, Stage
 from lucid.op import REGISTRY, View
 from lucid.plan import run as plans
+from lucid.plan.lower import lower
 from lucid.plan.steps import Step
 from tests import samples
 from tests.kernel_calls import available, on
@@ -188,3 +189,13 @@ def test_machine_code_is_what_the_definition_says(name, collected):
                 check(calls[0], mark, wild=True)
     print(f"{name}: {len(kernels)} kernel texts, {compared} calls compared")
     assert compared > (len(kernels) if whole else len(kernels) // 32)
+
+
+def test_long_folds_in_blocks():
+    """Two kernels: partial results of blocks, the last one short, and what joins them."""
+    x = lucid.zeros(16_500)
+    for function in (lambda x: x.sum(), lambda x: x.argmax()):
+        steps = lower(funnel.trace_call(function, [x])).steps
+        assert len(steps) == 2
+        for step in steps:
+            assert check(step, 5, wild=False)

@@ -28,3 +28,14 @@ def test_ties_of_maximum_and_minimum_are_shared(name):
     w = lucid.tensor([1.0, 2.0], requires_grad=True)
     getattr(lucid, name)(x, w).sum().backward()
     assert x.grad.tolist() == w.grad.tolist() == [0.5, 0.5]
+
+
+def test_long_folds_read_nothing_behind_the_end():
+    """Such folds are cut into blocks, of which the last is short."""
+    wide = np.full(120_000, np.nan, np.float32)
+    wide[:100_000] = np.arange(100_000) % 7
+    wide[99_999] = 9
+    x = lucid.from_numpy(wide)[:100_000]
+    assert x.sum().item() == wide[:100_000].sum(dtype=np.float64)
+    assert x.argmax().item() == 99_999
+    assert x.max(0).indices.item() == 99_999
