@@ -366,7 +366,7 @@ class Composite(Op, abstract=True):
         kind = kinds.pop()
         alone = not isinstance(made, tuple)
         outputs = [
-            find("cast")(y, kind) if i < cls.count and y.dtype is kind.compute else y
+            find("cast").call(y, kind) if i < cls.count and y.dtype is kind.compute else y
             for i, y in enumerate((made,) if alone else made)
         ]
         return outputs[0] if alone else tuple(outputs)
@@ -381,7 +381,7 @@ def widened(x: Any) -> Any:
     kind = getattr(x, "dtype", None)
     if kind is None or not hasattr(x, "_layout") or kind.category != FLOATING:
         return x
-    return x if kind.compute is kind else find("cast")(x, kind.compute)
+    return x if kind.compute is kind else find("cast").call(x, kind.compute)
 
 
 def normal_dim(op: str, dim: int, rank: int) -> int:
