@@ -188,3 +188,9 @@ def test_the_rule_of_a_gather_after_zeros_of_its_shape():
     lucid.zeros(4, 3)
     x.gather(1, lucid.tensor([[0, 1], [2, 2], [0, 0], [1, 1]])).sum().backward()
     assert x.grad.tolist() == [[1, 1, 0], [0, 0, 2], [2, 0, 0], [0, 2, 0]]
+
+
+def test_the_text_of_a_fold_says_how_it_combines():
+    """Machine code is kept under the text: an edited rule of the same name must not find it."""
+    steps = lower(trace_call(lambda x: x.sum(1), [lucid.zeros(4, 30)])).steps
+    assert "combine" in str(steps[0].kernel) and "add(" in str(steps[0].kernel).split("combine")[1]

@@ -169,6 +169,7 @@ def _lines(kernel: Kernel) -> list[str]:
                 f"  fold {stage.number} over {axes(stage.axes)}: "
                 f"{stage.monoid.name} {e.render(stage.values)}"
             )
+            lines.append(f"    {_rule(stage.monoid)}")
             continue
         if isinstance(stage, Scan):
             lines.append(f"  scan {stage.number} over {axes(stage.axes)}:")
@@ -180,6 +181,14 @@ def _lines(kernel: Kernel) -> list[str]:
             parts = [*s.subscripts, s.value, *([s.mask] if s.mask is not None else [])]
             lines.append(f"    {s.buffer}/{len(s.subscripts)} <- {e.render(parts)}")
     return lines
+
+
+def _rule(monoid: Monoid) -> str:
+    """How a monoid starts and combines: the name alone would not tell an edited rule."""
+    states = e.arguments([*monoid.dtypes, *monoid.dtypes])
+    n = len(monoid.dtypes)
+    made = monoid.combine(states[:n], states[n:])
+    return f"from {e.render(monoid.neutral)}; combine {e.render(made)}"
 
 
 def _plain(name: str, kind: dtype, neutral: float | int, rule) -> Monoid:
