@@ -176,7 +176,15 @@ def shapes(n, kind):
 def products(n, kind):
     kind = kind if kind is lucid.float64 else lucid.float32
     x, w, b = R(3, n, kind=kind), R(5, n, kind=kind), R(5, kind=kind)
-    return [F.linear(x, w, b), F.linear(x, w), x @ w.t(), x[0] @ w[0], lucid.outer(b, x[0])]
+    integers = whole(3, n) @ whole(n, 2)
+    return [
+        integers,
+        F.linear(x, w, b),
+        F.linear(x, w),
+        x @ w.t(),
+        x[0] @ w[0],
+        lucid.outer(b, x[0]),
+    ]
 
 
 @sample
