@@ -20,7 +20,7 @@ from lucid.kernel.loops import Axis, Scan, Store
 from lucid.op import Opaque, Pointwise
 from lucid.ops.creation import _finish, _memory_options, _place, size_of, tensor
 from lucid.ops.elementwise import assign
-from lucid.ops.view import reshape
+from lucid.ops.view import expand, reshape
 from lucid.plan.nest import Nest, array_of, step
 from lucid.write import write
 
@@ -364,7 +364,9 @@ def bernoulli(x, p: float | None = None, *, generator=None):
     """1 with probability x (or p everywhere), else 0, in x's dtype."""
     first, offset = (generator or default_generator).reserve(x.numel())
     if p is not None:
-        x = x.detach() * 0.0 + p
+        kind = x.dtype
+        chance = expand(tensor(float(p)), tuple(x.shape))
+        return bernoulli_numbers(chance, first, offset, kind)
     return bernoulli_numbers(x, first, offset, x.dtype)
 
 
