@@ -73,7 +73,7 @@ def _numeric(function: Callable, inputs: Sequence, i: int, o: int, eps: float) -
                 y = _tuple(function(*given))[o]
                 sides.append(y.detach().numpy().astype(np.float64).ravel().copy())
             rows.append((sides[0] - sides[1]) / (2 * eps))
-    return np.array(rows).reshape(x.size, -1)
+    return np.array(rows).reshape(x.size, -1) if rows else np.zeros((0, 0))
 
 
 def _analytic(function: Callable, inputs: Sequence, i: int, o: int, shape: tuple) -> np.ndarray:

@@ -13,6 +13,7 @@ from lucid.layout import broadcast_shapes
 from lucid.lazy import lazy
 from lucid.op import Composite, Opaque
 from lucid.ops.cast import to_dtype
+from lucid.ops.gather import side_by_side
 from lucid.ops.reduce import sum_
 from lucid.ops.view import diagonal, expand, permute, reshape
 from lucid.plan.steps import HEAD, Bound, Operand, Step
@@ -126,7 +127,8 @@ class affine(Product):
         if 0 in outputs[0].shape:
             return []
         turned = Operand(w.value, w.shape[::-1], w.strides[::-1], w.dtype, w.offset)
-        return [cls.step(context, x, turned, b, outputs[0])]
+        copied, b = side_by_side(context, b)
+        return [*copied, cls.step(context, x, turned, b, outputs[0])]
 
     def vjp_x(g, w):
         return product(g, w)

@@ -11,6 +11,7 @@ from lucid.dtypes import FLOATING
 from lucid.layout import dense_order, strides_in_order
 from lucid.lazy import lazy
 from lucid.op import Opaque
+from lucid.ops.gather import side_by_side
 from lucid.ops.pool import pair
 from lucid.ops.reduce import sum_
 from lucid.ops.view import reshape
@@ -102,7 +103,10 @@ class conv2d_biased(Convolution):
     @classmethod
     def lower(cls, context, inputs, params, outputs):
         x, w, b = inputs
-        return [cls.step(x, w, outputs[0], b, params)] if 0 not in outputs[0].shape else []
+        if 0 in outputs[0].shape:
+            return []
+        copied, b = side_by_side(context, b)
+        return [*copied, cls.step(x, w, outputs[0], b, params)]
 
     def vjp_x(g, w, x_meta, stride, padding, dilation, groups):
         return conv2d_input(g, w, stride, padding, dilation, groups, tuple(x_meta.shape))

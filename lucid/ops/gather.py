@@ -13,7 +13,7 @@ from lucid.dtypes import INTEGER, int64
 from lucid.kernel import expr
 from lucid.kernel.expr import Expr, checked
 from lucid.kernel.loops import Axis, Map, Scan, Store
-from lucid.layout import broadcast_shapes
+from lucid.layout import broadcast_shapes, contiguous_strides
 from lucid.op import ERROR_INDEX, Opaque, Pointwise, broadcast_index
 from lucid.ops.creation import zeros
 from lucid.ops.view import subscript_back
@@ -57,6 +57,14 @@ def copy_step(source: Operand | None, target: Operand) -> Step:
         [Map((), (Store("y0", at, value),))], [],
     )  # fmt: skip
     return step(nest, "grid", operands)
+
+
+def side_by_side(context: Any, x: Operand) -> tuple[list[Step], Operand]:
+    """x with its elements side by side, for kernels that read them so: itself, or a copy."""
+    if x.strides == contiguous_strides(x.shape):
+        return [], x
+    copy = context.temporary(x.shape, x.dtype)
+    return [copy_step(x, copy)], copy
 
 
 # Integer tensors for consecutive dimensions

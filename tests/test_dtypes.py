@@ -1,0 +1,81 @@
+"""Type promotion by PyTorch's table, written out, for tensors, 0-d tensors and Python numbers."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import lucid
+
+NAMES = "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64".split()
+# Rows and columns in the order of NAMES: what two tensors with dimensions give.
+TABLE = """
+b  u8 i8 i16 i32 i64 f16 bf f32 f64
+u8 u8 i16 i16 i32 i64 f16 bf f32 f64
+i8 i16 i8 i16 i32 i64 f16 bf f32 f64
+i16 i16 i16 i16 i32 i64 f16 bf f32 f64
+i32 i32 i32 i32 i32 i64 f16 bf f32 f64
+i64 i64 i64 i64 i64 i64 f16 bf f32 f64
+f16 f16 f16 f16 f16 f16 f16 f32 f32 f64
+bf bf bf bf bf bf f32 bf f32 f64
+f32 f32 f32 f32 f32 f32 f32 f32 f32 f64
+f64 f64 f64 f64 f64 f64 f64 f64 f64 f64
+"""
+SHORT = dict(zip("b u8 i8 i16 i32 i64 f16 bf f32 f64".split(), NAMES, strict=True))
+ROWS = [[SHORT[s] for s in line.split()] for line in TABLE.strip().splitlines()]
+CATEGORY = {n: 0 if n == "bool" else 2 if "float" in n else 1 for n in NAMES}
+
+
+def ones(name, *size):
+    return lucid.ones(*size, dtype=getattr(lucid, name))
+
+
+@pytest.mark.parametrize("a", NAMES)
+def test_tensors(a):
+    for b, want in zip(NAMES, ROWS[NAMES.index(a)], strict=True):
+        wide = getattr(lucid, want)
+        assert (ones(a, 2) * ones(b, 2)).dtype is wide
+        assert lucid.where(lucid.tensor([True, False]), ones(a, 2), ones(b, 2)).dtype is wide
+        assert lucid.cat([ones(a, 1), ones(b, 1)]).dtype is wide
+        # A 0-d tensor counts only where its category is higher.
+        alone = wide if CATEGORY[b] > CATEGORY[a] else getattr(lucid, a)
+        assert (ones(a, 2) * ones(b)).dtype is (getattr(lucid, b) if alone is wide and
+                                                CATEGORY[b] > CATEGORY[a] else alone)  # fmt: skip
+
+
+@pytest.mark.parametrize("a", NAMES)
+def test_numbers(a):
+    x, own = ones(a, 2), getattr(lucid, a)
+    assert (x * True).dtype is own
+    assert (x * 2).dtype is (own if a != "bool" else lucid.int64)
+    assert (x * 2.5).dtype is (own if CATEGORY[a] == 2 else lucid.float32)
+    assert (x / x).dtype is (own if CATEGORY[a] == 2 else lucid.float32)
+    assert x.exp().dtype is (own if CATEGORY[a] == 2 else lucid.float32)
+    assert (x == 1).dtype is lucid.bool and x.sum().dtype is (
+        own if CATEGORY[a] == 2 else lucid.int64
+    )
+    assert x.argmax().dtype is lucid.int64 and x.any().dtype is lucid.bool
+
+
+def test_casts():
+    values = np.array([-1.0, 0.0, 0.4, 1.6, 2.0, 100.0])
+    for a, b in itertools.product(NAMES, NAMES):
+        x = lucid.tensor(values).to(getattr(lucid, a)).to(getattr(lucid, b))
+        first = lucid.tensor(values).to(getattr(lucid, a))
+        assert x.dtype is getattr(lucid, b) and x.shape == (6,)
+        if CATEGORY[b] == 0:
+            assert x.tolist() == [v != 0 for v in first.tolist()]
+        elif a not in ("uint8", "float16", "bfloat16") and b not in ("uint8", "bfloat16"):
+            want = np.asarray(first.tolist()).astype(b)
+            np.testing.assert_array_equal(np.asarray(x.tolist(), float), want.astype(float))
+
+
+def test_default_dtype():
+    try:
+        lucid.set_default_dtype(lucid.float64)
+        assert lucid.zeros(1).dtype is lucid.float64
+        assert (lucid.ones(1, dtype=lucid.int64) * 2.5).dtype is lucid.float64
+    finally:
+        lucid.set_default_dtype(lucid.float32)
+    with pytest.raises(TypeError, match="floating"):
+        lucid.set_default_dtype(lucid.int64)
