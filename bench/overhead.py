@@ -31,7 +31,7 @@ def under_no_grad(t):
     def add_ten_times():
         with t.no_grad():
             for _ in range(10):
-                x + y  # noqa: B018
+                x + y
 
     return add_ten_times, ()
 

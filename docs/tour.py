@@ -304,7 +304,7 @@ class Node:
 recording = ContextVar("recording", default=True)
 
 
-class no_grad:  # noqa: N801
+class no_grad:
     """Within it, no Node is made and nothing is kept: memory is free at its last use."""
 
     def __enter__(self):

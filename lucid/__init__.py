@@ -34,7 +34,7 @@ from lucid.dtypes import (
     set_default_dtype,
     uint8,
 )
-from lucid.dtypes import bool_ as bool  # noqa: A004
+from lucid.dtypes import bool_ as bool
 from lucid.error import OutOfMemoryError
 from lucid.lazy import exports, lazy
 from lucid.ops import creators as _creators
@@ -66,7 +66,7 @@ globals().update(_creators)
 _threads = lazy("lucid.backend.cpu.threads")
 _int, _bool = int, type(True)
 half, double, short, long = float16, float64, int16, int64
-float, int = float32, int32  # noqa: A001
+float, int = float32, int32
 newaxis = None
 contiguous_format, preserve_format, channels_last = (
     "contiguous_format",

@@ -11,7 +11,7 @@ from lucid.error import UnknownDeviceError
 _SPELLING = re.compile(r"([a-z]+)(?::(0|[1-9][0-9]*))?")
 
 
-class device:  # noqa: N801 - PyTorch's name
+class device:
     """A device: `device("cpu")`, `device("cpu:0")`, `device("cpu", 0)` or `device(other)`.
 
     `type` is its kind, `index` its number or None where none was given. Two are equal if both

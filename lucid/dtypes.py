@@ -21,7 +21,7 @@ LETTERS: Final = {
 }  # fmt: skip
 
 
-class dtype:  # noqa: N801 - PyTorch's name
+class dtype:
     """An element type: `lucid.float32` and its siblings. Singletons; compare with `is` or `==`."""
 
     __slots__ = ("name", "itemsize", "category", "numpy", "signed", "compute", "reader")

@@ -63,7 +63,7 @@ class Tensor(Array):
         return Tensor._make_subclass(cls, made) if cls is not Tensor else made
 
     @staticmethod
-    def _make_subclass(cls: type, data: "Tensor", requires_grad: bool = False) -> Any:  # noqa: PLW0211
+    def _make_subclass(cls: type, data: "Tensor", requires_grad: bool = False) -> Any:
         """A tensor of a subclass over the same bytes, without history."""
         y = object.__new__(cls)
         y._storage, y._layout, y._ptr = data._storage, data._layout, data._ptr
@@ -87,7 +87,7 @@ class Tensor(Array):
         return self._layout.dtype
 
     @property
-    def device(self):  # noqa: ANN201
+    def device(self):
         """Where the bytes are."""
         return self._layout.device
 
@@ -113,7 +113,7 @@ class Tensor(Array):
         return current_node(self) is None
 
     @property
-    def grad_fn(self):  # noqa: ANN201
+    def grad_fn(self):
         """The Node that made this tensor; None for a leaf."""
         return current_node(self)
 
@@ -249,7 +249,7 @@ class Tensor(Array):
             raise TypeError("len() of a 0-d tensor")
         return self._layout.shape[0]
 
-    def __iter__(self):  # noqa: ANN204
+    def __iter__(self):
         if not self._layout.shape:
             raise TypeError("iteration over a 0-d tensor")
         return iter([self[i] for i in range(self._layout.shape[0])])

@@ -8,7 +8,7 @@ import pytest
 
 import lucid
 from lucid.autograd import grad, gradcheck, gradgradcheck
-from lucid.nn import functional as F  # noqa: N812 - PyTorch's name
+from lucid.nn import functional as F
 
 
 def leaf(*values: float, dtype=lucid.float64) -> lucid.Tensor:

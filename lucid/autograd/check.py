@@ -128,7 +128,7 @@ def _leaf(x: Any) -> Any:
     return x if x._requires_grad else x.detach().requires_grad_()
 
 
-def _checked_with_grad(function, inputs, eps, atol, rtol, raise_exception) -> bool:  # noqa: ANN001
+def _checked_with_grad(function, inputs, eps, atol, rtol, raise_exception) -> bool:
     """gradcheck for a function that differentiates inside, which no_grad would forbid."""
 
     def inside(*given: Any) -> tuple:

@@ -148,7 +148,7 @@ _ALONE = _references_of_one_name()
 
 
 @final
-class no_grad(_MadeToBeEntered, metaclass=_BlockType):  # noqa: N801 - PyTorch's name
+class no_grad(_MadeToBeEntered, metaclass=_BlockType):
     """Turn gradient tracking off for a block, or for the body of a function.
 
     Inside, an operation makes no Node and saves nothing: its result has `requires_grad` False,
@@ -211,7 +211,7 @@ class no_grad(_MadeToBeEntered, metaclass=_BlockType):  # noqa: N801 - PyTorch's
         raise TypeError("no_grad cannot be subclassed: open it in a block of your own")
 
 
-class enable_grad(_MadeToBeEntered, metaclass=_BlockType):  # noqa: N801 - PyTorch's name
+class enable_grad(_MadeToBeEntered, metaclass=_BlockType):
     """Turn gradient tracking on for a block, or for the body of a function, inside a `no_grad`.
 
     Everything said of `no_grad` holds, with the mode the other way round.
@@ -232,7 +232,7 @@ class enable_grad(_MadeToBeEntered, metaclass=_BlockType):  # noqa: N801 - PyTor
         return _block(cls, True) if function is None else hold(function, True, "enable_grad")
 
 
-class inference_mode(_MadeToBeEntered, metaclass=_BlockType):  # noqa: N801 - PyTorch's name
+class inference_mode(_MadeToBeEntered, metaclass=_BlockType):
     """`no_grad` under PyTorch's other name: `inference_mode(False)` turns gradients on.
 
     Its results are ordinary tensors, to be used anywhere afterwards. Raises TypeError if `mode`
@@ -258,7 +258,7 @@ class inference_mode(_MadeToBeEntered, metaclass=_BlockType):  # noqa: N801 - Py
         raise TypeError(f"inference_mode: mode must be a bool, not {type(mode).__name__}")
 
 
-class set_grad_enabled(_Block):  # noqa: N801 - PyTorch's name
+class set_grad_enabled(_Block):
     """Set the mode to `mode`: at once as a statement, for a block or a function's body otherwise.
 
     - `set_grad_enabled(False)` alone sets the mode until the enclosing block ends, or for good.

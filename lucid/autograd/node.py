@@ -163,14 +163,14 @@ class Node:
     def next_functions(self) -> tuple:
         return tuple((e[0], e[1]) if e is not None else (None, 0) for e in self.edges)
 
-    def register_hook(self, hook):  # noqa: ANN001, ANN201
+    def register_hook(self, hook):
         """Call `hook(grad_inputs, grad_outputs)` after this Node has run; a result replaces
         the cotangents of the inputs. Returns a handle with `remove()`."""
         if self.hooks is None:
             self.hooks = {}
         return Handle(self.hooks, hook)
 
-    def register_prehook(self, hook):  # noqa: ANN001, ANN201
+    def register_prehook(self, hook):
         """Call `hook(grad_outputs)` before this Node runs; a result replaces the cotangents."""
         if self.pre_hooks is None:
             self.pre_hooks = {}

@@ -53,7 +53,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def relu(input: Any, inplace: bool = False) -> Any:  # noqa: A002
+def relu(input: Any, inplace: bool = False) -> Any:
     """max(x, 0); `inplace` writes into x.
 
     >>> import lucid
@@ -63,7 +63,7 @@ def relu(input: Any, inplace: bool = False) -> Any:  # noqa: A002
     return _into(input, ops.relu(input), inplace)
 
 
-def relu6(input: Any, inplace: bool = False) -> Any:  # noqa: A002
+def relu6(input: Any, inplace: bool = False) -> Any:
     """min(max(x, 0), 6); `inplace` writes into x.
 
     >>> import lucid
@@ -74,7 +74,7 @@ def relu6(input: Any, inplace: bool = False) -> Any:  # noqa: A002
     return _into(input, ops.relu6(input), inplace)
 
 
-def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:  # noqa: A002
+def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
     """x where x > 0, else negative_slope x; `inplace` writes into x.
 
     >>> import lucid
@@ -85,7 +85,7 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
     return _into(input, ops.leaky_relu(input, negative_slope), inplace)
 
 
-def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:  # noqa: A002
+def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """x where x > 0, else alpha (exp(x) - 1); `inplace` writes into x.
 
     >>> import lucid
@@ -96,7 +96,7 @@ def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:  # noqa: 
     return _into(input, ops.elu(input, alpha), inplace)
 
 
-def silu(input: Any, inplace: bool = False) -> Any:  # noqa: A002
+def silu(input: Any, inplace: bool = False) -> Any:
     """x sigmoid(x); `inplace` writes into x.
 
     >>> import lucid
@@ -107,7 +107,7 @@ def silu(input: Any, inplace: bool = False) -> Any:  # noqa: A002
     return _into(input, ops.silu(input), inplace)
 
 
-def mish(input: Any, inplace: bool = False) -> Any:  # noqa: A002
+def mish(input: Any, inplace: bool = False) -> Any:
     """x tanh(log(1 + exp(x))); `inplace` writes into x.
 
     >>> import lucid
@@ -119,7 +119,7 @@ def mish(input: Any, inplace: bool = False) -> Any:  # noqa: A002
 
 
 def hardtanh(
-    input: Any,  # noqa: A002
+    input: Any,
     min_val: float = -1.0,
     max_val: float = 1.0,
     inplace: bool = False,
@@ -134,7 +134,7 @@ def hardtanh(
     return _into(input, ops.hardtanh(input, min_val, max_val), inplace)
 
 
-def hardsigmoid(input: Any, inplace: bool = False) -> Any:  # noqa: A002
+def hardsigmoid(input: Any, inplace: bool = False) -> Any:
     """min(max(x + 3, 0), 6) / 6; `inplace` writes into x.
 
     >>> import lucid
@@ -145,7 +145,7 @@ def hardsigmoid(input: Any, inplace: bool = False) -> Any:  # noqa: A002
     return _into(input, ops.hardsigmoid(input), inplace)
 
 
-def hardswish(input: Any, inplace: bool = False) -> Any:  # noqa: A002
+def hardswish(input: Any, inplace: bool = False) -> Any:
     """x min(max(x + 3, 0), 6) / 6; `inplace` writes into x.
 
     >>> import lucid
@@ -156,5 +156,5 @@ def hardswish(input: Any, inplace: bool = False) -> Any:  # noqa: A002
     return _into(input, ops.hardswish(input), inplace)
 
 
-def _into(input: Any, result: Any, inplace: bool) -> Any:  # noqa: A002
+def _into(input: Any, result: Any, inplace: bool) -> Any:
     return input.copy_(result) if inplace else result

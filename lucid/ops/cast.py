@@ -27,7 +27,7 @@ class cast(Pointwise):
         return x.astype(kind.numpy)
 
 
-def to_dtype(x, kind: dtype):  # noqa: ANN001, ANN201
+def to_dtype(x, kind: dtype):
     """x itself where it has the type already."""
     return x if x.dtype is kind else cast(x, kind)
 

@@ -246,13 +246,13 @@ class rsqrt(Elementwise):
         return 1 / np.sqrt(x)
 
 
-def _rounding(name: str, primitive: str, formula: str, reference):  # noqa: ANN001, ANN202
+def _rounding(name: str, primitive: str, formula: str, reference):
     """An op that rounds: integers pass through, the gradient is 0."""
 
-    def body(b, x):  # noqa: ANN001, ANN202
+    def body(b, x):
         return b.unary(primitive, x) if x.dtype.category == FLOATING else x
 
-    def vjp_x(g):  # noqa: ANN001, ANN202
+    def vjp_x(g):
         return g * 0.0
 
     members = {"body": body, "vjp_x": vjp_x, "ref": reference, "__doc__": formula}
@@ -366,11 +366,11 @@ class fmin(Elementwise):
     ref = np.fmin
 
 
-def _checked_divisor(y):  # noqa: ANN001, ANN202
+def _checked_divisor(y):
     return checked(y, y.ne(0), ERROR_DIVISION, y)
 
 
-def _modulo(b, x, w, floored: bool):  # noqa: ANN001, ANN202
+def _modulo(b, x, w, floored: bool):
     """The remainder of x / w: with the sign of w (floored) or of x."""
     if x.dtype.category == FLOATING:
         wide = dtypes.float64

@@ -88,7 +88,7 @@ def _names(n: int) -> tuple[str, ...]:
 def _take_record(n: int) -> Any:
     """x at n integer tensors, for dimensions first .. first + n - 1."""
 
-    def infer(types, params):  # noqa: ANN001, ANN202
+    def infer(types, params):
         shape, kind, _ = types[0]
         first = params[0]
         middle = _middle(types[1:])
@@ -96,7 +96,7 @@ def _take_record(n: int) -> Any:
             check_places("index", t[1], middle, shape[first + d], first + d)
         return [((*shape[:first], *_middle(types[1:]), *shape[first + n :]), kind)]
 
-    def element(types, index, loads, first):  # noqa: ANN001, ANN202
+    def element(types, index, loads, first):
         shape = types[0][0]
         width = len(_middle(types[1:]))
         inner = index[first : first + width]
@@ -106,10 +106,10 @@ def _take_record(n: int) -> Any:
         ]
         return loads[0]([*index[:first], *at, *index[first + width :]])
 
-    def limits(types, params):  # noqa: ANN001, ANN202
+    def limits(types, params):
         return _limits(types[0][0], params[0], n)
 
-    def rule(g, x_meta, first, **indices):  # noqa: ANN001, ANN202
+    def rule(g, x_meta, first, **indices):
         places = [indices[name] for name in _names(n)]
         return put_zeros(g, places, x_meta.shape, first)
 
@@ -131,7 +131,7 @@ def _put_record(n: int, zeros: bool, add: bool) -> Any:
     """x, or zeros, with v written (or added) at n integer tensors."""
     shift = 1 if zeros else 2  # inputs before the indices: v, or x and v
 
-    def infer(types, params):  # noqa: ANN001, ANN202
+    def infer(types, params):
         first, shape = params[0], tuple(params[1]) if zeros else types[0][0]
         middle = _middle(types[shift:])
         for d, t in enumerate(types[shift:]):
@@ -146,25 +146,25 @@ def _put_record(n: int, zeros: bool, add: bool) -> Any:
             return [(shape, types[0][1])]
         return [(types[0][0], types[0][1])]
 
-    def lower(context, inputs, params, outputs):  # noqa: ANN001, ANN202
+    def lower(context, inputs, params, outputs):
         first = params[0]
         y = outputs[0]
         base = None if zeros else inputs[0]
         v, places = inputs[shift - 1], inputs[shift:]
         return [copy_step(base, y), scatter_step(y, v, places, first, add)]
 
-    def rule_v(g, v_meta, first, **indices):  # noqa: ANN001, ANN202
+    def rule_v(g, v_meta, first, **indices):
         return take(g, [indices[name] for name in _names(n)], first)
 
     rule_v.needs = ("g", "v_meta", "first", *_names(n))  # type: ignore[attr-defined]
 
-    def rule_x(g, v_meta, first, **indices):  # noqa: ANN001, ANN202
+    def rule_x(g, v_meta, first, **indices):
         if add:
             return g
         places = [indices[name] for name in _names(n)]
         return put(g, zeros_of(v_meta.shape, dtype=g.dtype), places, first, False)
 
-    def limits(types, params):  # noqa: ANN001, ANN202
+    def limits(types, params):
         first, shape = params[0], params[1] if zeros else types[0][0]
         return _limits(shape, first, n)
 

@@ -6,8 +6,8 @@ from lucid.dtypes import BOOL, FLOATING, bool_
 from lucid.op import Elementwise
 
 
-def _comparison(name: str, primitive: str, formula: str, reference):  # noqa: ANN001, ANN202
-    def body(b, x, w):  # noqa: ANN001, ANN202
+def _comparison(name: str, primitive: str, formula: str, reference):
+    def body(b, x, w):
         return b.binary(primitive, x, w)
 
     members = {"body": body, "result": "bool", "ref": reference, "__doc__": formula}
@@ -22,7 +22,7 @@ gt = _comparison("gt", "gt", "gt(x, w) = x > w; false with NaN.", np.greater)
 ge = _comparison("ge", "ge", "ge(x, w) = x >= w; false with NaN.", np.greater_equal)
 
 
-def _truth(b, x):  # noqa: ANN001, ANN202
+def _truth(b, x):
     return x if x.dtype is bool_ else x.ne(0)
 
 
@@ -113,8 +113,8 @@ class isfinite(Elementwise):
     ref = np.isfinite
 
 
-def _bitwise(name: str, primitive: str, formula: str, reference):  # noqa: ANN001, ANN202
-    def body(b, x, w):  # noqa: ANN001, ANN202
+def _bitwise(name: str, primitive: str, formula: str, reference):
+    def body(b, x, w):
         return b.binary(primitive, x, w)
 
     refuses = (FLOATING, BOOL) if "shift" in name else (FLOATING,)

@@ -72,7 +72,7 @@ def divide(x, other, *, rounding_mode: str | None = None):
     )
 
 
-def clamp(x, min=None, max=None):  # noqa: A002
+def clamp(x, min=None, max=None):
     """min(max(x, min), max); either bound may be left out.
 
     >>> import lucid
@@ -165,7 +165,7 @@ def round_to(x, *, decimals: int = 0):
     return elementwise.round_(x * scale) / scale
 
 
-class finfo:  # noqa: N801
+class finfo:
     """The limits of a floating dtype: bits, eps, max, min, tiny, resolution."""
 
     def __init__(self, kind: dtype | None = None):
@@ -180,7 +180,7 @@ class finfo:  # noqa: N801
         self.resolution = float(info.resolution)
 
 
-class iinfo:  # noqa: N801
+class iinfo:
     """The limits of an integer dtype: bits, max, min."""
 
     def __init__(self, kind: dtype):

@@ -53,7 +53,7 @@ class pad_constant(Pointwise):
         return pad_constant(g, 0.0, tuple(-a for a in before), tuple(-b for b in after))
 
 
-def pad(input, pad: Sequence[int], mode: str = "constant", value: float | None = None):  # noqa: A002
+def pad(input, pad: Sequence[int], mode: str = "constant", value: float | None = None):
     """Pad the last dimensions: pad = (last before, last after, second last before, ...).
 
     mode: "constant" with `value` (0 by default). Negative numbers cut.
@@ -75,7 +75,7 @@ def pad(input, pad: Sequence[int], mode: str = "constant", value: float | None =
 
 
 def embedding(
-    input,  # noqa: A002
+    input,
     weight,
     padding_idx: int | None = None,
     max_norm: float | None = None,

@@ -78,7 +78,7 @@ class sum_(Plain):
         return np.sum(x, axis=dims, keepdims=keepdim)
 
 
-def spread(g, shape, dims, keepdim):  # noqa: ANN001, ANN202
+def spread(g, shape, dims, keepdim):
     """g of a reduction's output, back over the input's shape."""
     if not keepdim:
         g = reshape(g, reduced_shape(shape, dims, True))

@@ -417,8 +417,8 @@ class Join(Opaque, abstract=True):
 def _cat_record(n: int) -> Any:
     names = tuple(f"x{i}" for i in range(n))
 
-    def rule_of(i: int):  # noqa: ANN202
-        def rule(g, dim, **metas):  # noqa: ANN001, ANN202
+    def rule_of(i: int):
+        def rule(g, dim, **metas):
             start = sum(metas[f"{name}_meta"].shape[dim] for name in names[:i])
             return narrow(g, dim, start, metas[f"{names[i]}_meta"].shape[dim])
 

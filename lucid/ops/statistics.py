@@ -29,7 +29,7 @@ from lucid.ops.view import flip, permute, reshape
 from lucid.plan.nest import Nest, array_of, step
 
 
-def sum(x, dim=None, keepdim: bool = False, *, dtype: dtype | None = None):  # noqa: A001
+def sum(x, dim=None, keepdim: bool = False, *, dtype: dtype | None = None):
     """The sum over `dim` (all by default); bool and integers add up in int64.
 
     >>> import lucid
@@ -243,7 +243,7 @@ class Pair(tuple):
         return self[1]
 
 
-def max(x, dim=None, keepdim: bool = False):  # noqa: A001
+def max(x, dim=None, keepdim: bool = False):
     """The largest element; with `dim` (values, indices) along it; with a tensor, `maximum`.
 
     >>> import lucid
@@ -257,7 +257,7 @@ def max(x, dim=None, keepdim: bool = False):  # noqa: A001
     return _located("max", max_located, x, dim, keepdim)
 
 
-def min(x, dim=None, keepdim: bool = False):  # noqa: A001
+def min(x, dim=None, keepdim: bool = False):
     """The smallest element; with `dim` (values, indices) along it; with a tensor, `minimum`."""
     if isinstance(dim, Array):
         return minimum(x, dim)
@@ -296,7 +296,7 @@ def _argument(name: str, record: Any, x: Any, dim: Any, keepdim: bool) -> Any:
     return _located(name, record, x, dim, keepdim)[1]
 
 
-def any(x, dim=None, keepdim: bool = False):  # noqa: A001
+def any(x, dim=None, keepdim: bool = False):
     """Whether any element is non-zero, over all or along `dim`.
 
     >>> import lucid
@@ -306,7 +306,7 @@ def any(x, dim=None, keepdim: bool = False):  # noqa: A001
     return any_(x, _dims("any", x, dim), keepdim)
 
 
-def all(x, dim=None, keepdim: bool = False):  # noqa: A001
+def all(x, dim=None, keepdim: bool = False):
     """Whether all elements are non-zero, over all or along `dim`.
 
     >>> import lucid
@@ -491,7 +491,7 @@ class recurrence(Opaque):
     def lower(cls, context, inputs, params, outputs):
         (x, w), y = inputs, outputs[0]
 
-        def moved(before, x, w):  # noqa: ANN001, ANN202
+        def moved(before, x, w):
             return x + w * before
 
         return running_step(cls.name, [x, w], y, params[0], 0, moved)

@@ -29,10 +29,10 @@ SHOWN = {
 }  # fmt: skip
 
 
-def _function(name: str, formula: str, rule, reference, domain=(-3.0, 3.0)):  # noqa: ANN001, ANN202
+def _function(name: str, formula: str, rule, reference, domain=(-3.0, 3.0)):
     """An op whose body is one function of the vector math."""
 
-    def body(b, x):  # noqa: ANN001, ANN202
+    def body(b, x):
         return math(name, x)
 
     at, value = SHOWN.get(name, (0.0, 0.0))
@@ -141,10 +141,10 @@ def _lgamma(g, x):
     return g * digamma(x)
 
 
-def _special(name: str):  # noqa: ANN202
+def _special(name: str):
     """A SciPy reference, looked up when a test calls it."""
 
-    def reference(x):  # noqa: ANN001, ANN202
+    def reference(x):
         return getattr(special, name)(x)
 
     return reference
@@ -384,7 +384,7 @@ TAIL = (
 )  # fmt: skip
 
 
-def normal_distribution(b, x):  # noqa: ANN001, ANN201
+def normal_distribution(b, x):
     """Phi(x). In float32 by one exp, |error| < 4e-7 where Phi is multiplied by x."""
     if x.dtype is not float32:
         return math("erfc", x * -root(0.5)) * 0.5
