@@ -166,7 +166,10 @@ def expressions(stage: Stage) -> list[Expr]:
 
 def test_the_samples_reach_every_op(collected):
     _, ops = collected
-    known = {name for name in REGISTRY if not re.search(r"_no_[wb]", name)}
+    # Joins of n tensors and losses without some input are made when they are first asked for:
+    # which of them exist depends on the tests that have run before.
+    on_demand = re.compile(r"^cat_\d+$|_without_")
+    known = {name for name in REGISTRY if not on_demand.search(name)}
     views = {name for name, record in REGISTRY.items() if issubclass(record, View)}
     assert sorted(known - ops - views) == []
 
