@@ -80,6 +80,9 @@ def units_in_flight(kernel: Kernel) -> int:
         roots += [s.value for s in stage.stores]
     nodes = [n for n in e.postorder(roots) if n.args and n.op != "load"]
     size = sum(unrolling_weight(n) if n.op in e.MATH else 1 for n in nodes)
+    states = [len(s.monoid.dtypes) for s in kernel.stages if isinstance(s, Fold)]
+    if states and sum(states) <= 2 and size <= 12:
+        return 8  # a wider strip of rows that lie far apart: fewer pages to a byte
     return 4 if size <= 24 else 2 if size <= 80 else 1
 
 
