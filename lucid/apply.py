@@ -166,8 +166,6 @@ def _operand(op: type[Op], x: object) -> Any:
     """A tensor or a plain Python number; anything else raises."""
     if isinstance(x, Array) or type(x) in (float, int, bool):
         return x
-    if isinstance(x, bool):
-        return bool(x)
     if isinstance(x, int):
         return int(x)
     if isinstance(x, float):
@@ -216,7 +214,7 @@ def _preserved(op: type[Op], inputs: Sequence, output: Value) -> tuple[int, ...]
     """Results keep the dimension order of a dense input of their shape, as channels-last."""
     if issubclass(op, Opaque):
         return op.strides([x._layout for x in inputs if isinstance(x, Array)], output.shape)
-    if not issubclass(op, (Elementwise, Composite)) or getattr(op, "row_major", False):
+    if not issubclass(op, (Elementwise, Composite)) or op.row_major:
         return None
     for x in inputs:
         if isinstance(x, Array) and x._layout.shape == output.shape:

@@ -79,6 +79,7 @@ class Op(metaclass=OpMeta):
     autocast: ClassVar[str] = "widest"
     label: ClassVar[str] = ""  # the name in messages, where it is not `name`
     public: ClassVar[bool] = True
+    row_major: ClassVar[bool] = False  # whether the result is, whatever the inputs are
     optional: ClassVar[dict[str, Any]] = {}  # defaults of inputs that are numbers
     usual: ClassVar[tuple | None] = None  # the static parameters of a call with inputs alone
     dispatch: ClassVar[Callable]
@@ -228,7 +229,6 @@ class Elementwise(Pointwise, abstract=True):
 
     result: ClassVar[str] = "same"
     refuses: ClassVar[tuple[int, ...]] = ()  # categories that raise
-    row_major: ClassVar[bool] = False  # whether the result is, whatever the inputs are
 
     @classmethod
     def signature(cls) -> Callable | None:

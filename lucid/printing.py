@@ -107,18 +107,22 @@ def _lines(array: np.ndarray, show: _Formatter, short: bool, indent: int) -> str
     return "[" + gap.join(parts) + "]"
 
 
-def render(x: Any) -> str:
-    """repr(x)."""
+def render(x: Any, contents: str | None = None) -> str:
+    """repr(x); `contents` is what stands in place of the elements."""
     head = "Parameter containing:\n" if type(x).__name__ == "Parameter" else ""
-    return head + _tensor(x)
+    return head + _tensor(x, contents)
 
 
-def _tensor(x: Any) -> str:
+def _tensor(x: Any, contents: str | None) -> str:
     kind, indent = x.dtype, len("tensor(")
     if x._value is not None:
         return f"tensor(<traced {x._value.type}>)"
     suffixes = []
-    if x.numel() == 0:
+    if contents is not None:
+        body = contents
+        if kind is not get_default_dtype():
+            suffixes.append(f"dtype={kind!r}")
+    elif x.numel() == 0:
         body = "[]"
         if tuple(x.shape) != (0,):
             suffixes.append(f"size={tuple(x.shape)}")

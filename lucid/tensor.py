@@ -261,7 +261,7 @@ class Tensor(Array):
         _index.put_item(self, key, value)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
-        return _printing.render(self)
+        return _printing.render(self, tensor_contents)
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if self._layout.numel == 1 and spec else str(self)

@@ -120,6 +120,12 @@ def _check(called: str, target: Any, inputs: tuple) -> bool:
     owner = target if base is None else base
     shown = owner._shown and owner._shown()
     if shown is not None and shown._requires_grad:
+        if owner._node is not None:
+            raise RuntimeError(
+                f"{called}: a view of an input, which {owner._node.name()} made, is modified in "
+                f"place at {user_line()}: the backward of a Function (or full backward hook) "
+                "would not see it; clone() the tensor first"
+            )
         made = f" at {owner._origin}" if owner._origin else ""
         raise RuntimeError(
             f"{called}: a view that was made under no_grad{made}, of a tensor that requires a "
@@ -283,20 +289,29 @@ def _write_in_trace(op: type[Op], target: Any, inputs: tuple, params: tuple) -> 
     return target
 
 
+# What `out` has seen: (op, params, layouts and types of numbers) -> shape and dtype.
+_results: dict[tuple, tuple] = kept_plans({})
+
+
 def out(op: type[Op], target: Any, inputs: tuple, params: tuple = ()) -> Any:
     """The result into `out=`, which must have its shape and a type that can hold it."""
-    if is_grad_enabled() and any(
-        isinstance(x, Array) and x._requires_grad for x in (*inputs, target)
-    ):
+    if is_grad_enabled() and any(isinstance(x, Array) and needs_gradient(x)
+                                 for x in (*inputs, target)):  # fmt: skip
         raise RuntimeError(f"{op.name}: out= has no gradient; use it under no_grad()")
-    probe = trace_call(lambda *xs: apply(op, xs, params), inputs).outputs[0]
-    if probe.shape != target._layout.shape:
+    key = (op, params, *layouts_and_types(inputs))
+    found = _results.get(key)
+    if found is None:
+        probe = trace_call(lambda *xs: apply(op, xs, params), inputs).outputs[0]
+        trim(_results)
+        found = _results[key] = probe.shape, probe.dtype
+    shape, kind = found
+    if shape != target._layout.shape:
         raise RuntimeError(
-            f"{op.name}: out has shape {tuple(target._layout.shape)}, the result {probe.shape}"
+            f"{op.name}: out has shape {tuple(target._layout.shape)}, the result {shape}"
         )
-    if probe.dtype.category > target._layout.dtype.category:
+    if kind.category > target._layout.dtype.category:
         raise RuntimeError(
-            f"{op.name}: a result of {probe.dtype!r} cannot be written into out of "
+            f"{op.name}: a result of {kind!r} cannot be written into out of "
             f"{target._layout.dtype!r}"
         )
     return write(op, target, inputs, params)

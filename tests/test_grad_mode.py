@@ -7,9 +7,6 @@ import gc
 import inspect
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import warnings
 import weakref
@@ -30,25 +27,9 @@ from lucid.autograd.mode import (
     no_grad,
     set_grad_enabled,
 )
+from tests.programs import run_python
 
-
-@pytest.fixture(autouse=True)
-def _mode_is_left_on() -> Iterator[None]:
-    assert is_grad_enabled()
-    yield
-    left = is_grad_enabled()
-    set_grad_enabled(True)
-    assert left
-
-
-def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, **environment},
-    )
+pytestmark = pytest.mark.usefixtures("mode_is_left_on")
 
 
 # --- State ----------------------------------------------------------------------------------------

@@ -3,11 +3,8 @@
 import asyncio
 import multiprocessing
 import os
-import subprocess
 import sys
-import textwrap
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
@@ -17,27 +14,10 @@ from lucid.autograd.mode import (
     is_grad_enabled,
     no_grad,
     propagate_grad_mode,
-    set_grad_enabled,
 )
+from tests.programs import run_python
 
-
-@pytest.fixture(autouse=True)
-def _mode_is_left_on() -> Iterator[None]:
-    assert is_grad_enabled()
-    yield
-    left = is_grad_enabled()
-    set_grad_enabled(True)
-    assert left
-
-
-def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, **environment},
-    )
+pytestmark = pytest.mark.usefixtures("mode_is_left_on")
 
 
 @no_grad()

@@ -10,7 +10,6 @@ import pickle
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,14 +23,7 @@ from lucid.autograd.mode import (
     set_grad_enabled,
 )
 
-
-@pytest.fixture(autouse=True)
-def _mode_is_left_on() -> Iterator[None]:
-    assert is_grad_enabled()
-    yield
-    left = is_grad_enabled()
-    set_grad_enabled(True)
-    assert left
+pytestmark = pytest.mark.usefixtures("mode_is_left_on")
 
 
 DECORATORS = {"with": no_grad(), "without": no_grad, "inference": inference_mode, "set": None}

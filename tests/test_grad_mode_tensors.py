@@ -2,10 +2,6 @@
 
 import contextlib
 import gc
-import os
-import subprocess
-import sys
-import textwrap
 import threading
 import weakref
 from collections.abc import Iterator
@@ -17,13 +13,9 @@ import pytest
 import lucid
 from lucid import nn
 from lucid.config import settings
+from tests.programs import run_python
 
-
-@pytest.fixture(autouse=True)
-def _mode_is_left_on() -> Iterator[None]:
-    assert lucid.is_grad_enabled()
-    yield
-    assert lucid.is_grad_enabled()
+pytestmark = pytest.mark.usefixtures("mode_is_left_on")
 
 
 @pytest.fixture
@@ -37,16 +29,6 @@ def no_cycles() -> Iterator[None]:
 
 def leaf(*values: float) -> Any:
     return lucid.tensor(list(values), requires_grad=True)
-
-
-def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, **environment},
-    )
 
 
 # --- What a result knows --------------------------------------------------------------------------

@@ -612,6 +612,18 @@ def test_full_backward_hook_without_input_gradient():
     assert len(log) == 1
 
 
+def test_full_backward_hook_and_a_write_to_what_it_gave():
+    class Doubled(nn.Module):
+        def forward(self, x):
+            return x.mul_(2)
+
+    m = Doubled()
+    m.register_full_backward_hook(lambda mod, gi, go: None)
+    h = lucid.ones(2, requires_grad=True) * 1
+    with pytest.raises(RuntimeError, match="mul_: a view of an input.*FullBackwardHook.*clone"):
+        m(h)
+
+
 class Two(nn.Module):
     def forward(self, a, b):
         return a * b, a + b, "label"

@@ -125,3 +125,23 @@ def test_errors():
         lucid.rand(2, dtype=lucid.int64)
     with pytest.raises(RuntimeError, match="floating"):
         lucid.zeros(2, dtype=lucid.int64).uniform_()
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8", "int16", "int32", "int64", "bool"])
+def test_random_reaches_what_the_dtype_has(kind):
+    kind = getattr(lucid, kind)
+    x = lucid.empty(4000, dtype=kind).random_().numpy()
+    top = 1 if kind is lucid.bool else np.iinfo(kind.numpy).max
+    assert x.min() >= 0 and int(x.max()) > top * 0.97
+
+
+def test_random_of_floating_numbers_and_of_bounds():
+    for kind, digits in (("float16", 11), ("bfloat16", 8), ("float32", 24), ("float64", 53)):
+        x = lucid.empty(4000, dtype=getattr(lucid, kind)).random_().double().numpy()
+        assert 2.0**digits * 0.97 < x.max() <= 2.0**digits and x.min() >= 0
+    x = lucid.empty(200, dtype=lucid.int8).random_(-128, -126)
+    assert set(x.tolist()) == {-128, -127}
+    with pytest.raises(RuntimeError, match=r"\[0, 300\) does not lie in \[0, 256\) of"):
+        lucid.empty(2, dtype=lucid.uint8).random_(300)
+    with pytest.raises(RuntimeError, match="there is no integer"):
+        lucid.empty(2).random_(5, 5)

@@ -314,7 +314,7 @@ def _after(module: Any) -> list[tuple[int, Hook, bool, bool]]:
     ]
 
 
-class _Gate(lucid.autograd.Function):
+class FullBackwardHook(lucid.autograd.Function):
     """The identity on several tensors at once; in backward their gradients pass `callback`."""
 
     @staticmethod
@@ -398,7 +398,8 @@ def _recorded(values: tuple) -> list[int]:
 
 def _gated(values: tuple, places: list[int], callback: Hook) -> tuple:
     gated = list(values)
-    for i, tensor in zip(places, _Gate.apply(callback, *[values[i] for i in places]), strict=True):
+    passed = FullBackwardHook.apply(callback, *[values[i] for i in places])
+    for i, tensor in zip(places, passed, strict=True):
         gated[i] = tensor
     # a named tuple is rebuilt field by field
     kind = type(values)

@@ -152,10 +152,8 @@ def kaiming_uniform_(
     generator: Any = None,
 ) -> Any:
     """Fill with U(-c, c), c = gain sqrt(3 / fan) (He et al., 2015); `a` is the leaky slope."""
-    if 0 in tensor.shape:
-        return tensor
-    std = calculate_gain(nonlinearity, a) / math.sqrt(_calculate_correct_fan(tensor, mode))
-    return uniform_(tensor, -math.sqrt(3.0) * std, math.sqrt(3.0) * std, generator)
+    bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)
+    return uniform_(tensor, -bound, bound, generator)
 
 
 def kaiming_normal_(
@@ -166,10 +164,13 @@ def kaiming_normal_(
     generator: Any = None,
 ) -> Any:
     """Fill with N(0, gain^2 / fan) (He et al., 2015); `a` is the leaky slope."""
+    return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
+
+
+def _kaiming_std(tensor: Any, a: float, mode: str, nonlinearity: str) -> float:
     if 0 in tensor.shape:
-        return tensor
-    std = calculate_gain(nonlinearity, a) / math.sqrt(_calculate_correct_fan(tensor, mode))
-    return normal_(tensor, 0.0, std, generator)
+        return 0.0  # nothing will be filled
+    return calculate_gain(nonlinearity, a) / math.sqrt(_calculate_correct_fan(tensor, mode))
 
 
 def orthogonal_(tensor: Any, gain: float = 1, generator: Any = None) -> Any:

@@ -1,6 +1,6 @@
 """Conversions of element types."""
 
-from lucid.dtypes import FLOATING, dtype
+from lucid.dtypes import dtype
 from lucid.kernel import expr
 from lucid.op import Pointwise
 
@@ -30,8 +30,3 @@ class cast(Pointwise):
 def to_dtype(x, kind: dtype):
     """x itself where it has the type already."""
     return x if x.dtype is kind else cast(x, kind)
-
-
-def can_store(source: dtype, target: dtype) -> bool:
-    """Whether an in-place result of type `source` may be written into `target`."""
-    return source.category <= target.category or target.category == FLOATING

@@ -16,7 +16,7 @@ from lucid.ops.cast import to_dtype
 from lucid.ops.gather import side_by_side
 from lucid.ops.reduce import sum_
 from lucid.ops.view import diagonal, expand, permute, reshape
-from lucid.plan.steps import HEAD, Bound, Operand, Step
+from lucid.plan.steps import Operand, template_step
 
 _gemm = lazy("lucid.backend.cpu.gemm")
 
@@ -65,15 +65,13 @@ class Product(Opaque, abstract=True):
         if b is not None:
             operands["bias"] = b
 
-        def bind(threads: int) -> list[Bound]:
-            call = _gemm.plan_matmul(_gemm.MatmulSpec(**spec, threads=threads))
-            pointers = [(word, operands[name]) for name, word in call.pointers]
-            return [Bound(call.address, call.words[HEAD:], pointers, scratch=call.scratch)]
+        def plan(threads: int) -> Any:
+            return _gemm.plan_matmul(_gemm.MatmulSpec(**spec, threads=threads))
 
         count = m * n * k
         for size in batch:
             count *= size
-        return Step("gemm", list(operands.values()), bind, work=count)
+        return template_step("gemm", operands, plan, count)
 
 
 class product(Product):

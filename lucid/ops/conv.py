@@ -15,7 +15,7 @@ from lucid.ops.gather import side_by_side
 from lucid.ops.pool import pair
 from lucid.ops.reduce import sum_
 from lucid.ops.view import reshape
-from lucid.plan.steps import HEAD, Bound, Operand, Step
+from lucid.plan.steps import Operand, template_step
 
 _native = lazy("lucid.backend.cpu.conv")
 
@@ -50,15 +50,13 @@ class Convolution(Opaque, abstract=True):
         if b is not None:
             operands["bias"] = b
 
-        def bind(threads: int) -> list[Bound]:
-            call = _native.plan_conv2d(_native.ConvSpec(**spec, threads=threads))
-            pointers = [(word, operands[name]) for name, word in call.pointers]
-            return [Bound(call.address, call.words[HEAD:], pointers, scratch=call.scratch)]
+        def plan(threads: int) -> Any:
+            return _native.plan_conv2d(_native.ConvSpec(**spec, threads=threads))
 
         work = w.shape[1] * w.shape[2] * w.shape[3]
         for n in y.shape:
             work *= n
-        return Step(f"conv2d_{cls.kind}", list(operands.values()), bind, work=work)
+        return template_step(f"conv2d_{cls.kind}", operands, plan, work)
 
 
 def _nearly_last(lay: Any) -> bool:

@@ -4,6 +4,7 @@ lucid/__init__.py takes the functions from `functions`; tensor.py stays free of 
 """
 
 from collections.abc import Callable
+from types import NoneType
 from typing import Any
 
 import ml_dtypes
@@ -196,23 +197,31 @@ class iinfo:
 
 
 def to(self, *args: Any, **kwargs: Any) -> Any:
-    """This tensor as another dtype: to(dtype), to(device), to(device, dtype), to(other)."""
-    copy = kwargs.pop("copy", False)
-    form = kwargs.pop("memory_format", None)
-    kwargs.pop("non_blocking", None)  # the CPU has nothing to wait for
-    kind, place = kwargs.pop("dtype", None), kwargs.pop("device", None)
-    if kwargs:
-        raise TypeError(f"to() has no parameter {', '.join(map(repr, kwargs))}")
-    for a in args:
-        if isinstance(a, dtype):
-            kind = a
-        elif isinstance(a, Array):
-            kind, place = a._layout.dtype, a._layout.device
-        elif isinstance(a, bool):
-            copy = copy or False
-        elif a is not None:
-            place = a
-    creation._place(place)
+    """This tensor as another dtype: to(dtype), to(device), to(device, dtype) or to(other), then
+    non_blocking, copy and memory_format. The tensor itself where it is that already, unless
+    `copy`; non_blocking changes nothing, as the CPU has nothing to wait for."""
+    first = args[0] if args else None
+    if isinstance(first, Array):
+        args = (first._layout.device, first._layout.dtype, *args[1:])
+    elif isinstance(first, dtype):
+        args = (None, *args)
+    names = ("device", "dtype", "non_blocking", "copy", "memory_format")
+    if len(args) > 4:
+        raise TypeError("to() takes device, dtype, non_blocking and copy by position")
+    given = dict(zip(names, args, strict=False))
+    for name, value in kwargs.items():
+        if name not in names:
+            raise TypeError(f"to() has no parameter {name!r}")
+        if given.get(name) is not None:
+            raise TypeError(f"to() got {name} twice")
+        given[name] = value
+    for name in ("non_blocking", "copy"):
+        if not isinstance(given.get(name, False), bool):
+            raise TypeError(f"to(): {name} must be a bool, got {given[name]!r}")
+    kind, copy, form = given.get("dtype"), given.get("copy"), given.get("memory_format")
+    if not isinstance(kind, (dtype, NoneType)):
+        raise TypeError(f"to(): a dtype is expected, got {kind!r}")
+    creation._place(given.get("device"))
     y = self if kind is None else casts.to_dtype(self, kind)
     if form is not None:
         y = shape.contiguous(y, form)

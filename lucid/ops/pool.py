@@ -330,45 +330,60 @@ def avg_pool2d(
 # Adaptive windows: window o covers floor(o n / m) .. ceil((o + 1) n / m)
 
 
-class adaptive_sum(Reduction):
-    """The sum of each adaptive window."""
+class Adaptive(Reduction, abstract=True):
+    """A sum of what lies beside each element of an output of `size`.
+
+    place(o, i, n, m): whether there is an i-th of n elements beside the o-th of m, and where.
+    """
 
     public = False
     static_window = True
 
-    def names(x, *, size):
-        pass
-
-    def domain(types, params):
+    @classmethod
+    def domain(cls, types, params):
         shape, size = types[0][0], params[0]
-        widths = tuple(_width(n, m) for n, m in zip(shape[-2:], size, strict=True))
-        return (*shape[:-2], *size, *widths), _last_two(shape)
+        most = tuple(_most(n, m) for n, m in zip(shape[-2:], size, strict=True))
+        return (*shape[:-2], *size, *most), _last_two(shape)
 
-    def monoid(types, params):
+    @classmethod
+    def monoid(cls, types, params):
         return loops.sum_of(types[0][1].compute)
 
-    def infer(types, params):
+    @classmethod
+    def infer(cls, types, params):
         return [((*types[0][0][:-2], *params[0]), types[0][1])]
 
-    def element(types, params, index, loads):
+    @classmethod
+    def element(cls, types, params, index, loads):
         shape, size = types[0][0], params[0]
         lead = len(shape) - 2
         good, inner = expr.const(True, bool_), list(index[:lead])
         for d in range(2):
-            start, end = _bounds(index[lead + d], shape[lead + d], size[d])
-            at = start + index[lead + 2 + d]
-            fits = at < end
+            fits, at = cls.place(index[lead + d], index[lead + 2 + d], shape[lead + d], size[d])
             good = good & fits
-            inner.append(expr.where(fits, at, expr.ZERO))
+            inner.append(at)
         x = loads[0](inner)
         return (expr.where(good, x, expr.zero(x)),)
+
+
+class adaptive_sum(Adaptive):
+    """The sum of each adaptive window."""
+
+    def names(x, *, size):
+        pass
+
+    def place(o, i, n, m):
+        start, end = _bounds(o, n, m)
+        at = start + i
+        fits = at < end
+        return fits, expr.where(fits, at, expr.ZERO)
 
     def vjp_x(g, x_meta, size):
         return adaptive_sum_back(g, tuple(x_meta.shape[-2:]))
 
 
-def _width(n: int, m: int) -> int:
-    """The widest window."""
+def _most(n: int, m: int) -> int:
+    """The most elements of n that lie beside one of m."""
     return max((-(-(o + 1) * n // m) - o * n // m for o in range(m)), default=1)
 
 
@@ -379,49 +394,20 @@ def _bounds(o: Expr, n: int, m: int) -> tuple[Expr, Expr]:
     return start, end
 
 
-class adaptive_sum_back(Reduction):
+class adaptive_sum_back(Adaptive):
     """The sum of g over the adaptive windows that cover an element."""
-
-    public = False
-    static_window = True
 
     def names(g, *, size):
         pass
 
-    def domain(types, params):
-        shape, size = types[0][0], params[0]
-        most = tuple(_most(n, m) for n, m in zip(size, shape[-2:], strict=True))
-        return (*shape[:-2], *size, *most), _last_two(shape)
-
-    def monoid(types, params):
-        return loops.sum_of(types[0][1].compute)
-
-    def infer(types, params):
-        return [((*types[0][0][:-2], *params[0]), types[0][1])]
-
-    def element(types, params, index, loads):
-        shape, size = types[0][0], params[0]
-        lead = len(shape) - 2
-        good, inner = expr.const(True, bool_), list(index[:lead])
-        for d in range(2):
-            n, m = size[d], shape[lead + d]
-            h = index[lead + d]
-            first = expr.binary("idiv", h * expr.size(m), expr.size(n))
-            at = first + index[lead + 2 + d]
-            fits, at = _inside(at, m)
-            start, end = _bounds(at, n, m)
-            good = good & fits & (start <= h) & (h < end)
-            inner.append(at)
-        g = loads[0](inner)
-        return (expr.where(good, g, expr.zero(g)),)
+    def place(o, i, n, m):
+        first = expr.binary("idiv", o * expr.size(n), expr.size(m))
+        fits, at = _inside(first + i, n)
+        start, end = _bounds(at, m, n)
+        return fits & (start <= o) & (o < end), at
 
     def vjp_g(g, g_meta):
         return adaptive_sum(g, tuple(g_meta.shape[-2:]))
-
-
-def _most(n: int, m: int) -> int:
-    """The most windows of m that cover one element of n."""
-    return max((-(-(h + 1) * m // n) - h * m // n for h in range(n)), default=1)
 
 
 class adaptive_counts(Pointwise):

@@ -7,13 +7,15 @@ counters in the generator, whatever later happens to its result.
 
 import os
 import threading
+from math import log2
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from lucid import dtypes
 from lucid.array import Array
-from lucid.dtypes import FLOATING, dtype, float32, float64, int64
+from lucid.dtypes import FLOATING, bool_, dtype, float32, float64, int64
 from lucid.kernel import expr
 from lucid.kernel.expr import Expr, math
 from lucid.kernel.loops import Axis, Scan, Store
@@ -277,32 +279,27 @@ def _floating(name: str, kind: dtype | None) -> dtype:
     return kind
 
 
-def rand(*size, generator=None, dtype=None, device=None, requires_grad: bool = False, **other):
-    """Uniform numbers in [0, 1).
+def _drawer(name: str, record: Any, says: str) -> Any:
+    def draw(
+        *size, generator=None, dtype=None, device=None, requires_grad: bool = False, **other
+    ):  # fmt: skip
+        _memory_options(name, other)
+        _place(device)
+        y = _draw(record, size_of(size), _floating(name, dtype), 0.0, 1.0, generator)
+        return _finish(y, requires_grad)
+
+    draw.__name__ = draw.__qualname__ = name
+    draw.__doc__ = f"""{says}
 
     >>> import lucid
-    >>> lucid.rand(2, 3).shape
+    >>> lucid.{name}(2, 3).shape
     lucid.Size([2, 3])
     """
-    _memory_options("rand", other)
-    _place(device)
-    kind = _floating("rand", dtype)
-    y = _draw(uniform_numbers, size_of(size), kind, 0.0, 1.0, generator)
-    return _finish(y, requires_grad)
+    return draw
 
 
-def randn(*size, generator=None, dtype=None, device=None, requires_grad: bool = False, **other):
-    """Standard normal numbers.
-
-    >>> import lucid
-    >>> lucid.randn(2, 3).shape
-    lucid.Size([2, 3])
-    """
-    _memory_options("randn", other)
-    _place(device)
-    kind = _floating("randn", dtype)
-    y = _draw(normal_numbers, size_of(size), kind, 0.0, 1.0, generator)
-    return _finish(y, requires_grad)
+rand = _drawer("rand", uniform_numbers, "Uniform numbers in [0, 1).")
+randn = _drawer("randn", normal_numbers, "Standard normal numbers.")
 
 
 def randint(
@@ -414,8 +411,35 @@ def bernoulli_(self, p=0.5, *, generator=None):
 
 
 def random_(self, from_: int = 0, to: int | None = None, *, generator=None):
-    """In place: integers in [from, to), up to 2^24 for floating types by default."""
+    """In place: integers in [from, to). By default all that the dtype has from 0 on: up to its
+    largest integer, or to 2^24 where floating numbers stop being consecutive (float64: 2^53,
+    float16: 2^11, bfloat16: 2^8). Raises RuntimeError where a bound does not fit the dtype.
+
+    >>> import lucid
+    >>> bool((lucid.zeros(9).random_(3, 5) >= 3).all())
+    True
+    """
+    kind = self.dtype
+    low, high = _integers_of(kind)
     if to is None:
-        from_, to = (0, from_) if from_ else (0, 1 << 24)
-    y = _draw(integer_numbers, tuple(self.shape), self.dtype, int(from_), int(to), generator)
+        from_, to = (0, from_) if from_ else (0, high)
+    from_, to = int(from_), int(to)
+    if from_ >= to:
+        raise RuntimeError(f"random_: from {from_} to {to} there is no integer")
+    if kind.category != FLOATING and (from_ < low or to > high):
+        raise RuntimeError(f"random_: [{from_}, {to}) does not lie in [{low}, {high}) of {kind!r}")
+    if to - from_ > 1 << 63:
+        raise RuntimeError(f"random_: [{from_}, {to}) has more than 2^63 integers")
+    # 2^63 is -2^63 in 64 bits, and the remainder of a non-negative number by that the number.
+    to = to - (1 << 64) if to == 1 << 63 else to
+    y = _draw(integer_numbers, tuple(self.shape), kind, from_, to, generator)
     return write(assign, self, (y,))
+
+
+def _integers_of(kind: dtype) -> tuple[int, int]:
+    """[low, high) of the integers that a dtype has without gaps."""
+    if kind.category == FLOATING:
+        digits = 1 - round(log2(float(ml_dtypes.finfo(kind.numpy).eps)))
+        return -(1 << digits), 1 << digits
+    bits = 1 if kind is bool_ else 8 * kind.itemsize
+    return (-(1 << (bits - 1)) if kind.signed else 0), 1 << (bits - kind.signed)

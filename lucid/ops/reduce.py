@@ -54,10 +54,8 @@ def _integer_sum(kind: dtypes.dtype) -> dtypes.dtype:
     return kind if kind.category == FLOATING else int64
 
 
-class sum_(Plain):
-    """The sum over dims; bool and integers add up in int64. In blocks, see loops.Fold."""
-
-    public = False
+class Wide(Plain, abstract=True):
+    """sum and prod: bool and integers are combined in int64."""
 
     @classmethod
     def accumulate(cls, kind, params):
@@ -66,6 +64,12 @@ class sum_(Plain):
     @classmethod
     def result(cls, kind, params):
         return _integer_sum(kind)
+
+
+class sum_(Wide):
+    """The sum over dims; bool and integers add up in int64. In blocks, see loops.Fold."""
+
+    public = False
 
     @classmethod
     def fold(cls, kind):
@@ -85,18 +89,10 @@ def spread(g, shape, dims, keepdim):
     return expand(g, shape)
 
 
-class prod_(Plain):
+class prod_(Wide):
     """The product over dims; bool and integers multiply in int64."""
 
     public = False
-
-    @classmethod
-    def accumulate(cls, kind, params):
-        return _integer_sum(kind).compute
-
-    @classmethod
-    def result(cls, kind, params):
-        return _integer_sum(kind)
 
     @classmethod
     def fold(cls, kind):

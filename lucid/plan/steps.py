@@ -7,6 +7,7 @@ segment of machine code.
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from lucid.dtypes import FLOATING, dtype
 from lucid.graph import Value
@@ -81,6 +82,20 @@ def nest_step(
         return [bound]
 
     return Step(kernel.name, [operand for _, operand in pointers], bind, kernel, work)
+
+
+def template_step(
+    name: str, operands: dict[str, Operand], plan: Callable[[int], Any], work: int
+) -> Step:
+    """The call of a template: `plan(threads)` gives its address, words, scratch, and `pointers`
+    (operand's name, word)."""
+
+    def bind(threads: int) -> list[Bound]:
+        call = plan(threads)
+        pointers = [(word, operands[name]) for name, word in call.pointers]
+        return [Bound(call.address, call.words[HEAD:], pointers, scratch=call.scratch)]
+
+    return Step(name, list(operands.values()), bind, work=work)
 
 
 def backend() -> Callable:

@@ -15,9 +15,6 @@ from lucid.dtypes import dtype
 from lucid.kernel import expr as e
 from lucid.kernel.expr import Expr
 
-# How lanes read an operand: "same" stride 0, "next" stride 1, "strided" any other.
-ACCESSES = ("same", "next", "strided")
-
 
 @dataclass(frozen=True)
 class Epilogue:

@@ -23,7 +23,6 @@ GENERIC = frozenset(
 )
 FLOATS = frozenset(("float", "double", "half", "bfloat"))
 _ATTRIBUTES = {"": "#0", "noinline": "#1", "alwaysinline": "#2", "cold": "#3"}
-NONTEMPORAL = ", !nontemporal !0"
 
 
 def vector(count: int, element: str) -> str:
@@ -93,7 +92,7 @@ class Module:
             f"attributes #2 = {{ nounwind alwaysinline {widths} }}",
             f"attributes #3 = {{ nounwind noinline cold {widths} }}",
         ]
-        return "\n".join([*declared, *self.functions.values(), *attributes, "!0 = !{i32 1}", ""])
+        return "\n".join([*declared, *self.functions.values(), *attributes, ""])
 
 
 class Value:

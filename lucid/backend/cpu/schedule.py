@@ -5,11 +5,8 @@ tasks, rows, and vectors of the last grid axis; stages.py writes what happens at
 A kernel is `void name(ptr words)`: error slot, scratch, threads, addresses, words, scalars.
 """
 
-import functools
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from lucid.backend.cpu import jit, transposed
 from lucid.backend.cpu.access import Lowering, Table
@@ -454,28 +451,5 @@ def emit(kernel: Kernel, symbol: str, place: Target, expand: Expand = expand) ->
 
 def compile(kernel: Kernel) -> CompiledKernel:
     """The kernel as machine code for the present target."""
-    key = f"{kernel}\n{_revision()}"
-    address = jit.function(key, lambda symbol: emit(kernel, symbol, target()))
+    address = jit.function(str(kernel), lambda symbol: emit(kernel, symbol, target()))
     return CompiledKernel(address, lambda words: scratch_bytes(kernel, words))
-
-
-@functools.cache
-def _revision() -> str:
-    """The sources that kernels' code depends on, as a number: what is cached on disk is theirs."""
-    here = Path(__file__).parent
-    names = (
-        "access",
-        "emit",
-        "half",
-        "llvm",
-        "prepare",
-        "rare",
-        "schedule",
-        "stages",
-        "transposed",
-    )
-    files = [here / f"{name}.py" for name in names] + sorted((here / "math").glob("*.py"))
-    digest = hashlib.blake2b(digest_size=8)
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
