@@ -38,6 +38,7 @@ def under_no_grad(t):
 
 @case("no_grad in and out")
 def enter_and_leave(t):
+    array(t, 1)  # a program without tensors has no use for the mode, and no machine code yet
     no_grad = t.no_grad
 
     def enter():

@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     allocate: Callable[[int], Storage]
 
 _building = threading.Lock()
+when_built: list[Callable[[], None]] = []  # what else goes over to machine code then
 
 
 def __getattr__(name: str) -> Any:
@@ -86,4 +87,6 @@ def __getattr__(name: str) -> Any:
             made.__doc__ = Methods.__doc__
             names["allocate"] = memory.allocate
             names["Storage"] = made
+            for follow in when_built:
+                follow()
     return names[name]

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lucid
 from lucid.autograd.mode import (
     enable_grad,
     grad_enabled,
@@ -415,29 +416,28 @@ def test_the_trace_prints_each_change_with_its_line() -> None:
     assert run_python("from lucid.autograd.mode import *\nwith no_grad(): pass").stderr == ""
 
 
-def test_a_signal_on_entering_restores_the_mode() -> None:
-    # The handler runs when the write of __enter__ returns: the block is not the caller's to leave.
+def test_a_signal_at_any_moment_restores_the_mode() -> None:
+    # Whether the handler runs in __enter__, in the body or on leaving, the mode is back.
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
     def enter_until_interrupted() -> bool:
-        block = enable_grad()
         set_grad_enabled(False)
         for _ in range(10_000):
             try:
-                block.__enter__()
+                with enable_grad(), no_grad(), enable_grad():
+                    pass
             except KeyboardInterrupt:
                 return not is_grad_enabled()
-            set_grad_enabled(False)
         return True
 
+    lucid.ones(1)  # from here on blocks are entered and left by machine code
     before = signal.signal(signal.SIGALRM, interrupt)
     restored = []
     try:
         for _ in range(200):
             with contextlib.suppress(KeyboardInterrupt):
                 signal.setitimer(signal.ITIMER_REAL, 0.0001)
-                # In a context of its own: blocks are entered here that nobody leaves.
                 restored.append(contextvars.copy_context().run(enter_until_interrupted))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -72,6 +72,12 @@ else:
     read, _untraced = _STATE.get, _STATE.set
 write = _traced if settings.trace_grad_mode else _untraced
 
+
+def plain_variable() -> ContextVar[State] | None:
+    """The variable, if reading it reads the mode and setting it is all that `write` does."""
+    return _STATE if write == _STATE.set else None
+
+
 # What the funnel inlines: `if grad_state()[0]:` is one call into C and an index, 0.03 us.
 grad_state: Callable[[], State] = read
 

@@ -6,14 +6,22 @@ decorates.
 
 import sys
 import warnings
-from collections import deque
 from collections.abc import Callable
-from sys import getrefcount
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, final, overload
 
-from lucid.autograd.flag import State, close, grad_state, is_grad_enabled, read, write
+from lucid import storage
+from lucid.autograd.flag import (
+    State,
+    close,
+    grad_state,
+    is_grad_enabled,
+    plain_variable,
+    read,
+    write,
+)
 from lucid.autograd.hold import hold
+from lucid.backend.cpu import scope
 
 __all__ = [
     "enable_grad",
@@ -133,20 +141,6 @@ def _closed(kind: type[Any], enabled: bool) -> Any:
     return block
 
 
-# Blocks of no_grad that were left, to be handed out again where nobody else holds them: making and
-# finalising an object would be a fifth of the cost of a block.
-_spare: deque[Any] = deque(maxlen=4)
-_keep_spare, _take_spare = _spare.append, _spare.pop
-
-
-def _references_of_one_name() -> int:
-    block = _new(object)
-    return getrefcount(block)
-
-
-_ALONE = _references_of_one_name()
-
-
 @final
 class no_grad(_MadeToBeEntered, metaclass=_BlockType):
     """Turn gradient tracking off for a block, or for the body of a function.
@@ -182,30 +176,7 @@ class no_grad(_MadeToBeEntered, metaclass=_BlockType):
     @overload
     def __new__(cls, function: Callable[P, R]) -> Callable[P, R]: ...  # type: ignore[misc]
     def __new__(cls, function: Any = None) -> Any:
-        if function is not None:
-            return hold(function, False, "no_grad")
-        try:
-            block = _take_spare()
-        except IndexError:
-            block = _block(cls, False)
-        else:
-            if getrefcount(block) > _ALONE:
-                block = _block(cls, False)
-        block._used = False
-        return block
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        _keep_spare(self)
-        state = read()
-        if state[2] is self:
-            write(state[1])  # type: ignore[arg-type]  # the outermost state has no opener
-        else:
-            close(self)
+        return _block(cls, False) if function is None else hold(function, False, "no_grad")
 
     def __init_subclass__(cls) -> None:
         raise TypeError("no_grad cannot be subclassed: open it in a block of your own")
@@ -326,3 +297,17 @@ def propagate_grad_mode(function: Callable[P, R]) -> Callable[P, R]:
     False
     """
     return enable_grad(function) if read()[0] else no_grad(function)
+
+
+_make_no_grad, _warn_unused = vars(no_grad)["__new__"], vars(_MadeToBeEntered)["__del__"]
+
+
+def _go_native() -> None:
+    """From now on, blocks are entered and left by machine code: three times as fast. The methods
+    above stay where the mode is kept in another way than in a context variable alone."""
+    variable = plain_variable()
+    if variable is not None:
+        scope.install(_Block, variable, close, no_grad, _make_no_grad.__func__, _warn_unused)
+
+
+storage.when_built.append(_go_native)

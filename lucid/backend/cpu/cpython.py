@@ -1,7 +1,7 @@
-"""Machine code as objects of CPython: builtin functions, and types.
+"""Machine code as objects of CPython: builtin functions, methods, and types.
 
-call.py and memory.py make theirs here. The interpreter keeps pointers to the descriptions, so they
-are never freed.
+call.py, memory.py and scope.py make theirs here. The interpreter keeps pointers to the
+descriptions, so they are never freed.
 """
 
 import ctypes
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 # The interpreter's numbers, from its methodobject.h, structmember.h and typeslots.h.
-ONE_ARGUMENT, FAST_CALL = 0x8, 0x80
+KEYWORDS, NO_ARGUMENTS, ONE_ARGUMENT, FAST_CALL = 0x2, 0x4, 0x8, 0x80
 OBJECT, INT64, BOOL = 16, 17, 14
 READ_ONLY = 1
 GET_BUFFER, DEALLOC, MEMBERS = 1, 52, 72
@@ -55,6 +55,8 @@ _new_type = ctypes.pythonapi.PyType_FromSpec
 _new_type.restype, _new_type.argtypes = ctypes.py_object, [ctypes.c_void_p]
 _new_function = ctypes.pythonapi.PyCMethod_New
 _new_function.restype = ctypes.py_object
+_new_method = ctypes.pythonapi.PyDescr_NewMethod
+_new_method.restype, _new_method.argtypes = ctypes.py_object, [ctypes.py_object, ctypes.c_void_p]
 
 
 class Code:
@@ -70,6 +72,28 @@ class Code:
         """The function; the machine code gets `owner` as its `self`, and null for None."""
         held = None if owner is None else ctypes.py_object(owner)
         return _new_function(ctypes.byref(self._method), held, None, None)
+
+    def method(self, owner: type) -> Any:
+        """A method of instances of `owner`, for an attribute of the class."""
+        return _new_method(owner, ctypes.addressof(self._method))
+
+
+def offsets(kind: type, names: Sequence[str]) -> tuple[int, ...]:
+    """The byte offsets of slots in an instance of the class."""
+    found = []
+    for name in names:
+        probe, marker = object.__new__(kind), object()
+        setattr(probe, name, marker)
+        words = (ctypes.c_int64 * (kind.__basicsize__ // 8)).from_address(id(probe))
+        found.append(8 * list(words).index(id(marker)))
+        setattr(probe, name, None)
+    return tuple(found)
+
+
+def write_objects(address: int, objects: Sequence[object]) -> None:
+    """Put the addresses of objects, which the caller keeps alive, into words of machine code."""
+    words = (ctypes.c_int64 * len(objects)).from_address(address)
+    words[:] = [id(thing) for thing in objects]
 
 
 def new_type(

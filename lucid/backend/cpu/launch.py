@@ -2,10 +2,9 @@
 
 apply.py makes its `apply` with `funnel`, and calls entries that it holds with `launcher`. What is
 not in the cache goes to the Python function `miss`, so this file knows no op and no rule. It reads
-the slots of arrays where CPython put them, which `offsets` finds out.
+the slots of arrays where CPython put them, which `cpython.offsets` finds out.
 """
 
-import ctypes
 import struct
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
@@ -105,7 +104,7 @@ _codes: dict[tuple, cpython.Code] = {}
 
 
 def _builtin(symbol: str, name: str, array: type) -> cpython.Code:
-    places = offsets(array)
+    places = cpython.offsets(array, SLOTS)
     code = _codes.get((symbol, places))
     if code is None:
         with compiler.lock:
@@ -120,18 +119,6 @@ def _builtin(symbol: str, name: str, array: type) -> cpython.Code:
                 _codes[export, places] = made
         code = _codes[symbol, places]
     return code
-
-
-def offsets(array: type) -> tuple[int, ...]:
-    """The byte offsets of the SLOTS in an instance of the class."""
-    found = []
-    for name in SLOTS:
-        probe, marker = array.__new__(array), object()
-        setattr(probe, name, marker)
-        words = (ctypes.c_int64 * (array.__basicsize__ // 8)).from_address(id(probe))
-        found.append(8 * list(words).index(id(marker)))
-        setattr(probe, name, None)
-    return tuple(found)
 
 
 # The text. `f` is the function under construction everywhere.
