@@ -150,7 +150,7 @@ def test_choices_of_the_loop_change_nothing(make, chosen):
         (optim.Adam, dict(betas=(1.0, 0.9)), ValueError, "beta parameter at index 0: 1.0"),
         (optim.Adam, dict(betas=(0.9, -1)), ValueError, "beta parameter at index 1"),
         (optim.Adam, dict(weight_decay=-1), ValueError, "weight_decay value"),
-        (optim.AdamW, dict(capturable=True), NotImplementedError, "AdamW: capturable=True"),
+        (optim.AdamW, dict(differentiable=True), NotImplementedError, "AdamW: differentiable"),
     ],
 )
 def test_bad_options_are_named(make, options, error, message):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import lucid
-from lucid.optim.optimizer import Optimizer, refuse
-from lucid.optim.update import update_all
+from lucid.optim.counted import Counted, Tick
+from lucid.optim.optimizer import check_betas, check_nonnegative, refuse
 
 
 class Numbers(NamedTuple):
@@ -45,15 +44,15 @@ def adam(
     return p - m * n.step_size / scale, m, v, *largest
 
 
-class Adam(Optimizer):
+class Adam(Counted):
     """Steps by the mean of the gradient over the root of the mean of its square.
 
     m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;
     p <- p - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps).
     `weight_decay` adds weight_decay p to g, with `decoupled_weight_decay` shrinks p by
     lr weight_decay instead; `amsgrad` takes the largest v so far (Reddi et al., 2018);
-    `maximize` turns the sign. `foreach` and `fused` choose between loops in PyTorch; every value
-    gives the same result here. `capturable` and `differentiable` raise NotImplementedError.
+    `maximize` turns the sign. `foreach`, `fused` and `capturable` choose between loops in PyTorch;
+    every value gives the same result here. `differentiable=True` raises NotImplementedError.
 
     >>> import lucid
     >>> p = lucid.nn.Parameter(lucid.tensor(1.0))
@@ -79,17 +78,9 @@ class Adam(Optimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        if lr < 0.0:
-            raise ValueError(f"Invalid learning rate: {lr}")
-        if eps < 0.0:
-            raise ValueError(f"Invalid epsilon value: {eps}")
-        for i, beta in enumerate(betas):
-            if not 0.0 <= beta < 1.0:
-                raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
-        if weight_decay < 0.0:
-            raise ValueError(f"Invalid weight_decay value: {weight_decay}")
-        name = type(self).__name__
-        refuse(name, capturable=capturable, differentiable=differentiable)
+        check_nonnegative(lr=lr, eps=eps, weight_decay=weight_decay)
+        check_betas(betas)
+        refuse(type(self).__name__, differentiable=differentiable)
         defaults = {
             "lr": lr,
             "betas": betas,
@@ -105,54 +96,29 @@ class Adam(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def update(self, group: dict[str, Any]) -> None:
-        amsgrad = group["amsgrad"]
-        by_step: dict[float, list[tuple]] = {}
-        for p in group["params"]:
-            if p.grad is None:
-                continue
-            state = self.state[p] or self._begin(p, amsgrad)
-            state["step"] += 1
-            row = [p, state["exp_avg"], state["exp_avg_sq"], p.grad]
-            if amsgrad:
-                row.insert(3, state["max_exp_avg_sq"])
-            by_step.setdefault(state["step"], []).append(tuple(row))
+    def tensors(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ("exp_avg", "exp_avg_sq") + ("max_exp_avg_sq",) * group["amsgrad"]
+
+    def tick(self, group: dict[str, Any], step: float) -> Tick:
+        t = step + 1
         lr, decay, (beta1, beta2) = float(group["lr"]), group["weight_decay"], group["betas"]
-        for t, rows in by_step.items():
-            n = Numbers(
-                decay=decay,
-                keep=1 - lr * decay,
-                one_minus_beta1=1 - beta1,
-                beta2=beta2,
-                one_minus_beta2=1 - beta2,
-                step_size=lr / (1 - beta1**t),
-                correction=math.sqrt(1 - beta2**t),
-                eps=group["eps"],
-            )
-            update_all(
-                adam,
-                rows,
-                n,
-                amsgrad=amsgrad,
-                decays=decay != 0,
-                decoupled=group["decoupled_weight_decay"],
-                maximize=group["maximize"],
-            )
-
-    def _begin(self, p: lucid.Tensor, amsgrad: bool) -> dict[str, Any]:
-        state = self.state[p]
-        state["step"] = 0.0
-        names = ("exp_avg", "exp_avg_sq") + ("max_exp_avg_sq",) * amsgrad
-        state.update((name, lucid.zeros_like(p)) for name in names)
-        return state
-
-    # The step is a number here, as nothing on the device needs it, and a tensor in checkpoints.
-
-    def _state_out(self, state: dict[str, Any]) -> dict[str, Any]:
-        return {k: lucid.tensor(v) if k == "step" else v for k, v in state.items()}
-
-    def _state_in(self, state: dict[str, Any]) -> dict[str, Any]:
-        return {k: float(v) if k == "step" else v for k, v in state.items()}
+        n = Numbers(
+            decay=decay,
+            keep=1 - lr * decay,
+            one_minus_beta1=1 - beta1,
+            beta2=beta2,
+            one_minus_beta2=1 - beta2,
+            step_size=lr / (1 - beta1**t),
+            correction=math.sqrt(1 - beta2**t),
+            eps=group["eps"],
+        )
+        form = {
+            "amsgrad": group["amsgrad"],
+            "decays": decay != 0,
+            "decoupled": group["decoupled_weight_decay"],
+            "maximize": group["maximize"],
+        }
+        return {"step": t}, adam, n, form
 
 
 class AdamW(Adam):

@@ -367,6 +367,23 @@ def _cast_to(parameter: lucid.Tensor, value: Any, key: Any = None) -> Any:
     return value
 
 
+def check_nonnegative(**values: Any) -> None:
+    """Raise ValueError for an option below 0 (or NaN)."""
+    for name, value in values.items():
+        if not 0.0 <= value:
+            raise ValueError(f"Invalid {OPTION_NAMES.get(name, name + ' value')}: {value}")
+
+
+def check_betas(betas: Any) -> None:
+    """Raise ValueError for a decay rate outside of [0, 1)."""
+    for i, beta in enumerate(betas):
+        if not 0.0 <= beta < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+
+
+OPTION_NAMES = {"lr": "learning rate", "eps": "epsilon value"}
+
+
 def refuse(name: str, **options: Any) -> None:
     """Raise for each option that is set though this optimizer has no such form."""
     for option, value in options.items():

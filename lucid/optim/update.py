@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import lucid
-from lucid.apply import trace_call
+from lucid.apply import fused, trace_call
 from lucid.backend.cpu.threads import get_num_threads
 from lucid.plan.rows import join
 from lucid.plan.run import Plan
@@ -94,3 +94,21 @@ def _one_by_one(
         values = formula(lucid, row, numbers, **flags)
         for target, value in zip(row, values, strict=False):
             target.copy_(value)
+
+
+def update_whole(
+    formula: Callable[..., tuple[Any, ...]], targets: Row, given: tuple[Any, ...], **form: Any
+) -> None:
+    """Write `formula(*targets, *given, **form)` into the targets: for formulas of whole tensors,
+    such as sums and products, which are one plan too. Numbers among `given` arrive at run time,
+    `form` is part of the plan's key."""
+
+    def changed(*tensors: Any) -> tuple[Any, ...]:
+        values = formula(*tensors, **form)
+        return tuple(v.to(t.dtype) for v, t in zip(values, tensors, strict=False))
+
+    key = (formula, *form.items())
+    for target, value in zip(
+        targets, fused(key, changed, (*targets, *given), formula.__name__), strict=True
+    ):
+        target.copy_(value)

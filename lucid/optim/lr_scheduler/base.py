@@ -128,3 +128,30 @@ def set_rate(group: dict[str, Any], rate: Any) -> None:
         group["lr"].fill_(float(rate))
     else:
         group["lr"] = rate
+
+
+def each_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
+    """An option as a list with one value for each group."""
+    count = len(optimizer.param_groups)
+    if not isinstance(value, list | tuple):
+        return [value] * count
+    if len(value) != count:
+        raise ValueError(
+            f"{name} must have the same length as optimizer.param_groups. "
+            f"{name} has {len(value)} values, param_groups has {count}."
+        )
+    return list(value)
+
+
+def momentum_option(optimizer: Optimizer) -> str:
+    """The option that a cycle of momentum changes: "betas", whose first it is, or "momentum"."""
+    for name in ("betas", "momentum"):
+        if name in optimizer.defaults:
+            return name
+    raise ValueError(
+        "optimizer must support momentum or beta1 with `cycle_momentum` option enabled"
+    )
+
+
+def set_momentum(group: dict[str, Any], option: str, value: float) -> None:
+    group[option] = (value, *group["betas"][1:]) if option == "betas" else value

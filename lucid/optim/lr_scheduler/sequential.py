@@ -1,4 +1,4 @@
-"""SequentialLR: one scheduler after the other."""
+"""Several schedulers: one after the other, or all of them at each step."""
 
 from __future__ import annotations
 
@@ -6,12 +6,27 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from lucid.optim.lr_scheduler.base import LRScheduler, check_optimizer, set_rates
+from lucid.optim.lr_scheduler.base import LRScheduler, check_optimizer, rates, set_rates
 from lucid.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from lucid.optim.optimizer import Optimizer
 
 
-class SequentialLR(LRScheduler):
+class _Several(LRScheduler):
+    """A scheduler of schedulers: their states are saved in its own."""
+
+    def state_dict(self) -> dict[str, Any]:
+        state = super().state_dict()
+        state["_schedulers"] = [scheduler.state_dict() for scheduler in self._schedulers]
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        state = dict(state_dict)
+        for scheduler, saved in zip(self._schedulers, state.pop("_schedulers"), strict=True):
+            scheduler.load_state_dict(saved)
+        super().load_state_dict(state)
+
+
+class SequentialLR(_Several):
     """One scheduler after the other; the next one begins, at its epoch 0, at each milestone.
 
     >>> import lucid
@@ -33,17 +48,7 @@ class SequentialLR(LRScheduler):
         check_optimizer(optimizer)
         if not schedulers:
             raise ValueError("SequentialLR expects at least one scheduler")
-        for i, scheduler in enumerate(schedulers):
-            if isinstance(scheduler, ReduceLROnPlateau):
-                raise ValueError(
-                    "SequentialLR does not support `ReduceLROnPlateau` scheduler as it requires "
-                    f"the metrics in `step`, but got one at index {i}"
-                )
-            if scheduler.optimizer is not optimizer:
-                raise ValueError(
-                    "SequentialLR expects all schedulers to belong to the same optimizer, but "
-                    f"scheduler {type(scheduler).__name__} at index {i} has another one"
-                )
+        _check_parts("SequentialLR", schedulers, optimizer)
         if len(milestones) != len(schedulers) - 1:
             raise ValueError(
                 "Sequential Schedulers expects number of schedulers provided to be one more than "
@@ -72,16 +77,46 @@ class SequentialLR(LRScheduler):
             scheduler.step()
         self._last_lr = scheduler.get_last_lr()
 
-    def state_dict(self) -> dict[str, Any]:
-        state = super().state_dict()
-        state["_schedulers"] = [scheduler.state_dict() for scheduler in self._schedulers]
-        return state
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        state = dict(state_dict)
-        for scheduler, saved in zip(self._schedulers, state.pop("_schedulers"), strict=True):
-            scheduler.load_state_dict(saved)
-        super().load_state_dict(state)
+class ChainedScheduler(_Several):
+    """Several schedulers that step together: their factors multiply.
+
+    >>> import lucid
+    >>> from lucid.optim.lr_scheduler import ChainedScheduler, ConstantLR, ExponentialLR
+    >>> optimizer = lucid.optim.SGD([lucid.nn.Parameter(lucid.zeros(1))], lr=1.0)
+    >>> both = [ConstantLR(optimizer, 0.5), ExponentialLR(optimizer, 0.5)]
+    >>> scheduler = ChainedScheduler(both)
+    >>> optimizer.step(); scheduler.step(); scheduler.get_last_lr()
+    [0.25]
+    """
+
+    def __init__(self, schedulers: Sequence[Any], optimizer: Optimizer | None = None) -> None:
+        if not schedulers:
+            raise ValueError("ChainedScheduler expects at least one scheduler to be chained")
+        self.optimizer = schedulers[0].optimizer if optimizer is None else optimizer
+        _check_parts("ChainedScheduler", schedulers, self.optimizer)
+        self._schedulers = list(schedulers)
+        self._last_lr = rates(self.optimizer)
+
+    def step(self) -> None:  # type: ignore[override]
+        """Step all of them, in their order."""
+        for scheduler in self._schedulers:
+            scheduler.step()
+        self._last_lr = rates(self.optimizer)
+
+
+def _check_parts(name: str, schedulers: Sequence[Any], optimizer: Optimizer) -> None:
+    for i, scheduler in enumerate(schedulers):
+        if isinstance(scheduler, ReduceLROnPlateau):
+            raise ValueError(
+                f"{name} does not support `ReduceLROnPlateau` scheduler as it requires "
+                f"the metrics in `step`, but got one at index {i}"
+            )
+        if scheduler.optimizer is not optimizer:
+            raise ValueError(
+                f"{name} expects all schedulers to belong to the same optimizer, but "
+                f"scheduler {type(scheduler).__name__} at index {i} has another one"
+            )
 
 
 def _undo_first_step(scheduler: Any) -> None:
