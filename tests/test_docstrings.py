@@ -25,6 +25,7 @@ PUBLIC = (
     "lucid.nn.utils",
     "lucid.optim",
     "lucid.optim.lr_scheduler",
+    "lucid.optim.swa_utils",
 )
 MODULES = sorted(
     m.name

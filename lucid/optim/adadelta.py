@@ -77,7 +77,8 @@ class Adadelta(Counted):
     def tensors(self, group: dict[str, Any]) -> tuple[str, ...]:
         return "square_avg", "acc_delta"
 
-    def tick(self, group: dict[str, Any], step: float) -> Tick:
+    def tick(self, group: dict[str, Any], counters: tuple[float, ...]) -> Tick:
+        step, = counters
         rho = group["rho"]
         n = Numbers(group["weight_decay"], float(group["lr"]), rho, 1 - rho, group["eps"])
         return {"step": step + 1}, adadelta, n, form_of(group)

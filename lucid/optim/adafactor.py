@@ -124,7 +124,7 @@ class Adafactor(Counted):
                 d=group["d"],
             )
 
-    def tick(self, group: dict[str, Any], *counters: float) -> Tick:
+    def tick(self, group: dict[str, Any], counters: tuple[float, ...]) -> Tick:
         raise NotImplementedError("Adafactor updates each parameter as a whole")
 
 

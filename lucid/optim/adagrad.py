@@ -92,7 +92,8 @@ class Adagrad(Counted):
         """Raises: sharing state among processes is not supported."""
         raise NotImplementedError("Adagrad.share_memory: shared state is not supported")
 
-    def tick(self, group: dict[str, Any], step: float) -> Tick:
+    def tick(self, group: dict[str, Any], counters: tuple[float, ...]) -> Tick:
+        step, = counters
         rate = float(group["lr"]) / (1 + step * group["lr_decay"])
         n = Numbers(group["weight_decay"], rate, group["eps"])
         return {"step": step + 1}, adagrad, n, form_of(group)

@@ -99,7 +99,8 @@ class Adam(Counted):
     def tensors(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq") + ("max_exp_avg_sq",) * group["amsgrad"]
 
-    def tick(self, group: dict[str, Any], step: float) -> Tick:
+    def tick(self, group: dict[str, Any], counters: tuple[float, ...]) -> Tick:
+        step, = counters
         t = step + 1
         lr, decay, (beta1, beta2) = float(group["lr"]), group["weight_decay"], group["betas"]
         n = Numbers(

@@ -80,7 +80,8 @@ class ASGD(Counted):
         state["eta"] = float(group["lr"])
         return state
 
-    def tick(self, group: dict[str, Any], step: float, eta: float, mu: float) -> Tick:  # type: ignore[override]
+    def tick(self, group: dict[str, Any], counters: tuple[float, ...]) -> Tick:
+        step, eta, mu = counters
         t, lr, lambd = step + 1, float(group["lr"]), group["lambd"]
         after = {
             "step": t,

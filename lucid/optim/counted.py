@@ -28,7 +28,7 @@ class Counted(Optimizer):
         """The names of the state's tensors, in the order in which the formula takes them."""
         raise NotImplementedError(f"{type(self).__name__} does not name its state's tensors")
 
-    def tick(self, group: dict[str, Any], *counters: float) -> Tick:
+    def tick(self, group: dict[str, Any], counters: tuple[float, ...]) -> Tick:
         """One step of the counters, and what to run for all parameters that stood at them."""
         raise NotImplementedError(f"{type(self).__name__} does not define tick()")
 
@@ -51,7 +51,7 @@ class Counted(Optimizer):
             before = tuple([state[name] for name in counters])
             found = due.get(before)
             if found is None:
-                found = due[before] = (self.tick(group, *before), [])
+                found = due[before] = (self.tick(group, before), [])
             state.update(found[0][0])
             row = (p, *[state[name] for name in names], g)
             if p.dtype.is_complex:  # a complex parameter is a pair of real ones

@@ -53,7 +53,7 @@ class NAdam(Counted):
     >>> p.grad = lucid.tensor(2.0)
     >>> lucid.optim.NAdam([p], lr=0.5).step()
     >>> round(p.item(), 3)
-    0.437
+    0.472
     """
 
     counters: ClassVar[dict[str, float]] = {"step": 0.0, "mu_product": 1.0}
@@ -93,7 +93,8 @@ class NAdam(Counted):
     def tensors(self, group: dict[str, Any]) -> tuple[str, ...]:
         return "exp_avg", "exp_avg_sq"
 
-    def tick(self, group: dict[str, Any], step: float, mu_product: float) -> Tick:  # type: ignore[override]
+    def tick(self, group: dict[str, Any], counters: tuple[float, ...]) -> Tick:
+        step, mu_product = counters
         t, lr, decay = step + 1, float(group["lr"]), group["weight_decay"]
         beta1, beta2 = group["betas"]
         mu, mu_next = (

@@ -92,7 +92,8 @@ class RMSprop(Counted):
         buffer = ("momentum_buffer",) if group["momentum"] > 0 else ()
         return "square_avg", *mean, *buffer
 
-    def tick(self, group: dict[str, Any], step: float) -> Tick:
+    def tick(self, group: dict[str, Any], counters: tuple[float, ...]) -> Tick:
+        step, = counters
         alpha, momentum = group["alpha"], group["momentum"]
         n = Numbers(
             decay=group["weight_decay"],

@@ -83,6 +83,7 @@ class Rprop(Counted):
         state["step_size"] = lucid.full_like(p, whole).detach()
         return state
 
-    def tick(self, group: dict[str, Any], step: float) -> Tick:
+    def tick(self, group: dict[str, Any], counters: tuple[float, ...]) -> Tick:
+        step, = counters
         n = Numbers(*group["etas"], *group["step_sizes"])
         return {"step": step + 1}, rprop, n, {"maximize": group["maximize"]}

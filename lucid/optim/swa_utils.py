@@ -18,6 +18,11 @@ from lucid.optim.lr_scheduler.base import LRScheduler, each_group
 from lucid.optim.optimizer import Optimizer
 from lucid.optim.update import update_all
 
+__all__ = [
+    "AveragedModel", "SWALR", "get_ema_avg_fn", "get_ema_multi_avg_fn", "get_swa_avg_fn",
+    "get_swa_multi_avg_fn", "update_bn",
+]  # fmt: skip
+
 
 class Share(NamedTuple):
     """How much of the new value an average takes."""
