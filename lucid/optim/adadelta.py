@@ -78,7 +78,7 @@ class Adadelta(Counted):
         return "square_avg", "acc_delta"
 
     def tick(self, group: dict[str, Any], counters: tuple[float, ...]) -> Tick:
-        step, = counters
+        (step,) = counters
         rho = group["rho"]
         n = Numbers(group["weight_decay"], float(group["lr"]), rho, 1 - rho, group["eps"])
         return {"step": step + 1}, adadelta, n, form_of(group)

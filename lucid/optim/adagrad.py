@@ -93,7 +93,7 @@ class Adagrad(Counted):
         raise NotImplementedError("Adagrad.share_memory: shared state is not supported")
 
     def tick(self, group: dict[str, Any], counters: tuple[float, ...]) -> Tick:
-        step, = counters
+        (step,) = counters
         rate = float(group["lr"]) / (1 + step * group["lr_decay"])
         n = Numbers(group["weight_decay"], rate, group["eps"])
         return {"step": step + 1}, adagrad, n, form_of(group)

@@ -100,7 +100,7 @@ class Adam(Counted):
         return ("exp_avg", "exp_avg_sq") + ("max_exp_avg_sq",) * group["amsgrad"]
 
     def tick(self, group: dict[str, Any], counters: tuple[float, ...]) -> Tick:
-        step, = counters
+        (step,) = counters
         t = step + 1
         lr, decay, (beta1, beta2) = float(group["lr"]), group["weight_decay"], group["betas"]
         n = Numbers(

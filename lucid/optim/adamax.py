@@ -75,7 +75,7 @@ class Adamax(Counted):
         return "exp_avg", "exp_inf"
 
     def tick(self, group: dict[str, Any], counters: tuple[float, ...]) -> Tick:
-        step, = counters
+        (step,) = counters
         t, (beta1, beta2) = step + 1, group["betas"]
         step_size = float(group["lr"]) / (1 - beta1**t)
         n = Numbers(group["weight_decay"], 1 - beta1, beta2, step_size, group["eps"])

@@ -96,7 +96,7 @@ class RAdam(Counted):
         return "exp_avg", "exp_avg_sq"
 
     def tick(self, group: dict[str, Any], counters: tuple[float, ...]) -> Tick:
-        step, = counters
+        (step,) = counters
         t, lr, decay = step + 1, float(group["lr"]), group["weight_decay"]
         beta1, beta2 = group["betas"]
         longest = 2 / (1 - beta2) - 1

@@ -93,7 +93,7 @@ class RMSprop(Counted):
         return "square_avg", *mean, *buffer
 
     def tick(self, group: dict[str, Any], counters: tuple[float, ...]) -> Tick:
-        step, = counters
+        (step,) = counters
         alpha, momentum = group["alpha"], group["momentum"]
         n = Numbers(
             decay=group["weight_decay"],

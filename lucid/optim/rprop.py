@@ -84,6 +84,6 @@ class Rprop(Counted):
         return state
 
     def tick(self, group: dict[str, Any], counters: tuple[float, ...]) -> Tick:
-        step, = counters
+        (step,) = counters
         n = Numbers(*group["etas"], *group["step_sizes"])
         return {"step": step + 1}, rprop, n, {"maximize": group["maximize"]}
