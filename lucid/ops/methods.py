@@ -26,6 +26,7 @@ from lucid.ops import (
     random,
     shape,
     statistics,
+    tables,
     together,
 )
 from lucid.ops import cast as casts
@@ -412,6 +413,8 @@ for _name in (
 functions |= {"swapaxes": shape.transpose, "moveaxis": shape.movedim}
 for _name in "matmul mm bmm mv dot outer addmm baddbmm tensordot".split():
     functions[_name] = with_out(getattr(contract, _name))
+functions |= {name: with_out(function) for name, function in tables.with_out.items()}
+functions |= tables.methods
 # Functions that are no methods.
 creators: dict[str, Callable] = {
     "cat": with_out(shape.cat), "concat": shape.cat, "concatenate": shape.cat,
@@ -424,6 +427,7 @@ for _name in (
     "from_numpy from_dlpack tensor as_tensor"
 ).split():
     creators[_name] = getattr(creation, _name)
+creators |= {name: with_out(function) for name, function in tables.creators.items()}
 
 
 def _attach() -> None:
@@ -438,7 +442,7 @@ def _attach() -> None:
     ).split():
         if not hasattr(Tensor, f"{name}_") or name in ("add", "sub", "div", "pow", "round"):
             setattr(Tensor, f"{name}_", composed_in_place(name, functions[name]))
-    for name in ("addcmul", "addcdiv"):
+    for name in ("addcmul", "addcdiv", *tables.in_place):
         setattr(Tensor, f"{name}_", composed_in_place(name, functions[name]))
     Tensor.add_ = scaled_in_place(add)
     Tensor.sub_ = scaled_in_place(sub)

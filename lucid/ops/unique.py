@@ -1,0 +1,225 @@
+"""Distinct elements and counts of them: unique, unique_consecutive, bincount, histc, histogram.
+
+All are made of the sort, running sums and additions at places; their sizes depend on values, so
+none can be traced.
+"""
+
+from typing import Any
+
+from lucid.array import Array
+from lucid.dtypes import FLOATING, INTEGER, float64, int64
+from lucid.op import normal_dim
+from lucid.ops.cast import to_dtype
+from lucid.ops.creation import arange, full, linspace, ones, zeros
+from lucid.ops.elementwise import where
+from lucid.ops.gather import put_zeros, take
+from lucid.ops.index import nonzero
+from lucid.ops.reduce import any_
+from lucid.ops.search import search
+from lucid.ops.shape import cat, movedim
+from lucid.ops.sort import argsort, ordered, starts
+from lucid.ops.statistics import cumsum_
+from lucid.ops.view import reshape
+
+
+def unique(
+    x,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+):
+    """The distinct elements (or slices along `dim`) in order: y, or (y, inverse, counts) as asked.
+
+    x == y[inverse]; counts says how often each occurs. They are in order whether `sorted` or not.
+
+    >>> import lucid
+    >>> lucid.unique(lucid.tensor([3, 1, 3]), return_counts=True)
+    (tensor([1, 3]), tensor([1, 2]))
+    """
+    x = x.detach()
+    if dim is None:
+        flat = reshape(x, (x.numel(),))
+        values, places = ordered(flat, x.numel(), False)
+        return _distinct(values, starts(values, 0), places, x.shape, return_inverse, return_counts)
+    d = normal_dim("unique", dim, x.ndim)
+    rows = movedim(x, d, 0)
+    flat = rows.reshape(rows.shape[0], _width(rows))
+    # Sorted by the last column, then stably by those before it.
+    order = arange(rows.shape[0])
+    for column in reversed(range(flat.shape[1])):
+        order = order[argsort(flat[:, column][order], 0)]
+    made = _distinct(
+        rows[order], _row_starts(flat[order]), order, (rows.shape[0],), return_inverse,
+        return_counts,
+    )  # fmt: skip
+    return _along(made, d)
+
+
+def unique_consecutive(
+    x, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+):
+    """The first element (or slice along `dim`) of each run of equal ones: y, or (y, inverse,
+    counts) as asked.
+
+    >>> import lucid
+    >>> lucid.unique_consecutive(lucid.tensor([1, 1, 2, 1]))
+    tensor([1, 2, 1])
+    """
+    x = x.detach()
+    if dim is None:
+        flat = reshape(x, (x.numel(),))
+        first = starts(flat, 0)
+        return _distinct(flat, first, None, x.shape, return_inverse, return_counts)
+    d = normal_dim("unique_consecutive", dim, x.ndim)
+    rows = movedim(x, d, 0)
+    first = _row_starts(rows.reshape(rows.shape[0], _width(rows)))
+    made = _distinct(rows, first, None, (rows.shape[0],), return_inverse, return_counts)
+    return _along(made, d)
+
+
+def _width(rows: Any) -> int:
+    width = 1
+    for n in rows.shape[1:]:
+        width *= n
+    return width
+
+
+def _row_starts(flat: Any) -> Any:
+    """Where a run of equal rows begins."""
+    n = flat.shape[0]
+    if n <= 1:
+        return full((n,), True)
+    other = any_(flat[1:] != flat[:-1], (1,), False)
+    return cat([full((1,), True), other])
+
+
+def _along(made: Any, d: int) -> Any:
+    """The distinct slices back in dimension d."""
+    if isinstance(made, tuple):
+        return (movedim(made[0], 0, d).contiguous(), *made[1:])
+    return movedim(made, 0, d).contiguous()
+
+
+def _distinct(values, first, places, shape, return_inverse: bool, return_counts: bool) -> Any:
+    """What unique returns, from elements in runs, the starts of the runs, and where they stood."""
+    n = values.shape[0]
+    at = nonzero(first, as_tuple=True)[0]
+    found = [take(values, [at], 0)]
+    if return_inverse:
+        number = cumsum_(to_dtype(first, int64), 0) - 1
+        if places is not None and n:
+            number = zeros(n, dtype=int64).scatter(0, places, number)
+        found.append(number.reshape(shape))
+    if return_counts:
+        ends = cat([at[1:], full((1,), n, dtype=int64)]) if at.shape[0] else at
+        found.append(ends - at)
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+def bincount(x, weights=None, minlength: int = 0):
+    """How often each integer from 0 on occurs in a vector; with weights, their sums (float64, or
+    their own type if they are float32).
+
+    >>> import lucid
+    >>> lucid.bincount(lucid.tensor([0, 2, 2]))
+    tensor([1, 0, 2])
+    """
+    if x.ndim != 1 or x.dtype.category != INTEGER:
+        raise RuntimeError(
+            f"bincount: a vector of integers is needed, got {x.dtype!r} of shape {tuple(x.shape)}"
+        )
+    if minlength < 0:
+        raise RuntimeError(f"bincount: minlength must not be negative, got {minlength}")
+    if weights is not None and tuple(weights.shape) != tuple(x.shape):
+        raise RuntimeError(
+            f"bincount: weights of shape {tuple(weights.shape)} for {x.shape[0]} numbers"
+        )
+    if x.shape[0] == 0:
+        return zeros(minlength, dtype=int64)
+    if int(x.min()) < 0:
+        raise RuntimeError(f"bincount: numbers must not be negative, got {int(x.min())}")
+    size = max(int(x.max()) + 1, minlength)
+    if weights is None:
+        added = ones(x.shape[0], dtype=int64)
+    else:
+        added = weights.detach()
+        if added.dtype.name not in ("float32", "float64"):
+            added = to_dtype(added, float64)
+    return put_zeros(added, [x], (size,), 0)
+
+
+def histc(x, bins: int = 100, min: float = 0, max: float = 0):
+    """How many elements lie in each of `bins` equal intervals from min to max (by default the
+    extremes of x); elements outside and NaN are not counted, max belongs to the last.
+
+    >>> import lucid
+    >>> lucid.histc(lucid.tensor([1.0, 2.0, 1.0]), bins=4, min=0, max=3)
+    tensor([0., 2., 1., 0.])
+    """
+    if bins <= 0:
+        raise RuntimeError(f"histc: bins must be positive, got {bins}")
+    low, high = _range("histc", x, min, max)
+    x = reshape(x.detach(), (x.numel(),))
+    counts = zeros(bins, dtype=int64)
+    if x.shape[0]:
+        inside = (x >= low) & (x <= high)
+        place = ((to_dtype(x, float64) - low) * (bins / (high - low))).floor()
+        place = where(inside, place, 0.0).clamp(max=bins - 1)
+        counts = put_zeros(to_dtype(inside, int64), [to_dtype(place, int64)], (bins,), 0)
+    return to_dtype(counts, x.dtype)
+
+
+def _range(name: str, x: Any, low: float, high: float) -> tuple[float, float]:
+    if low == high and x.numel():
+        low, high = float(x.min()), float(x.max())
+    if low == high:
+        low, high = low - 1, high + 1
+    if not (low < high and abs(low) < float("inf") and abs(high) < float("inf")):
+        raise RuntimeError(f"{name}: the range from {low} to {high} must be finite and not empty")
+    return float(low), float(high)
+
+
+def histogram(x, bins=100, *, range=None, weight=None, density: bool = False):
+    """(counts, edges): how many elements, or the sums of their weights, lie between neighbouring
+    edges; the last interval has both of its ends. bins is a number, for equal intervals over
+    `range` (by default the extremes of x), or the edges. density: divided by total and widths.
+
+    >>> import lucid
+    >>> lucid.histogram(lucid.tensor([1.0, 2.0, 1.0]), bins=2, range=(0.0, 3.0))
+    (tensor([2., 1.]), tensor([0.0000, 1.5000, 3.0000]))
+    """
+    if x.dtype.category != FLOATING:
+        raise RuntimeError(f"histogram: a floating tensor is needed, got {x.dtype!r}")
+    flat = reshape(x.detach(), (x.numel(),))
+    if isinstance(bins, Array):
+        if range is not None:
+            raise RuntimeError("histogram: range has no meaning where bins are the edges")
+        edges = bins.detach()
+    else:
+        low, high = _range("histogram", x, *(range or (0, 0)))
+        edges = linspace(low, high, int(bins) + 1, dtype=x.dtype)
+    count = edges.shape[0] - 1
+    inside = (flat >= edges[0]) & (flat <= edges[-1])
+    place = (search(edges, flat, True) - 1).clamp(0, count - 1)
+    if weight is None:
+        added = to_dtype(inside, x.dtype)
+    else:
+        added = where(inside, reshape(weight.detach(), (x.numel(),)), 0.0)
+    counts = put_zeros(added, [place], (count,), 0)
+    if density:
+        counts = counts / counts.sum() / (edges[1:] - edges[:-1])
+    return counts, edges
+
+
+def nonzero_static(x, *, size: int, fill_value: int = -1):
+    """`nonzero` with a given number of rows: cut off, or filled up with `fill_value`.
+
+    >>> import lucid
+    >>> lucid.nonzero_static(lucid.tensor([0, 3]), size=2)
+    tensor([[ 1],
+            [-1]])
+    """
+    found = nonzero(x)[:size]
+    left = size - found.shape[0]
+    return cat([found, full((left, x.ndim), fill_value, dtype=int64)]) if left else found
