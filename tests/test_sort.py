@@ -1,4 +1,4 @@
-"""Sorting, searching, counting: against NumPy, with NaN, signed zeros and ties; gradients; errors."""
+"""Sorting, searching, counting: against NumPy, with NaN, signed zeros and ties; gradients."""
 
 import numpy as np
 import pytest
