@@ -49,6 +49,10 @@ def test_layer_norm_is_one_kernel_and_at_most_two_back():
     x, w, b, m = lucid.zeros(6, 9), lucid.zeros(9), lucid.zeros(9), lucid.zeros(6, 1)
     assert len(count_kernels(forward(layer_norm_, [x, w, b], 1, 1e-5))) == 1
     assert len(count_kernels(backward(layer_norm_, [x, w, b], [x, m, m], 1, 1e-5))) <= 2
+    # A long fold of columns is in two parts: the first goes along with the rows.
+    x, w, b, m = lucid.zeros(5000, 40), lucid.zeros(40), lucid.zeros(40), lucid.zeros(5000, 1)
+    graph = backward(layer_norm_, [x, w, b], [x, m, m], 1, 1e-5)
+    assert count_kernels(graph) == ["sum_mul", "sum_join"]
 
 
 def test_cross_entropy_is_two_kernels_and_one_back():

@@ -21,6 +21,10 @@ CASES = {
     "log_softmax": (lambda x: x.log_softmax(0), [(33, 130)]),
     "logsumexp": (lambda x: x.logsumexp(1), [(33, 130)]),
     "layer_norm": (lambda x, w, b: F.layer_norm(x, (130,), w, b), [(33, 130), (130,), (130,)]),
+    "layer_norm, columns along with rows": (
+        lambda x, w, b: F.layer_norm(x, (70,), w, b),
+        [(11, 100, 70), (70,), (70,)],
+    ),
     "batch_norm": (
         lambda x, w, b: F.batch_norm(x, None, None, w, b, True),
         [(8, 5, 6, 6), (5,), (5,)],

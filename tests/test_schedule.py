@@ -5,7 +5,7 @@ import pytest
 
 from lucid import dtypes as d
 from lucid.kernel import expr as e
-from lucid.kernel import loops
+from lucid.kernel import interp, loops
 from lucid.kernel.loops import Axis, Fold, Kernel, Map, Scan, Store
 from tests.kernel_calls import apply, available, buffer, fold_along, fold_down, on, run
 
@@ -481,6 +481,34 @@ def test_in_place_update_reads_before_it_writes(rng):
         assert run(kernel, {"a": first, "b": second}, {"n": size}, threads=2) is None
         same_bits(first, y)
         same_bits(second, x)
+
+
+def test_ordered_rows_see_what_those_before_them_stored(rng):
+    """Sums of columns over runs of 8 rows, each row adding to what the ones before it left."""
+    at = (r >> 3, j)
+    before = e.where((r & 7).eq(0), e.const(0, f32), e.load("p", at, f32))
+    kernel = Kernel(
+        "running",
+        (buffer("x", f32, s, 1), buffer("p", f32, s, 1, role="inout")),
+        ("n", "m", "s"),
+        (),
+        (Axis("r", n),),
+        (Map((Axis("j", m),), (Store("p", at, before + e.load("x", [r, j], f32)),)),),
+        "inner",
+        8,
+    )
+    for rows, columns in ((1, 1), (20, 35), (3000, 200)):
+        x = rng.standard_normal((rows, columns)).astype(np.float32)
+        groups = -(-rows // 8)
+        p = np.full((groups, columns), np.nan, np.float32)
+        words = {"n": rows, "m": columns, "s": columns}
+        assert run(kernel, {"x": x, "p": p}, words, threads=2) is None
+        padded = np.concatenate([x, np.zeros((groups * 8 - rows, columns), np.float32)])
+        same_bits(p, np.cumsum(padded.reshape(groups, 8, columns), 1)[:, -1])
+        if rows == 20:
+            again = np.full(p.size, np.nan, np.float32)
+            interp.run(kernel, {"x": x.ravel(), "p": again}, words)
+            same_bits(again, p.ravel())
 
 
 def test_store_that_lanes_disagree_on_is_refused():

@@ -120,7 +120,9 @@ class Kernel:
     axis of each stage, the last `grid` axis, or `none`.
 
     A call passes the buffers' addresses in order (locals excepted), then the words, then the
-    scalars.
+    scalars. `ordered`, a power of two, makes points of a grid of one axis depend on each other:
+    each run of so many points, the first one being 0, goes in order, and loads see what the
+    earlier points of the run have stored.
     """
 
     name: str
@@ -130,6 +132,7 @@ class Kernel:
     grid: tuple[Axis, ...]
     stages: tuple[Stage, ...]
     vector: str = "grid"
+    ordered: int = 0
     _text: list = field(default_factory=list, compare=False, repr=False)
 
     def __str__(self) -> str:
@@ -156,6 +159,8 @@ def _lines(kernel: Kernel) -> list[str]:
         return ", ".join(f"{a.name} < {a.extent!r}" for a in items)
 
     lines = [f"kernel {kernel.name} vector={kernel.vector}"]
+    if kernel.ordered:
+        lines[0] += f" ordered={kernel.ordered}"
     for b in kernel.buffers:
         strides = ", ".join(repr(s) for s in b.strides)
         extents = f" extents [{', '.join(repr(x) for x in b.extents)}]" if b.extents else ""

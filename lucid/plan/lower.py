@@ -4,6 +4,7 @@ run.py calls `lower`; fuse.py groups the equations, nest.py makes the loop nests
 their own steps, memory.py places what lives in between.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from lucid.dtypes import dtype
 from lucid.graph import Equation, Graph, Value
 from lucid.layout import contiguous_strides
 from lucid.op import find
-from lucid.plan import fuse, nest
+from lucid.plan import columns, fuse, nest
 from lucid.plan.fuse import Group
 from lucid.plan.keep import keep
 from lucid.plan.memory import arrange
@@ -68,12 +69,17 @@ def lower(graph: Graph, out_strides: Sequence[tuple[int, ...] | None] | None = N
     """Plan the graph's kernels and memory. Outputs are row-major unless strides are given."""
     _separate_outputs(graph)
     context = Context(graph, out_strides or [None] * len(graph.outputs))
-    for item in fuse.partition(graph).items:
-        if isinstance(item, Group):
-            _lower_group(context, item)
-        else:
+    for grouped, items in itertools.groupby(fuse.partition(graph).items, _is_group):
+        if grouped:
+            _lower_groups(context, list(items))
+            continue
+        for item in items:
             _lower_opaque(context, item)
     return _place(context)
+
+
+def _is_group(item: fuse.Item) -> bool:
+    return isinstance(item, Group)
 
 
 def _separate_outputs(graph: Graph) -> None:
@@ -85,37 +91,104 @@ def _separate_outputs(graph: Graph) -> None:
         seen.add(id(graph.outputs[i]))
 
 
-def _lower_group(context: Context, group: Group) -> None:
+@dataclass(eq=False, repr=False)
+class Built:
+    """A group as a nest, or as two (nest.split), and what is bound to it."""
+
+    group: Group
+    nest: nest.Nest
+    vector: str
+    operands: dict[str, Operand]
+    work: int
+    halves: tuple[nest.Nest, nest.Nest] | None = None
+
+
+def _build(context: Context, group: Group) -> Built | None:
+    """None where there is nothing to compute."""
     # What is stored is there itself, also where its equation is a view of something else.
     operands = {f"y{i}": context.own(root.value) for i, root in enumerate(group.stores)}
     operands |= {f"x{i}": context.operand(v) for i, v in enumerate(group.reads)}
     strides = {name: operand.strides for name, operand in operands.items()}
     if all(0 in r.value.shape for r in group.stores):
-        return
+        return None
     name = "_".join(dict.fromkeys(_names(group)))[:60]
     made, vector = nest.build(group, name, strides)
     work = 1
     for n in made.extents.values():
         work *= n
+    built = Built(group, made, vector, operands, work)
     halves = nest.split(made, vector)
-    if halves is None:
-        if vector == "inner":
-            keep(made)
-        _emit(context, made, vector, operands, group, work)
+    if halves is not None:
+        for array in halves[0].arrays.values():
+            if array.role == "out":
+                operands[array.name] = context.temporary(array.shape, array.dtype)
+        built.halves = halves
+    return built
+
+
+def _lower_groups(context: Context, groups: Sequence[Group]) -> None:
+    """Groups that follow each other."""
+    waiting: Built | None = None
+    for group in groups:
+        built = _build(context, group)
+        if built is None:
+            continue
+        if waiting is not None:
+            if _together(context, waiting, built) or _together(context, built, waiting):
+                waiting = None
+                continue
+            _lower_built(context, waiting)
+        waiting = built
+    if waiting is not None:
+        _lower_built(context, waiting)
+
+
+def _lower_built(context: Context, built: Built) -> None:
+    group, operands = built.group, built.operands
+    if built.halves is None:
+        if built.vector == "inner":
+            keep(built.nest)
+        _emit(context, built.nest, built.vector, operands, group.numbers, built.work)
         return
-    first, second, _ = halves
-    for array in first.arrays.values():
-        if array.role == "out":
-            operands[array.name] = context.temporary(array.shape, array.dtype)
-    nest.simplify(first)
-    _emit(context, first, vector, operands, group, work)
-    nest.simplify(second)
-    _emit(context, second, "grid" if second.grid else "none", operands, group, 0)
+    first, second = built.halves
+    _emit(context, first, built.vector, operands, group.numbers, built.work)
+    _emit(context, second, "grid" if second.grid else "none", operands, group.numbers, 0)
 
 
-def _emit(context: Context, made: nest.Nest, vector: str, operands, group: Group, work: int):
+def _together(context: Context, rows: Built, folds: Built) -> bool:
+    """Emit both groups as one kernel and the join of its folds of columns, if that is possible."""
+    if rows.vector != "inner" or rows.halves is not None:
+        return False
+    if folds.vector != "grid" or folds.halves is None:
+        return False
+    made = {id(r.value) for r in (*rows.group.stores, *folds.group.stores)}
+    if any(
+        id(x.value) in made for b in (rows, folds) for n, x in b.operands.items() if n[0] == "x"
+    ):
+        return False
+    same = columns.shared(rows.operands, folds.operands)
+    first, second = folds.halves
+    joined = columns.along(rows.nest, first, same, len(rows.group.numbers))
+    if joined is None:
+        return False
+    keep(joined)
+    operands = {**{f"c{n}": x for n, x in folds.operands.items()}, **rows.operands}
+    numbers = [*rows.group.numbers, *folds.group.numbers]
+    _emit(context, joined, "inner", operands, numbers, rows.work)
+    _emit(context, second, "grid", folds.operands, folds.group.numbers, 0)
+    return True
+
+
+def _emit(
+    context: Context,
+    made: nest.Nest,
+    vector: str,
+    operands: dict[str, Operand],
+    numbers: Sequence[Value],
+    work: int,
+) -> None:
     call = nest.finish(made, vector)
-    context.steps.append(nest_step(call.kernel, call.words, operands, group.numbers, work))
+    context.steps.append(nest_step(call.kernel, call.words, operands, numbers, work))
 
 
 def _names(group: Group) -> list[str]:

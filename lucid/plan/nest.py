@@ -42,6 +42,7 @@ class Nest:
     scalars: list[str]
     static: bool = False
     block: tuple[str, int] | None = None  # an inner axis cut into blocks: partial folds
+    ordered: int = 0  # see loops.Kernel
 
 
 @dataclass(eq=False, repr=False)
@@ -411,7 +412,14 @@ def finish(nest: Nest, vector: str) -> Call:
         strides = tuple(word(s) for s in array.strides)
         buffers.append(Buffer(name, array.dtype, strides, array.role))
     kernel = Kernel(
-        nest.name, tuple(buffers), tuple(words), tuple(nest.scalars), axes, tuple(stages), vector
+        nest.name,
+        tuple(buffers),
+        tuple(words),
+        tuple(nest.scalars),
+        axes,
+        tuple(stages),
+        vector,
+        nest.ordered,
     )
     return Call(kernel, numbers, list(nest.arrays))
 
@@ -440,11 +448,11 @@ def build(group: Group, name: str, strides: dict[str, tuple[int, ...]]) -> tuple
     return nest, order(nest)
 
 
-def split(nest: Nest, vector: str) -> tuple[Nest, Nest, int] | None:
+def split(nest: Nest, vector: str) -> tuple[Nest, Nest] | None:
     """A long fold over few rows as two nests: states of its blocks, then their combination.
 
-    The bits are those of the one nest (loops.Fold): blocks fold alike and join in order. Returns
-    the nests and the number of blocks; None where the fold is short or its rows are many.
+    The bits are those of the one nest (loops.Fold): blocks fold alike and join in order. None
+    where the fold is short or its rows are many.
     """
     block = loops.ROW_BLOCK if vector == "inner" else loops.COLUMN_BLOCK
     folds = [s for s in nest.stages if isinstance(s, Fold)]
@@ -474,7 +482,7 @@ def split(nest: Nest, vector: str) -> tuple[Nest, Nest, int] | None:
     )
     first = Nest(
         nest.name + "_blocks",
-        {**partial, **{n: a for n, a in nest.arrays.items() if a.role == "in"}},
+        {**partial, **{n: replace(a) for n, a in nest.arrays.items() if a.role == "in"}},
         {"block": blocks, **nest.extents},
         ["block", *nest.grid],
         [axis],
@@ -494,7 +502,7 @@ def split(nest: Nest, vector: str) -> tuple[Nest, Nest, int] | None:
     second = Nest(
         nest.name + "_join",
         {
-            **{n: a for n, a in nest.arrays.items() if n in used_by(maps)},
+            **{n: replace(a) for n, a in nest.arrays.items() if n in used_by(maps)},
             **{n: replace(a, role="in") for n, a in partial.items()},
         },
         {"block": blocks, **nest.extents},
@@ -503,7 +511,9 @@ def split(nest: Nest, vector: str) -> tuple[Nest, Nest, int] | None:
         [scan, *maps],
         nest.scalars,
     )
-    return first, second, blocks
+    simplify(first)
+    simplify(second)
+    return first, second
 
 
 def used_by(stages: Sequence[Stage]) -> set[str]:

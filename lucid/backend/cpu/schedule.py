@@ -100,7 +100,9 @@ class Schedule:
         self.codes = [StageCode(kernel, s, self.table, self.grid, self.block) for s in stages]
         passes = [c for c in self.codes if c.lane is not None and not self.grid]
         if len(passes) > 1:
-            max(passes, key=lambda c: c.operations).look_ahead()
+            longest = max(passes, key=lambda c: c.operations)
+            if len(longest.stores) < 2:  # with more, the rows at hand fill the nearest cache
+                longest.look_ahead()
         self.turned = transposed.sources(kernel, self.codes) if self.grid else []
         self.weights = [code.operations for code in self.codes]
         self.narrow = (self.block * (4 if self.grid else 1)).bit_length() - 1
@@ -195,7 +197,8 @@ class Schedule:
         """Binary logarithms of the rows and columns of a task, and how many tasks lie abreast."""
         left = f.i64(TASK_BITS) - _log2(f, work)
         if not self.grid:
-            return f.maximum(left, 0), None, f.i64(1)
+            least = max(self.kernel.ordered, 1).bit_length() - 1
+            return f.maximum(left, least), None, f.i64(1)
         least = 0
         if self.turned:  # whole tiles of rows
             least = transposed.ROWS.bit_length() - 1
