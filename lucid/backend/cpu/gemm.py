@@ -26,6 +26,7 @@ SMALL_READ = 1 << 17  # the same for elements of B that are read once
 # Rows of B that are streamed side by side: few rows of A make few loads and stores of C.
 CHUNK, CHUNK_ONE = 32, 8
 MODERATE_ROWS, DIRECT_BYTES = 128, 832 * 1024  # B in the second-level cache is not packed
+WORTH_ALIGNING = 48  # rows above which a B that is not aligned is packed all the same
 FEW_ROWS = 16  # up to here B is read once and not worth packing
 
 
@@ -168,7 +169,7 @@ def plan_product(product: Product) -> KernelCall:
     scratch = Scratch()
     left_at = scratch.take(gemm_pack.bytes_of_left(tile, depth) if left != "direct" else 0)
     right_bytes = 0
-    if variant.packs_right:
+    if variant.packing:
         right_bytes = gemm_pack.bytes_of_right(tile, depth, columns)
     elif right == "streamed" and blocks > 1:
         right_bytes = spec.m * columns * tile.width * tile.size
@@ -188,7 +189,7 @@ def plan_product(product: Product) -> KernelCall:
     values |= dict(tile_panels=columns, tasks=row_tiles * column_tiles * _count(spec.batch))
     values |= dict(slot_bytes=scratch.size, left_at=left_at, right_at=right_at, sums_at=sums_at)
     if spec.m and spec.n:
-        values |= bodies(spec.m, spec.n, tile, rows, not variant.packs_right)
+        values |= bodies(spec.m, spec.n, tile, rows, variant.reads_right)
     address = jit.function(
         variant.key(), lambda symbol: gemm_driver.emit(symbol, machine, tile, variant)
     )
@@ -369,7 +370,7 @@ def _right_mode(spec: MatmulSpec, tile: Tile) -> str:
     small = small or (FEW_ROWS < spec.m <= MODERATE_ROWS and size <= DIRECT_BYTES and apart)
     if spec.b[1] == 1 and spec.dtype is spec.dtype.compute:
         if small:
-            return "direct"
+            return "direct" if spec.m < WORTH_ALIGNING else "aligned"
         return "streamed" if spec.m <= FEW_ROWS else "rows"
     if spec.b[1] == 1:
         return "rows"
@@ -400,7 +401,9 @@ def task_shape(
         tasks = max(-(-panels // most), min(threads, panels))
         return rows, -(-panels // tasks)
     batch = max(1, _count(spec.batch))
-    copy = 0.0 if right == "direct" else 12.0  # rows of arithmetic that packing a row of B costs
+    copy = (
+        0.0 if right in ("direct", "aligned") else 12.0
+    )  # rows of arithmetic that packing a row of B costs
     turn = 0.2 if spec.a[1] != 1 else 0.0  # panels that packing a strip of A costs
     best = (float("inf"), tile.rows, 1)
     for column_tiles in range(-(-panels // limit), min(panels, 64 + panels // limit) + 1):

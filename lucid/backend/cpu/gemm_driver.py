@@ -22,7 +22,8 @@ from lucid.dtypes import dtype
 @dataclass(frozen=True)
 class Variant:
     """What the text depends on. left, right: how A and B are packed (gemm_pack.py), or "direct".
-    right "streamed": few rows, B is read once, some rows of it at a time from end to end.
+    right "aligned": direct where rows of B start on lines of the cache, otherwise packed by rows;
+    "streamed": few rows, B is read once, some rows of it at a time from end to end.
     No epilogue: the tile stores to C itself."""
 
     storage: dtype
@@ -39,14 +40,21 @@ class Variant:
         )
 
     @property
-    def packs_right(self) -> bool:
-        return self.right not in ("direct", "streamed")
+    def packing(self) -> str:
+        """How B is packed where it is; "" where it never is."""
+        return {"aligned": "rows", "direct": "", "streamed": ""}.get(self.right, self.right)
+
+    @property
+    def reads_right(self) -> bool:
+        """Whether tiles may read B where it lies."""
+        return self.right in ("aligned", "direct", "streamed")
 
     @property
     def operands(self) -> int:
         return len(self.epilogue.kinds) if self.epilogue else 0
 
 
+LINE = 64  # bytes of a line of the cache
 HEADER = 3  # words before the pointers: error slot, scratch, threads
 # Of a register tile: [rows - 1][full or last panel].
 BODIES = 2
@@ -98,8 +106,8 @@ def emit(symbol: str, machine: Target, tile: Tile, variant: Variant) -> str:
     names = word_names(variant, tile.rows)
     if variant.left != "direct":
         gemm_pack.left(module, "pack_left", variant.storage, tile, variant.left)
-    if variant.packs_right:
-        gemm_pack.right(module, "pack_right", variant.storage, tile, variant.right)
+    if variant.packing:
+        gemm_pack.right(module, "pack_right", variant.storage, tile, variant.packing)
     _Task(module, names, machine, tile, variant).emit()
     emit_entry(module, symbol, names, [("task", "tasks")])
     return module.text()
@@ -174,6 +182,11 @@ class _Task:
         units = [self.unit, self.unit, memory(epilogue.output) if epilogue else self.unit]
         units += [memory(kind) for kind in epilogue.kinds] if epilogue else []
         self.a, self.b, self.c, *self.operands = locate(f, w, units, self.variant.batch_dims, batch)
+        self.packed = f.constant(int(not self.variant.reads_right), "i1")
+        if self.variant.right == "aligned":
+            # A vector across two lines of the cache takes two loads, once per strip of rows.
+            place = f.cast(self.b, "ptrtoint", "i64") | w["b_k"] * tile.size
+            self.packed = (place & (LINE - 1)).ne(0)
         self.first_row = row_tile * w["tile_rows"]
         self.task_rows = f.minimum(w["tile_rows"], w["m"] - self.first_row)
         panels = (w["n"] + (tile.width - 1)) // tile.width
@@ -189,13 +202,14 @@ class _Task:
         start = block * w["depth"]
         depth = f.minimum(w["depth"], w["k"] - start)
         f.store(depth, self.runs, 1)
-        if variant.packs_right:
-            first = self.first_panel * tile.width
-            f.call(
-                "pack_right",
-                f.address(self.b, start * w["b_k"] + first * w["b_n"], self.unit),
-                *(w["b_k"], w["b_n"], depth, self._columns(), self.right_at),
-            )
+        if variant.packing:
+            with f.when(self.packed):
+                first = self.first_panel * tile.width
+                f.call(
+                    "pack_right",
+                    f.address(self.b, start * w["b_k"] + first * w["b_n"], self.unit),
+                    *(w["b_k"], w["b_n"], depth, self._columns(), self.right_at),
+                )
         if variant.right == "streamed":
             self._stream(block, start, depth, strips)
         else:
@@ -293,11 +307,11 @@ class _Task:
         to = f.address(sums, kept * to_pitch, tile.element)
         mode = f.select(block.eq(0), f.i64(STORE), f.i64(ADD))
         with f.loop(self.first_panel, self.stop_panel) as panel:
-            if variant.right == "direct":
-                right = start * w["b_k"] + panel * tile.width
-                right, right_step = f.address(self.b, right, tile.element), w["b_k"]
-            else:
-                right, right_step = self._packed(panel, depth), f.i64(tile.width)
+            right, right_step = self._packed(panel, depth), f.i64(tile.width)
+            if variant.reads_right:
+                place = f.address(self.b, start * w["b_k"] + panel * tile.width, tile.element)
+                right = f.select(self.packed, right, place)
+                right_step = f.select(self.packed, right_step, w["b_k"])
             place = f.address(to, (panel - self.first_panel) * tile.width, tile.element)
             ahead = right_step * AHEAD
             self._call(panel, rows, step, right, right_step, place, to_pitch, mode, ahead)

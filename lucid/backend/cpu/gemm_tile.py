@@ -12,6 +12,7 @@ from lucid.backend.cpu.target import Target, target
 from lucid.dtypes import dtype, float64
 
 AHEAD = 8  # steps of k by which a packed B is prefetched
+TURN = 4  # steps of k per turn of the inner loop where A is contiguous along k
 # What a tile starts from and does with its sums.
 STORE, ADD, CONTINUE = 0, 1, 2
 
@@ -91,22 +92,30 @@ def emit(symbol: str, machine: Target, tile: Tile, rows: int, vectors: int, mask
             return f.masked_load(kind, f.address(pointer, j * tile.lanes, tile.element), valid)
         return f.load(kind, pointer, j * tile.lanes)
 
-    def advance() -> None:
+    def advance(steps: int = 1, apart: ll.Value | int = 1) -> None:
+        """The next steps of k: one that moves `apart` elements on in A, or several side by side."""
         k, here = place.get(), cursor.get()
-        later = f.address(here, ahead, tile.element)
-        for j in range(vectors):
-            f.prefetch(f.address(later, j * tile.lanes, tile.element))
-        right = [vector_of(here, j, masked) for j in range(vectors)]
-        for i in range(rows):
-            left_value = f.splat(f.load(tile.element, pointers[i], k), tile.lanes)
+        for u in range(steps):
+            later = f.address(here, ahead, tile.element)
             for j in range(vectors):
-                total = sums[i][j].get()
-                product = (
-                    f.fma(left_value, right[j], total) if fused else total + left_value * right[j]
-                )
-                sums[i][j].set(product)
-        place.set(k + step)
-        cursor.set(f.address(here, b_step, tile.element))
+                f.prefetch(f.address(later, j * tile.lanes, tile.element))
+            right = [vector_of(here, j, masked) for j in range(vectors)]
+            for i in range(rows):
+                left = f.address(f.address(pointers[i], k, tile.element), u, tile.element)
+                left_value = f.splat(f.load(tile.element, left), tile.lanes)
+                for j in range(vectors):
+                    total = sums[i][j].get()
+                    product = (
+                        f.fma(left_value, right[j], total)
+                        if fused
+                        else total + left_value * right[j]
+                    )
+                    sums[i][j].set(product)
+            here = f.address(here, b_step, tile.element)
+            if steps > 1:  # or LLVM keeps an address per step, and spills them
+                here = f.opaque(here)
+        place.set(k + (steps if steps > 1 else apart))
+        cursor.set(here)
 
     def start() -> None:
         for i, j, line in places():
@@ -117,15 +126,21 @@ def emit(symbol: str, machine: Target, tile: Tile, rows: int, vectors: int, mask
             line = f.address(c, c_step * i, tile.element)
             yield from ((i, j, line) for j in range(vectors))
 
+    # C comes from afar, and a tile's worth of arithmetic later it is there.
+    for _, j, line in places():
+        f.prefetch(f.address(line, j * tile.lanes, tile.element))
     with f.when(mode.eq(CONTINUE)):
         start()
     with f.loop(0, count) as run:
         place.set(f.load("i64", runs, run * 2))
         left.set(f.load("i64", runs, run * 2 + 1))
-        # Two steps per turn would be no faster, and spill the rows' addresses.
+        # Counting costs slots of the pipeline that the products need: several steps per turn.
+        with f.when(step.eq(1)), f.loop_while(lambda: left.get() >= TURN):
+            left.set(left.get() - TURN)
+            advance(TURN)
         with f.loop_while(lambda: left.get() > 0):
             left.set(left.get() - 1)
-            advance()
+            advance(1, step)
 
     with f.when(mode.eq(ADD)):
         for i, j, line in places():

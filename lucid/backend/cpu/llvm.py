@@ -307,6 +307,11 @@ class Function:
         hint = [Value(text, "i32", self) for text in ("0", "3", "1")]  # read, keep, data
         self.intrinsic("llvm.prefetch.p0", "void", pointer, *hint)
 
+    def opaque(self, value: Value) -> Value:
+        """The same value in a register, of which LLVM forgets how it was made: what is derived
+        from it is computed where it stands, not ahead in registers of its own."""
+        return self.emit(f'call {value.kind} asm "", "=r,0"({value.kind} {value.name})', value.kind)
+
     def declare(self, name: str, result: str, kinds: Sequence[str], tail: str = "") -> None:
         self.module.declarations.setdefault(
             name, f"declare {result} @{name}({', '.join(kinds)}{tail})"
