@@ -83,7 +83,7 @@ def read(
             raise ValueError(f"{name!r} ends beyond the file: incomplete, file not fully covered")
         if mapped is None:
             data = np.empty(stop - begin, np.uint8)
-            if file.readinto(memoryview(data)) != len(data):  # type: ignore[attr-defined]
+            if file.readinto(data) != len(data):  # type: ignore[attr-defined]
                 raise ValueError("the file ends in the middle")
         else:
             data = mapped.bytes[start + 8 + size + begin :][: stop - begin]

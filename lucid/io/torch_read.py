@@ -102,9 +102,8 @@ class _Zip:
         block = storage.allocate(entry.file_size)
         if entry.file_size:
             self.file.seek(start)
-            view = memoryview(block).cast("B")
-            Source(self.file, self.length - start).fill(view)
-            if entry.CRC and zlib.crc32(view) != entry.CRC:
+            Source(self.file, self.length - start).fill(block)
+            if entry.CRC and zlib.crc32(block) != entry.CRC:  # type: ignore[arg-type]
                 raise Malformed(f"the entry {name[:80]!r} differs from its checksum")
         return block
 
@@ -172,7 +171,7 @@ def _fill(source: Source, stored: Stored) -> None:
     if count * stored.kind.itemsize != length:
         raise Malformed(f"a storage has {count} elements instead of {length} bytes")
     if length:
-        source.fill(memoryview(stored.block).cast("B"))
+        source.fill(stored.block)
 
 
 def _part(views: dict[Any, Stored], root: Stored, view: Any) -> Stored:
@@ -195,8 +194,10 @@ def read_tar(file: BinaryIO, find: Find, locate: Locate) -> Any:
     """The oldest form: a tar archive of `storages`, `tensors` and `pickle`."""
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
-            parts = [_member(archive, name) for name in ("storages", "tensors", "pickle")]
-            return _read_tar(*parts, find, locate)
+            storages, tensors, pickled = (
+                _member(archive, name) for name in ("storages", "tensors", "pickle")
+            )
+            return _read_tar(storages, tensors, pickled, find, locate)
     except (tarfile.TarError, OSError, UnicodeError, struct.error) as error:
         raise Malformed(f"it is no readable tar archive: {error}") from error
 
@@ -226,7 +227,7 @@ def _read_tar(
             raise Malformed(f"a storage of {count} elements is stated, the file ends before")
         block = storage.allocate(count * kind.kind.itemsize)
         if count:
-            storages.fill(memoryview(block).cast("B"))
+            storages.fill(block)
         known[key] = Stored(block, kind.kind, (0, block.nbytes))
     for target, root, offset, count in load(storages, find):
         known[target] = _part({}, known[root], (target, offset, count))
@@ -268,7 +269,7 @@ def check_booleans(value: Any) -> None:
         seen.add(id(x))
         if isinstance(x, lucid.Tensor):
             if x.dtype is lucid.bool and x.numel():
-                block = x._storage
+                block: Any = x._storage
                 # An expanded tensor may show its few bytes any number of times.
                 large = block is None or x.numel() > block.nbytes
                 shown = np.frombuffer(block, np.uint8) if large else x.detach().numpy()

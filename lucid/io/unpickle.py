@@ -43,8 +43,9 @@ class Source:
         self.left -= count
         return data
 
-    def fill(self, block: memoryview) -> None:
-        """Read as many bytes as the block has into it."""
+    def fill(self, target: Any) -> None:
+        """Read as many bytes as the buffer `target` has into it."""
+        block = memoryview(target).cast("B")
         if block.nbytes > self.left:
             raise Malformed(f"{block.nbytes} bytes are stated where {self.left} are left")
         done = 0
@@ -165,6 +166,12 @@ class _Machine:
                 del stack[i:]
                 return values
         raise Malformed("there is no mark")
+
+    def drop(self) -> None:
+        self.stack.pop()
+
+    def drop_to_mark(self) -> None:
+        self.since_mark()
 
     def tuple(self, count: int) -> None:
         values = [self.pop() for _ in range(count)]
@@ -319,8 +326,8 @@ STEPS: dict[bytes, Callable[[_Machine], None]] = {
     b"\x80": lambda m: _check_protocol(m.source.take(1)[0]),
     b"\x95": lambda m: _check_frame(m.source.number("<Q"), m.source.left),
     b"(": lambda m: m.push(Mark),
-    b"0": lambda m: m.stack.pop() and None,
-    b"1": lambda m: m.since_mark() and None,
+    b"0": lambda m: m.drop(),
+    b"1": lambda m: m.drop_to_mark(),
     b"2": lambda m: m.push(m.top()),
     b"N": lambda m: m.push(None),
     b"\x88": lambda m: m.push(True),
