@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from lucid.backend.cpu import compiler, cpython, invoke, jit
+from lucid.backend.cpu import compiler, cpython, invoke, jit, threads
 from lucid.config import settings
 
 MOST = 8192  # arguments of a segment, and words of a call: they lie on the stack
@@ -38,8 +38,9 @@ class Segment:
 
     Arguments are addresses, integers or floats. The result is None, or (code, value, number of
     the call) of the first error: the calls after it have not run. With `releases_gil`, other
-    Python threads run meanwhile, and Ctrl-C is seen between kernels. A segment is immutable and
-    re-entrant. `address` is what the generic builtin `run(address, a0, ...)` takes.
+    Python threads run meanwhile, and Ctrl-C is seen between tasks (interrupt.py): what it raises
+    leaves some results unwritten. A segment is immutable and re-entrant. `address` is what the
+    generic builtin `run(address, a0, ...)` takes.
     """
 
     __slots__ = ("calls", "releases_gil", "arguments", "address", "run", "memory")
@@ -110,7 +111,9 @@ def addresses() -> dict[str, int]:
     if not _addresses:
         with compiler.lock:
             text = invoke.text()
-            _addresses.update(compiler.cached(text, invoke.EXPORTS, lambda: text))
+            pool = threads.addresses()
+            extra = {name: pool[name] for name in ("lucid_poll", "lucid_watch")}
+            _addresses.update(compiler.cached(text, invoke.EXPORTS, lambda: text, extra))
     return _addresses
 
 

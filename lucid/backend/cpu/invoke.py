@@ -6,10 +6,8 @@ the patches as (word, argument, offset).
 """
 
 import ctypes
-import sys
 
 EXPORTS = ("lucid_run", "lucid_bound", "lucid_convert", "lucid_perform", "lucid_report")
-POLL = 20_000_000  # nanoseconds of a segment without the GIL before Ctrl-C is looked for
 
 
 def text() -> str:
@@ -19,8 +17,7 @@ def text() -> str:
     made = made.replace("VALUE", str(float.__basicsize__ - 8))
     if ctypes.sizeof(ctypes.c_long) == 8:  # CPython converts to long faster than to long long
         made = made.replace("PyLong_AsLongLong", "PyLong_AsLong")
-    clock = 1 if sys.platform == "linux" else 6  # CLOCK_MONOTONIC
-    return made.replace("CLOCK", str(clock)).replace("POLL", str(POLL))
+    return made
 
 
 TEXT = r"""
@@ -28,14 +25,14 @@ declare i64 @PyLong_AsLongLong(ptr)
 declare double @PyFloat_AsDouble(ptr)
 declare i32 @PyType_IsSubtype(ptr, ptr)
 declare ptr @PyErr_Occurred()
-declare i32 @PyErr_CheckSignals()
 declare void @PyErr_SetString(ptr, ptr)
 declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
 declare ptr @PyBytes_AsString(ptr)
 declare ptr @Py_BuildValue(ptr, ...)
 declare void @Py_IncRef(ptr)
-declare i32 @clock_gettime(i32, ptr)
+declare void @lucid_watch(ptr, ptr)
+declare void @lucid_poll(ptr)
 @_Py_NoneStruct = external global i8
 @PyFloat_Type = external global i8
 @PyLong_Type = external global i8
@@ -168,11 +165,10 @@ bad:
   ret i32 -1
 }
 
-; Run a segment on its arguments as words. -1: all of it has run. -2: an exception is set.
+; Run a segment on its arguments as words. -1: all of it has run. -2: a signal has set an exception.
 ; Otherwise the number of the kernel that set the error slot.
 define i64 @lucid_perform(ptr %segment, ptr %values, ptr %slot) {
 entry:
-  %time = alloca [2 x i64], align 16
   %calls = load i64, ptr %segment
   %s2 = getelementptr i64, ptr %segment, i64 2
   %releases = load i64, ptr %s2
@@ -181,18 +177,21 @@ entry:
   %s4 = getelementptr i64, ptr %segment, i64 4
   %words = alloca i64, i64 %longest, align 64
   store i64 0, ptr %slot
+  %handler_at = getelementptr i64, ptr %slot, i64 2
+  store i64 0, ptr %handler_at
+  %due_at = getelementptr i64, ptr %slot, i64 3
+  store i64 0, ptr %due_at
   %free = icmp ne i64 %releases, 0
   br i1 %free, label %release, label %calling
 release:
   %saved = call ptr @PyEval_SaveThread()
-  %t0 = call i64 @now(ptr %time)
+  call void @lucid_watch(ptr %slot, ptr %saved)
   br label %calling
 
 calling:
   %n = phi i64 [ 0, %entry ], [ 0, %release ], [ %n1, %next ]
   %record = phi ptr [ %s4, %entry ], [ %s4, %release ], [ %after, %next ]
-  %thread = phi ptr [ null, %entry ], [ %saved, %release ], [ %thread1, %next ]
-  %since = phi i64 [ 0, %entry ], [ %t0, %release ], [ %since1, %next ]
+  %thread = phi ptr [ null, %entry ], [ %saved, %release ], [ %thread, %next ]
   %todo = icmp slt i64 %n, %calls
   br i1 %todo, label %call, label %done
 call:
@@ -237,31 +236,21 @@ patch:
   br label %patching
 patched:
   call void %address(ptr %words)
+  %parked = icmp ne ptr %thread, null
+  br i1 %parked, label %poll, label %check
+poll:
+  call void @lucid_poll(ptr %slot)
+  %due = load i64, ptr %due_at
+  %interrupted = icmp eq i64 %due, -1
+  br i1 %interrupted, label %fail, label %check
+check:
   %code = load i64, ptr %slot
   %good = icmp eq i64 %code, 0
-  br i1 %good, label %poll, label %broken
-poll:
+  br i1 %good, label %next, label %broken
+next:
   %n1 = add i64 %n, 1
   %skip = mul i64 %patches, 24
   %after = getelementptr i8, ptr %first_patch, i64 %skip
-  %parked = icmp ne ptr %thread, null
-  br i1 %parked, label %look, label %next
-look:
-  %t = call i64 @now(ptr %time)
-  %passed = sub i64 %t, %since
-  %late = icmp sgt i64 %passed, POLL
-  br i1 %late, label %signals, label %next
-signals:
-  call void @PyEval_RestoreThread(ptr %thread)
-  %interrupted = call i32 @PyErr_CheckSignals()
-  %calm = icmp eq i32 %interrupted, 0
-  br i1 %calm, label %resume, label %fail
-resume:
-  %saved2 = call ptr @PyEval_SaveThread()
-  br label %next
-next:
-  %thread1 = phi ptr [ %thread, %poll ], [ %thread, %look ], [ %saved2, %resume ]
-  %since1 = phi i64 [ %since, %poll ], [ %since, %look ], [ %t, %resume ]
   br label %calling
 
 broken:
@@ -281,17 +270,7 @@ return:
 finish:
   ret i64 -1
 fail:
+  call void @PyEval_RestoreThread(ptr %thread)
   ret i64 -2
-}
-
-; Nanoseconds of a clock that only goes forward.
-define internal i64 @now(ptr %time) {
-  %r = call i32 @clock_gettime(i32 CLOCK, ptr %time)
-  %seconds = load i64, ptr %time
-  %n = getelementptr i64, ptr %time, i64 1
-  %nanoseconds = load i64, ptr %n
-  %whole = mul i64 %seconds, 1000000000
-  %sum = add i64 %whole, %nanoseconds
-  ret i64 %sum
 }
 """

@@ -297,7 +297,7 @@ def _write(module: Module, slots: dict[str, int]) -> None:
             f.call("Py_DecRef", entry)
             with f.when(result.get().ne(0)):
                 storage = _field(f, target, slots["_storage"])
-                count_up(storage)
+                _count_up(f, storage)
                 writers, at = _item(f, self, WRITERS), _field(f, storage, block.PTR)
                 by = f.select(name.eq(_symbol(f, "_Py_NoneStruct")), op, name)
                 f.call("PyDict_SetItem", writers, at, by, result="i32")
@@ -318,15 +318,17 @@ def _write(module: Module, slots: dict[str, int]) -> None:
         same = places["_layout"][0].eq(places["_layout"][1]) & mine.eq(its) & overlap
         return _field(f, thing, slots["_requires_grad"]).eq(no) & (apart | same)
 
-    def count_up(storage: Value) -> None:
-        place = f.address(storage, block.VERSION)
-        old = f.load("ptr", place)
-        now = _ask(f, "PyLong_AsLongLong", old, result="i64") + 1
-        f.store(_ask(f, "PyLong_FromLongLong", now), place)
-        f.call("Py_DecRef", old)
-
     f.either(count.eq(5), go, lambda: _refuse(f, "miscount"))
     f.finish(result.get())
+
+
+def _count_up(f: Function, storage: Value) -> None:
+    """The version of a storage."""
+    place = f.address(storage, block.VERSION)
+    old = f.load("ptr", place)
+    now = _ask(f, "PyLong_AsLongLong", old, result="i64") + 1
+    f.store(_ask(f, "PyLong_FromLongLong", now), place)
+    f.call("Py_DecRef", old)
 
 
 def _address(f: Function, tensor: Value, slots: dict[str, int]) -> Value:
@@ -442,6 +444,8 @@ def _launch_into(module: Module, slots: dict[str, int]) -> None:
         segment = f.address(memory, HEAD, "i64")
         end = _ask(f, "lucid_perform", segment, values, error, result="i64")
         good.set(end.eq(-1))
+        with f.when(end.eq(-2) & target.ne(0)):  # interrupted: some of it may be written
+            _count_up(f, _field(f, target, slots["_storage"]))
         with f.when(end >= 0):
             outcome = _ask(f, "lucid_report", error, end)
             with f.when(outcome.ne(0)):

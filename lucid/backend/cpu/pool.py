@@ -14,18 +14,24 @@ Python. How a region runs:
 
 So the caller never waits for a worker that has not joined, and a worker that wakes late finds no
 room and touches nothing. A region belongs to one owner; whoever finds it owned runs serially.
-Waiting, for work and for the join, first spins a bounded time, then sleeps in `wait`.
+Waiting, for work and for the join, first spins a bounded time, then sleeps in `wait`. Between its
+tasks the caller looks for signals (interrupt.py); after one that raises, no more tasks are run.
 """
 
 import platform
 import sys
+
+from lucid.backend.cpu import interrupt
 
 MOST = 1024  # threads, the caller included
 STACK = 8 << 20  # bytes of a worker's stack
 
 # The number of the futex system call, where there is one.
 FUTEX = {"x86_64": 202, "aarch64": 98, "arm64": 98, "riscv64": 98, "ppc64le": 221, "s390x": 238}
-EXPORTS = ("lucid_parallel", "lucid_stop", "lucid_resume", "lucid_pauses", "lucid_knobs")
+EXPORTS = (
+    "lucid_parallel", "lucid_stop", "lucid_resume", "lucid_orphan", "lucid_pauses", "lucid_knobs",
+    *interrupt.EXPORTS,
+)  # fmt: skip
 
 
 def text(futex: int | None = None) -> str:
@@ -38,7 +44,7 @@ def text(futex: int | None = None) -> str:
     body = (REGION + WORKER + LIFE + sleep).replace("PAUSE", pause[1])
     for name, value in (("FUTEX", futex), ("SET_MASK", set_mask), ("STACK", STACK)):
         body = body.replace(name, str(value))
-    return pause[0] + body.replace("MOST", str(MOST))
+    return pause[0] + body.replace("MOST", str(MOST)) + interrupt.text()
 
 
 PAUSE = {
@@ -140,22 +146,38 @@ leave:
   store atomic i32 0, ptr @owner release, align 4
   ret void
 serial:
-  %any = icmp sgt i64 %tasks, 0
-  br i1 %any, label %one, label %end
-one:
+  %slot = load ptr, ptr %words
+  br label %check
+check:
   %i = phi i64 [ 0, %serial ], [ %i1, %one ]
+  %more = icmp slt i64 %i, %tasks
+  br i1 %more, label %look, label %end
+look:
+  %over = call i1 @interrupted(ptr %slot)
+  br i1 %over, label %end, label %one
+one:
   call void %body(ptr %words, i64 %i, i64 0)
+  call void @lucid_poll(ptr %slot)
   %i1 = add i64 %i, 1
-  %more = icmp slt i64 %i1, %tasks
-  br i1 %more, label %one, label %end
+  br label %check
 end:
   ret void
+}
+
+; Whether an exception waits for the end of the call.
+define internal i1 @interrupted(ptr %slot) {
+  %at = getelementptr i64, ptr %slot, i64 3
+  %due = load atomic i64, ptr %at acquire, align 8
+  %over = icmp eq i64 %due, -1
+  ret i1 %over
 }
 
 define internal void @take(ptr %body, ptr %words, i64 %tasks, i64 %slot, i64 %parts, i64 %first,
     i64 %generation) {
 entry:
   %mark = shl i64 %generation, 32
+  %errors = load ptr, ptr %words
+  %is_caller = icmp eq i64 %slot, 0
   br label %part
 part:
   %k = phi i64 [ 0, %entry ], [ %k1, %exhausted ]
@@ -174,7 +196,8 @@ go:
   br label %again
 again:
   %read = load atomic i64, ptr %counter monotonic, align 8
-  br label %try
+  %over = call i1 @interrupted(ptr %errors)
+  br i1 %over, label %end, label %try
 try:
   %seen = phi i64 [ %read, %again ], [ %there, %swap ]
   %its = lshr i64 %seen, 32
@@ -193,6 +216,9 @@ swap:
 one:
   %task = add i64 %low, %i
   call void %body(ptr %words, i64 %task, i64 %slot)
+  br i1 %is_caller, label %look, label %again
+look:
+  call void @lucid_poll(ptr %errors)
   br label %again
 exhausted:
   %k1 = add i64 %k, 1
@@ -358,6 +384,17 @@ end:
 
 define void @lucid_resume() {
   store atomic i32 0, ptr @owner release, align 4
+  ret void
+}
+
+; In a child whose workers were in a region when it was forked: it has none of them.
+define void @lucid_orphan() {
+  store i64 0, ptr @started, align 8
+  %old = load i64, ptr @state, align 8
+  %next = add i64 %old, 4294967296
+  %none = and i64 %next, -4294967296
+  store i64 %none, ptr @state, align 8
+  store i32 0, ptr @sleepers, align 4
   ret void
 }
 

@@ -22,6 +22,7 @@ from lucid.kernel.expr import Expr
 from lucid.kernel.loops import LANES, Fold, Kernel, Map, Scan, Stage
 
 TASK_BITS = 18  # log2 of the operations in a task
+ALONE_BITS = 22  # on one thread, where tasks are only there to look for signals in between
 HEADER = 3  # words before the buffers' addresses
 ALIGN = 64
 
@@ -193,9 +194,13 @@ class Schedule:
             rows = rows * x
         return rows, columns, self._work_per_point(body, scope)
 
+    def _task_bits(self, f: Function) -> Value:
+        threads = f.load("i64", f.arguments[0], 2)
+        return f.select(threads > 1, f.i64(TASK_BITS), f.i64(ALONE_BITS))
+
     def _chunks(self, f: Function, rows: Value | None, columns: Value, work: Value):
         """Binary logarithms of the rows and columns of a task, and how many tasks lie abreast."""
-        left = f.i64(TASK_BITS) - _log2(f, work)
+        left = self._task_bits(f) - _log2(f, work)
         if not self.grid:
             least = max(self.kernel.ordered, 1).bit_length() - 1
             return f.maximum(left, least), None, f.i64(1)
@@ -362,7 +367,7 @@ class Schedule:
         rows, columns, work = self._sizes(body, scope)
         points = columns if rows is None else rows * columns if self.grid else rows
         threads = f.load("i64", words, 2)
-        several = (threads > 1) & (points * work > 2 << TASK_BITS)
+        several = points * work > (f.i64(2) << self._task_bits(f))
 
         def parallel() -> None:
             many, _, across = self._chunks(f, rows, columns, work)

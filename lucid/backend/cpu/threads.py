@@ -6,9 +6,10 @@ jit.py shares `lucid_parallel` with kernels from here; lucid exports set_num_thr
 import atexit
 import ctypes
 import os
+import threading
 import time
 
-from lucid.backend.cpu import compiler, pool
+from lucid.backend.cpu import compiler, interrupt, pool
 from lucid.config import settings
 
 # How long a worker looks for work, and the caller for its workers, before they sleep. Waking up
@@ -91,8 +92,10 @@ def _load() -> None:
     found = compiler.cached(text, pool.EXPORTS, lambda: text)
     _addresses.update(found)
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=_stop, after_in_parent=_resume, after_in_child=_resume)
+        os.register_at_fork(before=_stop, after_in_parent=_resume, after_in_child=_in_child)
     atexit.register(_end)
+    signals = _signals()
+    signals[interrupt.MAIN] = threading.main_thread().ident or 0
     _knobs()[0] = get_num_threads()
     set_spin(WORKER_SPIN, CALLER_SPIN)
 
@@ -100,14 +103,31 @@ def _load() -> None:
 def _stop() -> None:
     """End the workers: nothing of them is left in the child of a fork. They start again lazily."""
     compiler.lock.acquire()  # nobody is in the middle of compiling in the child
-    if not _ended:
+    if not _ended and not _in_handler():
         ctypes.CFUNCTYPE(None)(_addresses["lucid_stop"])()
 
 
 def _resume() -> None:
-    if not _ended:
+    if not _ended and not _in_handler():
         ctypes.CFUNCTYPE(None)(_addresses["lucid_resume"])()
     compiler.lock.release()
+
+
+def _in_child() -> None:
+    signals = _signals()
+    signals[interrupt.MAIN] = threading.main_thread().ident or 0
+    if _in_handler():
+        ctypes.CFUNCTYPE(None)(_addresses["lucid_orphan"])()
+        if signals[interrupt.POLLING] == threading.get_ident():
+            signals[interrupt.ORPHANED] = 1  # back in its kernel, this thread is told so
+        else:
+            signals[interrupt.POLLING] = 0  # the thread in the handler is not in the child
+    _resume()
+
+
+def _in_handler() -> bool:
+    """Whether a signal handler runs that a kernel has let run: the workers are not to be had."""
+    return _signals()[interrupt.POLLING] != 0
 
 
 def _end() -> None:
@@ -119,6 +139,10 @@ def _end() -> None:
 
 def _knobs():
     return (ctypes.c_int64 * 3).from_address(_addresses["lucid_knobs"])
+
+
+def _signals():
+    return (ctypes.c_int64 * 3).from_address(_addresses["lucid_signals"])
 
 
 def _quota(membership: str, root: str) -> float:
