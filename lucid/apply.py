@@ -5,10 +5,12 @@ given, runs it, and attaches a Node where the result needs a gradient. Inside a 
 equation to a graph instead. A hit costs a look-up, an allocation and one native call.
 """
 
+import contextlib
 import functools
+import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -84,17 +86,58 @@ def native_writer(entries: dict[tuple, tuple], miss: Callable, writers: dict[int
 
 def _first_hit(op: type[Op], inputs: tuple, params: tuple) -> Any:
     global _hit
-    _hit = _native()[0]
-    return _hit(op, inputs, params)
+    if not _programs:
+        _hit = _native()[0]
+        return _hit(op, inputs, params)
+    return _apply(op, inputs, params)
 
 
 _hit: Callable = _first_hit
 
+# Whole programs that are being traced now, in any thread. While there are any, no call takes the
+# native way: it would run on what is a promise.
+_programs = 0
+
+
+def program() -> Any:
+    """The trace of a whole program (compiler/trace.py) that is going on here, or None."""
+    if not _programs:
+        return None
+    tracer = _tracer.get()
+    return tracer if tracer is not None and tracer.whole else None
+
+
+def count_programs(change: int) -> None:
+    """One trace of a program more, or one less."""
+    global _programs, _hit
+    with _counting:
+        _programs += change
+        _hit = _first_hit
+        for divert in diverted:
+            divert()
+
+
+_counting = threading.Lock()
+diverted: list[Callable[[], None]] = []  # called when a program's trace begins and when it ends
+
+
+def any_program() -> bool:
+    """Whether a program is being traced, in any thread."""
+    return _programs > 0
+
+
+def note_grad(x: Any) -> None:
+    """To be called before `.grad` of a tensor is read or set: a trace has to know of it."""
+    if _programs and (tracer := program()) is not None:
+        tracer.note_grad(x)
+
 
 def _apply(op: type[Op], inputs: tuple, params: tuple, everything: bool = False) -> Any:
     """Views, traces, and what was not planned before."""
-    inputs = tuple([_operand(op, x) for x in inputs])
     tracer = _tracer.get()
+    if tracer is not None and tracer.whole:
+        return tracer.call(op, inputs, params, everything)
+    inputs = tuple([_operand(op, x) for x in inputs])
     if tracer is not None and not any(isinstance(x, Array) for x in inputs):
         return tracer.add(op, inputs, params, everything)  # the entries are not for a trace
     key = (op, params, *layouts_and_types(inputs))
@@ -184,7 +227,7 @@ def _build(op: type[Op], inputs: Sequence, params: tuple, key: tuple) -> tuple:
         graph = trace_call(lambda *xs: op.run(xs, params), inputs)
     else:
         graph = trace_call(lambda *xs: apply(op, xs, params), inputs)
-    strides = [_preserved(op, inputs, v) for v in graph.outputs]
+    strides = [preserved(op, inputs, v) for v in graph.outputs]
     entry = _entry(graph, strides, op.label, op, layouts_of(inputs))
     trim(_entries)
     _entries[key] = entry
@@ -210,7 +253,7 @@ def _entry(
     return Plan(graph, strides, name).entry(layouts, visible, record_call)
 
 
-def _preserved(op: type[Op], inputs: Sequence, output: Value) -> tuple[int, ...] | None:
+def preserved(op: type[Op], inputs: Sequence, output: Value) -> tuple[int, ...] | None:
     """Results keep the dimension order of a dense input of their shape, as channels-last."""
     if issubclass(op, Opaque):
         return op.strides([x._layout for x in inputs if isinstance(x, Array)], output.shape)
@@ -274,6 +317,8 @@ def show(x: Any, shown: Shown) -> Any:
     offset = x._offset + shown.offset
     if offset:
         y._offset = offset
+    if _programs and (tracer := program()) is not None:
+        tracer.shown(x, y, shown.step)
     if grad_state()[0]:
         base = x._base
         if base is None:
@@ -423,8 +468,10 @@ def _remember(outputs: Any) -> None:
 class Trace:
     """A graph being recorded: its tensors have a `_value` and no bytes."""
 
-    def __init__(self) -> None:
-        self.graph = Graph()
+    whole = False  # whether tensors from outside are met, and belong in: a program's trace
+
+    def __init__(self, graph: Graph | None = None) -> None:
+        self.graph = Graph() if graph is None else graph
 
     def input(self, x: Any) -> Any:
         """The stand-in of an input: a tensor's layout, or a number that arrives at run time."""
@@ -473,14 +520,21 @@ def _trace_of(inputs: Sequence) -> Trace | None:
     return _tracer.get()
 
 
+@contextlib.contextmanager
+def traced_by(trace: Any) -> Iterator[None]:
+    """Calls within go to this trace."""
+    token = _tracer.set(trace)
+    try:
+        yield
+    finally:
+        _tracer.reset(token)
+
+
 def trace_call(function: Callable, inputs: Sequence) -> Graph:
     """The graph of function(*inputs); no kernel runs."""
     trace = Trace()
-    token = _tracer.set(trace)
-    try:
+    with traced_by(trace):
         made = function(*[trace.input(x) for x in inputs])
-    finally:
-        _tracer.reset(token)
     outputs = made if isinstance(made, (tuple, list)) else (made,)
     trace.graph.outputs = [y._value for y in outputs]
     return trace.graph

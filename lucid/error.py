@@ -26,3 +26,8 @@ class OutOfMemoryError(MemoryError, RuntimeError):
         super().__init__(message)
         self.requested = requested
         self.available = available
+
+
+class TraceError(RuntimeError):
+    """A function cannot be compiled as it is: it asks for a value while it is traced, or does
+    what a plan cannot do again. The message says what, at which line, and what to write."""

@@ -31,7 +31,8 @@ class Value:
     number: Number | None = None
     equation: "Equation | None" = None
     place: int = 0  # which output of its equation
-    strides: tuple[int, ...] | None = None  # of a graph input, None for row-major
+    strides: tuple[int, ...] | None = None  # in memory, None for row-major
+    whole: bool = False  # a tensor of the program, not a step inside of an op
 
     @property
     def type(self) -> str:
@@ -46,6 +47,7 @@ class Equation:
     inputs: tuple[Value, ...]
     params: tuple
     outputs: tuple[Value, ...] = ()
+    line: str = ""  # the user's, in the trace of a program
 
 
 @dataclass(eq=False, repr=False)
@@ -68,6 +70,40 @@ class Graph:
         )
         self.equations.append(equation)
         return equation.outputs
+
+    def pruned(self) -> "Graph":
+        """Without the equations that lead to no output."""
+        needed: set[int] = set()
+        stack = [v.equation for v in self.outputs if v.equation is not None]
+        while stack:
+            equation = stack.pop()
+            if id(equation) not in needed:
+                needed.add(id(equation))
+                stack += [v.equation for v in equation.inputs if v.equation is not None]
+        self.equations = [e for e in self.equations if id(e) in needed]
+        return self
+
+    def fresh(self) -> "Graph":
+        """A copy that shares no value with this graph, so that planning it changes nothing here.
+        Its inputs and outputs are in the same order."""
+        same: dict[int, Value] = {}
+
+        def copy(v: Value) -> Value:
+            found = same.get(id(v))
+            if found is None:
+                found = Value(v.shape, v.dtype, v.weak, v.number, strides=v.strides, whole=v.whole)
+                same[id(v)] = found
+            return found
+
+        graph = Graph([copy(v) for v in self.inputs])
+        for e in self.equations:
+            made = Equation(e.op, tuple([copy(v) for v in e.inputs]), e.params, line=e.line)
+            made.outputs = tuple([copy(v) for v in e.outputs])
+            for place, v in enumerate(made.outputs):
+                v.equation, v.place = made, place
+            graph.equations.append(made)
+        graph.outputs = [copy(v) for v in self.outputs]
+        return graph
 
     def __str__(self) -> str:
         return render(self)

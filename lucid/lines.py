@@ -13,7 +13,7 @@ _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _CONTEXTLIB = os.path.join(os.path.dirname(os.__file__), "contextlib.py")
 
 
-def _is_ours(filename: str) -> bool:
+def is_ours(filename: str) -> bool:
     # Generated Python is compiled under names such as "<lucid plan>".
     return (
         filename.startswith(_PACKAGE)
@@ -32,7 +32,7 @@ def user_position(skip: int = 0) -> tuple[str, int]:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         filename = frame.f_code.co_filename
-        if not _is_ours(filename):
+        if not is_ours(filename):
             if skip == 0:
                 # None between two lines of source: code that the compiler made up.
                 return filename, frame.f_lineno or frame.f_code.co_firstlineno

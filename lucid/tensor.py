@@ -10,7 +10,7 @@ import numpy as np
 
 from lucid import apply as funnel
 from lucid import storage
-from lucid.apply import current_node, wrap
+from lucid.apply import current_node, note_grad, program, wrap
 from lucid.array import Array
 from lucid.autograd.node import Handle
 from lucid.dtypes import FLOATING, dtype, get_default_dtype
@@ -120,6 +120,7 @@ class Tensor(Array):
     @property
     def grad(self) -> "Tensor | None":
         """The gradient that backward passes have added up; None before the first."""
+        note_grad(self)
         return self._grad
 
     @grad.setter
@@ -132,10 +133,12 @@ class Tensor(Array):
                     f"grad: a gradient of shape {tuple(value._layout.shape)} does not fit a "
                     f"tensor of shape {tuple(self._layout.shape)}"
                 )
+        note_grad(self)
         self._grad = value
 
     @grad.deleter
     def grad(self) -> None:
+        note_grad(self)
         self._grad = None
 
     @property
@@ -335,7 +338,7 @@ class Tensor(Array):
                 "elements, 1 is needed"
             )
         reader = self._layout.dtype.reader
-        if reader is None or self._value is not None:
+        if reader is None or self._value is not None or program() is not None:
             return self._as_numpy("item").reshape(()).item()
         return reader.unpack_from(self._storage, self._offset * reader.size)[0]
 
@@ -355,6 +358,8 @@ class Tensor(Array):
                 f"{asked}: the value of a tensor is asked for while a function is traced; "
                 "use where, or compute on tensors"
             )
+        if (tracer := program()) is not None:
+            tracer.asked(self, asked)
         lay = self._layout
         if lay.numel == 0:
             return np.empty(lay.shape, lay.dtype.numpy)

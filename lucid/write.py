@@ -9,12 +9,15 @@ from typing import Any
 
 from lucid.apply import (
     Trace,
+    any_program,
     apply,
     current_node,
+    diverted,
     edges_of,
     kept_plans,
     layouts_and_types,
     native_writer,
+    program,
     record,
     trace_call,
     trim,
@@ -25,6 +28,7 @@ from lucid.array import Array
 from lucid.autograd.mode import grad_state, is_grad_enabled
 from lucid.autograd.node import Node, Recipe, move_retained
 from lucid.config import settings
+from lucid.layout import Layout
 from lucid.lines import user_line
 from lucid.op import Elementwise, Op, find
 from lucid.plan.run import Plan
@@ -42,11 +46,21 @@ def write(
 
 def _first_hit(op: type[Op], target: Any, inputs: tuple, params: tuple, name: str | None) -> Any:
     global _hit
+    if any_program():
+        return _write(op, target, inputs, params, name)
     _hit = native_writer(_entries, _write, _writers)
     return _hit(op, target, inputs, params, name)
 
 
 _hit: Callable = _first_hit
+
+
+def _divert() -> None:
+    global _hit
+    _hit = _first_hit
+
+
+diverted.append(_divert)
 # (op, the target's layout, params, layouts and types of numbers) -> Plan.entry
 _entries: dict[tuple, tuple] = kept_plans({})
 
@@ -70,11 +84,15 @@ def _write(op: type[Op], target: Any, inputs: tuple, params: tuple, name: str | 
             # The plan is for the layouts of the copies that it reads.
             inputs = tuple([_apart(op, x, target) for x in inputs])
             break
-    key = (op, target._layout, params, *layouts_and_types(inputs))
-    entry = _entries.get(key) or _build(op, called, target, inputs, params, key)
-    if target._layout.numel:
-        # The entry's last item is its plan.
-        entry[-1].run(target._ptr, *[x._ptr if isinstance(x, Array) else x for x in inputs])
+    tracer = program()
+    if tracer is not None:
+        tracer.store(target, _into(op, called, target._layout, params), inputs)
+    else:
+        key = (op, target._layout, params, *layouts_and_types(inputs))
+        entry = _entries.get(key) or _build(op, called, target, inputs, params, key)
+        if target._layout.numel:
+            # The entry's last item is its plan.
+            entry[-1].run(target._ptr, *[x._ptr if isinstance(x, Array) else x for x in inputs])
     touched(called, target)
     if recording:
         _move_history(op, target, saved_inputs, params, edges)
@@ -191,6 +209,15 @@ def _build(
 ) -> tuple:
     """Plan a write into a target of this layout and keep the plan."""
     lay = target._layout
+    into = _into(op, called, lay, params)
+    plan = Plan(trace_call(into, inputs), [lay.strides], f"{op.name}_")
+    trim(_entries)
+    _entries[key] = entry = plan.entry([lay], -1, None, issubclass(op, Elementwise))
+    return entry
+
+
+def _into(op: type[Op], called: str, lay: Layout, params: tuple) -> Callable[..., Any]:
+    """The function of the inputs that is written into a target of this layout."""
     if any(s == 0 and n > 1 for n, s in zip(lay.shape, lay.strides, strict=True)):
         raise RuntimeError(
             f"{called}: several elements of the target are one in memory (it was expanded); "
@@ -210,10 +237,7 @@ def _build(
             y = apply(find("cast"), (y,), (lay.dtype,))
         return y
 
-    plan = Plan(trace_call(into, inputs), [lay.strides], f"{op.name}_")
-    trim(_entries)
-    _entries[key] = entry = plan.entry([lay], -1, None, issubclass(op, Elementwise))
-    return entry
+    return into
 
 
 def _broadcast(called: str, y: Any, shape: tuple[int, ...]) -> Any:

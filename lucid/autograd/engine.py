@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from lucid.apply import apply, current_node
+from lucid.apply import apply, current_node, note_grad
 from lucid.array import Array
 from lucid.autograd.mode import set_grad_enabled
 from lucid.autograd.node import Deferred, Node
@@ -297,6 +297,7 @@ def _clone(g: Any) -> Any:
 
 def _accumulate(leaf: Any, g: Any, create: bool, fresh: bool = False) -> None:
     """leaf.grad += g, in place where no graph is made. The first g is kept if it is `fresh`."""
+    note_grad(leaf)
     with _adding:
         old = leaf._grad
         if old is None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lucid import dtypes, storage
-from lucid.apply import CPU, _tracer, apply, wrap
+from lucid.apply import CPU, _tracer, apply, program, wrap
 from lucid.array import Array
 from lucid.device import device
 from lucid.dtypes import FLOATING, bool_, dtype, int64
@@ -347,6 +347,8 @@ def tensor(data: Any, *, dtype=None, device=None, requires_grad: bool = False, p
     block = storage.allocate(lay.nbytes)
     if lay.numel:
         block.as_numpy(lay.dtype, lay.shape, lay.strides)[...] = array
+    if (tracer := program()) is not None:
+        tracer.constant(block)
     return _finish(wrap(block, lay), requires_grad)
 
 

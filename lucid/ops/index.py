@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lucid import storage
-from lucid.apply import show, wrap
+from lucid.apply import program, show, wrap
 from lucid.array import Array
 from lucid.dtypes import BOOL, bool_, int64, uint8
 from lucid.kernel import expr
@@ -267,6 +267,8 @@ def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
     tensor([[1],
             [3]])
     """
+    if (tracer := program()) is not None:
+        tracer.refuse("nonzero", "use where with a mask, whose result has the size of the mask")
     if x._value is not None:
         raise RuntimeError(
             "nonzero: its size depends on values, which a traced function does not know; "

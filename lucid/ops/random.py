@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 
 from lucid import dtypes
+from lucid.apply import program
 from lucid.array import Array
 from lucid.dtypes import FLOATING, bool_, dtype, float32, float64, int64
 from lucid.kernel import expr
@@ -197,6 +198,8 @@ class Generator:
 
     def manual_seed(self, seed: int) -> "Generator":
         """Start again from a seed; negative ones count from 2^64 down."""
+        if (tracer := program()) is not None:
+            tracer.refuse("manual_seed", "seed the generator before the call")
         self._seed = int(seed) & (2**64 - 1)
         self._offset = 0
         return self
@@ -211,11 +214,22 @@ class Generator:
 
     def reserve(self, n: int) -> tuple[int, int]:
         """(seed, first counter) of n numbers that nobody else will get."""
+        if (tracer := program()) is not None:
+            return tracer.reserve(self, n)
         with self._lock:
             offset = self._offset
             self._offset = offset + n
         signed = self._seed - 2**64 if self._seed >= 2**63 else self._seed
         return signed, offset
+
+    def state_now(self) -> tuple[int, int]:
+        """Seed, as a signed number, and counter."""
+        return (self._seed - 2**64 if self._seed >= 2**63 else self._seed), self._offset
+
+    def advance(self, n: int) -> None:
+        """Leave out n numbers, which a compiled function has drawn."""
+        with self._lock:
+            self._offset += n
 
     def get_state(self) -> Any:
         """Seed and counter as 16 bytes."""

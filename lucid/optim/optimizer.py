@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Any
 
 import lucid
+from lucid.apply import program
 from lucid.nn.hooks import RemovableHandle, add_hook
 from lucid.nn.transfer import forget_grad
 
@@ -289,6 +290,13 @@ def _guarded(step: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         if self.__dict__.get("_stepping"):  # a subclass's step() has called its parent's
             return step(self, *args, **kwargs)
+        if (tracer := program()) is not None:
+            if args or kwargs:
+                tracer.refuse("optimizer.step with arguments", "call step() without a closure")
+            return tracer.host.optimizer(self, lambda: run(self), lambda: run(self))
+        return run(self, *args, **kwargs)
+
+    def run(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         self._stepping = True
         try:
             return hooked(self, *args, **kwargs)

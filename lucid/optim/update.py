@@ -7,10 +7,11 @@ An optimizer's `update` collects its tensors and numbers and hands them, with it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import lucid
-from lucid.apply import fused, trace_call
+from lucid.apply import fused, program, trace_call
 from lucid.backend.cpu.threads import get_num_threads
 from lucid.plan.rows import join
 from lucid.plan.run import Plan
@@ -22,6 +23,10 @@ Row = tuple[lucid.Tensor, ...]
 MOST_PLANS = 64
 MOST_ROWS = 512  # in one native call
 
+# Set while a compiled program asks for the numbers of a step: `collect(formula, rows, numbers,
+# flags)` is then called in the place of the kernels.
+replaying: ContextVar[Callable[..., None] | None] = ContextVar("lucid_replaying", default=None)
+
 _joined: dict[tuple, tuple[Callable[..., object], int]] = {}
 
 
@@ -32,8 +37,16 @@ def update_all(formula: Formula, rows: Sequence[Row], numbers: Any, **flags: boo
     values as it changes tensors; these stand first in the row. `flags` choose between forms of
     the formula, `numbers`, a named tuple, differ from call to call.
     """
+    collect = replaying.get()
+    if collect is not None:
+        collect(formula, rows, numbers, flags)
+        return
     # The kernels take the bits of a float64: an integer's would be something else.
     numbers = type(numbers)(*map(float, numbers))
+    if (tracer := program()) is not None:
+        changed = _changed(formula, len(rows[0]), type(numbers), flags) if rows else None
+        tracer.host.update(formula, rows, numbers, flags, changed)
+        return
     for start in range(0, len(rows), MOST_ROWS):
         part = rows[start : start + MOST_ROWS]
         if _separate(part):
@@ -64,17 +77,23 @@ def _at_once(formula: Formula, rows: Sequence[Row], numbers: Any, flags: dict[st
             touched(formula.__name__, target)
 
 
-def _plan(
-    formula: Formula, rows: Sequence[Row], numbers: Any, flags: dict[str, bool]
-) -> tuple[Callable[..., object], int]:
-    kind = type(numbers)
-    count = len(rows[0])
+def _changed(
+    formula: Formula, count: int, kind: Any, flags: dict[str, bool]
+) -> Callable[..., tuple[Any, ...]]:
+    """The formula as a function of a row's tensors and the numbers: the new tensors."""
 
     def changed(*given: Any) -> tuple[Any, ...]:
         row = given[:count]
         values = formula(lucid, row, kind(*given[count:]), **flags)
         return tuple(v.to(t.dtype) for v, t in zip(values, row, strict=False))
 
+    return changed
+
+
+def _plan(
+    formula: Formula, rows: Sequence[Row], numbers: Any, flags: dict[str, bool]
+) -> tuple[Callable[..., object], int]:
+    changed = _changed(formula, len(rows[0]), type(numbers), flags)
     alike: dict[tuple, Plan] = {}  # rows of the same layouts share a plan
     for row in rows:
         layouts = tuple(t._layout for t in row)

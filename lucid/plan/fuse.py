@@ -7,14 +7,15 @@ whatever reads its result row by row joins it, so that softmax or layer_norm is 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from lucid.dtypes import FLOATING, float64
 from lucid.graph import Equation, Graph, Value
 from lucid.kernel import expr
-from lucid.kernel.expr import Expr
+from lucid.kernel.expr import MATH, Expr
 from lucid.kernel.loops import folded
 from lucid.layout import contiguous_strides
-from lucid.op import Opaque, Pointwise, Reduction, View
+from lucid.op import Elementwise, Opaque, Pointwise, Reduction, View
 
 
 class Misaligned(Exception):
@@ -44,6 +45,9 @@ class Group:
     stores: list[Root] = field(default_factory=list)
     reads: list[Value] = field(default_factory=list)  # buffers loaded, in order of appearance
     numbers: list[Value] = field(default_factory=list)  # scalars, in order of appearance
+    loads: list[tuple[Value, tuple[Expr, ...]]] = field(default_factory=list)
+    computed: dict[int, Equation] = field(default_factory=dict)  # the equations inlined here
+    shared: int = 0  # how often what the group already reads or folds was asked for again
     memo: dict = field(default_factory=dict)
     axes: tuple[Expr, ...] = ()
 
@@ -61,8 +65,10 @@ Item = Group | Equation  # an Equation here is opaque
 class Partition:
     """The groups of a graph and the values that must be in memory."""
 
-    def __init__(self, graph: Graph):
+    def __init__(self, graph: Graph, program: bool = False):
         self.graph = graph
+        # In a program only what shares something is put into one kernel.
+        self.program = program
         self.items: list[Item] = []
         self.made: dict[int, int] = {id(v): -1 for v in graph.inputs}  # value -> item number
         self.fold_group: dict[int, Group] = {}  # reduction output -> its group
@@ -71,6 +77,8 @@ class Partition:
         for equation in graph.equations:
             if issubclass(equation.op, Opaque):
                 self.wanted.update(id(viewed(v)[0]) for v in equation.inputs if not is_number(v))
+        if program:
+            self.wanted |= worth_storing(graph)
         for equation in graph.equations:
             self._place(equation)
 
@@ -159,16 +167,20 @@ class Partition:
         return latest
 
     def _try(self, group: Group, attempt) -> bool:
-        saved = (len(group.folds), len(group.stores), len(group.reads), len(group.numbers))
+        lists = (group.folds, group.stores, group.reads, group.numbers, group.loads)
+        saved = [len(items) for items in lists]
+        made, folds = dict(self.made), dict(self.fold_group)
+        group.shared = 0
         try:
             attempt(group)
+            if self.program and not group.shared:
+                raise Misaligned
             return True
         except Misaligned:
-            for items, n in zip(
-                (group.folds, group.stores, group.reads, group.numbers), saved, strict=True
-            ):
+            for items, n in zip(lists, saved, strict=True):
                 del items[n:]
             group.memo.clear()
+            self.made, self.fold_group = made, folds
             return False
 
     def _new(self, domain, dims, static, inputs: Sequence[Value], attempt) -> None:
@@ -204,7 +216,17 @@ class Partition:
         if found is None:
             # The indices are kept with the entry: their ids must stay theirs.
             found = group.memo[key] = (self._pull_new(value, index, group), index)
+        elif found[0].op == "load":
+            group.shared += 1
         return found[0]
+
+    def _load(self, value: Value, index: tuple[Expr, ...], group: Group) -> Expr:
+        """An element of what is in memory."""
+        known = len(group.reads)
+        place = position(group.reads, value)
+        group.shared += place < known
+        group.loads.append((value, index))
+        return compute(expr.load(f"x{place}", index, value.dtype))
 
     def _pull_new(self, value: Value, index: tuple[Expr, ...], group: Group) -> Expr:
         if value.weak and value.equation is None:
@@ -214,22 +236,24 @@ class Partition:
             return expr.scalar(f"s{number}", kind)
         own = self.fold_group.get(id(value))
         if own is group:
+            group.shared += 1
             return self._read_fold(value, index, group)
         made = self.made.get(id(value))
         if made is not None and made < group.number:
-            return compute(expr.load(f"x{position(group.reads, value)}", index, value.dtype))
+            return self._load(value, index, group)
         if own is not None:
             if own.number >= group.number:
                 raise Misaligned
             self.materialise(value)
-            return compute(expr.load(f"x{position(group.reads, value)}", index, value.dtype))
+            return self._load(value, index, group)
         equation = value.equation
         assert equation is not None
+        group.computed[id(equation)] = equation
         if issubclass(equation.op, View):
             base = viewed(value)[0]
             if base is not value and self.made.get(id(base), group.number) < group.number:
                 # The base is in memory: read it through the view's own strides.
-                return compute(expr.load(f"x{position(group.reads, value)}", index, value.dtype))
+                return self._load(value, index, group)
             source = equation.inputs[0]
             static = equation.op.static(equation.params)
             return self._pull(source, tuple(equation.op.pull(source.shape, index, **static)), group)
@@ -319,5 +343,45 @@ def store_index(group: Group, shape: tuple[int, ...], level: str) -> tuple[Expr,
     return tuple(group.axes[d] for d in group.kept)
 
 
-def partition(graph: Graph) -> Partition:
-    return Partition(graph)
+def worth_storing(graph: Graph) -> set[int]:
+    """Tensors of a program that several others read, and that are dearer to compute again than to
+    read."""
+    users: dict[int, int] = {}
+    for equation in graph.equations:
+        for v in {id(v): v for v in equation.inputs}.values():
+            base = v
+            while base.equation is not None and issubclass(base.equation.op, View):
+                base = base.equation.inputs[0]
+            users[id(base)] = users.get(id(base), 0) + 1
+    found = set()
+    for equation in graph.equations:
+        if issubclass(equation.op, Pointwise) and users.get(id(equation.outputs[0]), 0) > 1:
+            for v in equation.outputs:
+                if v.whole and not is_cheap(equation):
+                    found.add(id(v))
+    return found
+
+
+def is_cheap(equation: Equation) -> bool:
+    """Whether an element is as quickly computed as read: arithmetic of one input in memory."""
+    if not issubclass(equation.op, Elementwise):
+        return False
+    shape = equation.outputs[0].shape
+    wide = [v for v in equation.inputs if v.shape == shape and not v.weak]
+    return len(wide) <= 1 and not is_transcendental(equation)
+
+
+def is_transcendental(equation: Equation) -> bool:
+    """Whether an element takes a function of the vector math."""
+    op: Any = equation.op
+    index = [expr.index(f"i{d}") for d in range(len(equation.outputs[0].shape))]
+    loads = [
+        lambda at, i=i, v=v: compute(expr.load(f"x{i}", tuple(at), v.dtype))
+        for i, v in enumerate(equation.inputs)
+    ]
+    made = op.elements(types_of(equation), equation.params, index, loads)
+    return any(node.op in MATH for node in expr.postorder(made))
+
+
+def partition(graph: Graph, program: bool = False) -> Partition:
+    return Partition(graph, program)

@@ -12,8 +12,14 @@ from lucid.dtypes import dtype
 from lucid.graph import Equation, Graph, Value
 from lucid.layout import contiguous_strides
 from lucid.op import find
+<<<<<<< HEAD
 from lucid.plan import columns, fuse, nest
 from lucid.plan.fuse import Group
+=======
+from lucid.plan import fuse, nest
+from lucid.plan.commit import commit
+from lucid.plan.fuse import Group, Item
+>>>>>>> 69cf7d7 (compile: whole programs traced, guarded, planned: forward, split backward, training steps)
 from lucid.plan.keep import keep
 from lucid.plan.memory import arrange
 from lucid.plan.steps import Operand, Step, nest_step
@@ -55,7 +61,7 @@ class Context:
     def _strides(self, value: Value) -> tuple[int, ...]:
         strides = self.strides.get(id(value))
         if strides is None:
-            strides = self.strides[id(value)] = contiguous_strides(value.shape)
+            strides = self.strides[id(value)] = value.strides or contiguous_strides(value.shape)
         return strides
 
     def temporary(self, shape: Sequence[int], kind: dtype) -> Operand:
@@ -65,16 +71,38 @@ class Context:
         return Operand(value, value.shape, contiguous_strides(shape), kind)
 
 
-def lower(graph: Graph, out_strides: Sequence[tuple[int, ...] | None] | None = None) -> Lowered:
-    """Plan the graph's kernels and memory. Outputs are row-major unless strides are given."""
+def lower(
+    graph: Graph,
+    out_strides: Sequence[tuple[int, ...] | None] | None = None,
+    into: dict[int, Value] | None = None,
+) -> Lowered:
+    """Plan the graph's kernels and memory. Outputs are row-major unless strides are given. `into`,
+    of a whole program: which outputs, by number, are written into which inputs."""
     _separate_outputs(graph)
     context = Context(graph, out_strides or [None] * len(graph.outputs))
+<<<<<<< HEAD
     for grouped, items in itertools.groupby(fuse.partition(graph).items, _is_group):
         if grouped:
             _lower_groups(context, list(items))
             continue
         for item in items:
+=======
+    groups: list[Item] = []  # of each step, what it was made of
+    for item in fuse.partition(graph, into is not None).items:
+        start = len(context.steps)
+        if isinstance(item, Group):
+            _lower_group(context, item)
+            equations = tuple(item.computed.values())
+            equations += tuple(r.equation for r in item.folds if r.equation is not None)
+        else:
+>>>>>>> 69cf7d7 (compile: whole programs traced, guarded, planned: forward, split backward, training steps)
             _lower_opaque(context, item)
+            equations = (item,)
+        for step in context.steps[start:]:
+            step.equations = equations
+            groups.append(item)
+    if into:
+        commit(context, groups, [(graph.outputs[i], v) for i, v in into.items()])
     return _place(context)
 
 

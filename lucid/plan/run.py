@@ -10,7 +10,7 @@ from typing import Any
 
 from lucid import storage
 from lucid.config import settings
-from lucid.graph import Graph
+from lucid.graph import Graph, Value
 from lucid.layout import Layout
 from lucid.lazy import lazy
 from lucid.op import ERRORS
@@ -30,19 +30,27 @@ class Plan:
     Where the plan needs an arena it is taken for each call, so that eight threads can run one plan.
     """
 
-    __slots__ = ("graph", "lowered", "arena_bytes", "threads", "segment", "name")
+    __slots__ = ("graph", "lowered", "arena_bytes", "threads", "segment", "name", "owners")
 
-    def __init__(self, graph: Graph, out_strides: Sequence[tuple[int, ...] | None], name: str):
+    def __init__(
+        self,
+        graph: Graph,
+        out_strides: Sequence[tuple[int, ...] | None],
+        name: str,
+        into: dict[int, Value] | None = None,
+    ):
+        """`into`, of a whole program: outputs, by number, that are written into an input."""
         self.graph = graph
         self.name = name
         if settings.debug >= 2:
             print(f"lucid: {name}: {graph}", file=sys.stderr)
-        self.lowered = lower(graph, out_strides)
+        self.lowered = lower(graph, out_strides, into)
         if settings.debug >= 3:
             for step in self.lowered.steps:
                 nest = step.kernel or f"{step.name}: a template, no loop nest"
                 print(f"lucid: {nest}", file=sys.stderr)
         self.segment: Any = None
+        self.owners: list[int] = []  # the step of each native call
         self.threads = 0
         self.arena_bytes = 0
 
@@ -71,7 +79,13 @@ class Plan:
             place[id(v)] = i
         arena = len(graph.outputs) + len(graph.inputs)
         calls = []
-        bounds = [bound for step in lowered.steps for bound in step.bind(count)]
+        bounds = []
+        owners = []
+        for i, step in enumerate(lowered.steps):
+            made = step.bind(count)
+            bounds += made
+            owners += [i] * len(made)
+        self.owners = owners
         scratch = max((bound.scratch for bound in bounds), default=0)
         for bound in bounds:
             words = [0, 0, count, *bound.words]
@@ -115,10 +129,15 @@ class Plan:
 
     def fail(self, outcome: tuple[int, int, int]) -> None:
         """Raise what native code reported."""
-        code, value, _ = outcome
+        code, value, place = outcome
         kind, message = ERRORS[code]
-        limits = ""
-        for equation in self.graph.equations:
+        equations = self.lowered.steps[self.owners[place]].equations or self.graph.equations
+        limits, name, at = "", self.name, ""
+        for equation in equations:
             types = [(v.shape, v.dtype, v.weak) for v in equation.inputs]
-            limits = limits or equation.op.limits(types, equation.params)
-        raise kind(f"{self.name}: {message.format(value=value, limits=limits)}")
+            limits = equation.op.limits(types, equation.params)
+            if equation.line:
+                name, at = equation.op.label, f" (asked for at {equation.line})"
+            if limits:
+                break
+        raise kind(f"{name}: {message.format(value=value, limits=limits)}{at}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lucid.dtypes import FLOATING, dtype
-from lucid.graph import Value
+from lucid.graph import Equation, Value
 from lucid.kernel.expr import Number
 from lucid.kernel.loops import Kernel
 from lucid.lazy import lazy
@@ -56,6 +56,7 @@ class Step:
     bind: Callable[[int], list[Bound]]
     kernel: Kernel | None = None
     work: int = 0  # elements touched or multiplied, to decide whether the GIL is released
+    equations: Sequence[Equation] = ()  # what it computes
 
 
 def nest_step(

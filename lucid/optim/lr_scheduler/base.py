@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import lucid
+from lucid.apply import program
 from lucid.optim.optimizer import Optimizer
 
 EPOCH_WARNING = (
@@ -28,6 +30,11 @@ class LRScheduler:
     """
 
     _schedulers: list[Any]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "step" in cls.__dict__:
+            cls.step = _in_python(cls.__dict__["step"])  # type: ignore[method-assign]
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         check_optimizer(optimizer)
@@ -97,6 +104,22 @@ class LRScheduler:
         """Take over what `state_dict` gave."""
         self.__dict__.update(state_dict)
 
+
+def _in_python(step: Any) -> Any:
+    """`step`, which a compiled program leaves to Python: it changes rates, and no tensor."""
+
+    @functools.wraps(step)
+    def stepped(self: LRScheduler, *args: Any, **kwargs: Any) -> Any:
+        if (tracer := program()) is None:
+            return step(self, *args, **kwargs)
+        if any(isinstance(a, lucid.Tensor) for a in (*args, *kwargs.values())):
+            tracer.refuse("scheduler.step of a tensor", "call it after the compiled function")
+        return tracer.host.scheduler(self, lambda: step(self, *args, **kwargs))
+
+    return stepped
+
+
+LRScheduler.step = _in_python(LRScheduler.step)  # type: ignore[method-assign]
 
 _LRScheduler = LRScheduler  # its name in older programs
 

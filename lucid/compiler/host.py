@@ -1,0 +1,159 @@
+"""What a compiled program still does in Python: the bookkeeping of optimizers and schedulers.
+
+While a program is traced, an optimizer's step records which tensors its formula changes; the
+numbers of the formula (rates, corrections that grow with the step count) become arguments of the
+plan. Before each run of the plan the optimizer's own Python runs again, with nothing but these
+numbers to be found out: so rates and counts never retrace, and checkpoints stay true.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lucid.apply import traced_by
+from lucid.compiler.trace import Late, Program
+from lucid.lazy import lazy
+from lucid.write import touched
+
+_update = lazy("lucid.optim.update")
+
+
+@dataclass(eq=False)
+class Update:
+    """One call of a formula over rows of tensors."""
+
+    formula: Callable[..., Any]
+    rows: list[tuple[Any, ...]]
+    flags: dict[str, Any]
+    lates: tuple[Late, ...]
+    steady: list[tuple[int, int, Any]] = field(default_factory=list)  # tensors that stay the same
+
+
+@dataclass(eq=False)
+class Step:
+    """One call of `optimizer.step()` or `scheduler.step()`, in the order of the program."""
+
+    run: Callable[[], Any]
+    owner: Any
+    updates: list[Update] = field(default_factory=list)
+
+
+class Replayed(Exception):
+    """The optimizer does something else than it did while it was traced."""
+
+
+class Host:
+    """The steps of one program, and what they had changed in Python while it was traced."""
+
+    def __init__(self, program: Program):
+        self.program = program
+        self.steps: list[Step] = []
+        self.saved: list[Snapshot] = []
+
+    def optimizer(self, optimizer: Any, run: Callable[[], Any], again: Callable[[], Any]) -> Any:
+        """A step in the trace; `again` is the call that is made with each run of the plan."""
+        program = self.program
+        self.saved.append(Snapshot(optimizer))
+        step = Step(again, optimizer)
+        self.steps.append(step)
+        program.stepping = optimizer
+        try:
+            return run()
+        finally:
+            program.stepping = None
+
+    def scheduler(self, scheduler: Any, again: Callable[[], Any]) -> None:
+        """A scheduler's step: it changes rates only, which are found out before each run."""
+        self.steps.append(Step(again, scheduler))
+
+    def update(
+        self,
+        formula: Callable[..., Any],
+        rows: Sequence[tuple],
+        numbers: Any,
+        flags: dict[str, Any],
+        changed: Callable[..., tuple],
+    ) -> None:
+        """`update_all` in a trace: `changed(*row, *numbers)` gives the new tensors of a row."""
+        program = self.program
+        stepping, program.stepping = program.stepping, None
+        lates = tuple([program.late(0.0) for _ in numbers])
+        self.steps[-1].updates.append(Update(formula, list(rows), flags, lates))
+        given = [program.inside(late) for late in lates]
+        for row in rows:
+            start = len(program.graph.equations)
+            xs = [program.inside(t) for t in row]
+            with traced_by(program.inner):
+                values = changed(*xs, *given)
+            program.mark(start)
+            for target, value in zip(row, values, strict=False):
+                program.put(target, value._value)
+                touched(formula.__name__, target)
+        program.stepping = stepping
+
+    def restore(self) -> None:
+        """The optimizers' Python state as it was before the trace."""
+        for snapshot in reversed(self.saved):
+            snapshot.restore()
+        self.saved.clear()
+
+
+class Snapshot:
+    """The Python side of an optimizer or a scheduler: everything but the tensors' bytes."""
+
+    __slots__ = ("owner", "attributes", "dicts")
+
+    def __init__(self, owner: Any):
+        self.owner = owner
+        self.attributes = dict(vars(owner))
+        self.dicts: list[tuple[dict, dict]] = []
+        for group in getattr(owner, "param_groups", ()):
+            self.dicts.append((group, dict(group)))
+        state = getattr(owner, "state", None)
+        if isinstance(state, dict):
+            self.dicts.append((state, dict(state)))
+            self.dicts += [(own, dict(own)) for own in state.values() if isinstance(own, dict)]
+
+    def restore(self) -> None:
+        for now, before in self.dicts:
+            now.clear()
+            now.update(before)
+        vars(self.owner).clear()
+        vars(self.owner).update(self.attributes)
+
+
+def replay(steps: Sequence[Step]) -> tuple[list[float], list[Snapshot]]:
+    """The numbers of all formulas now, in order, and how to undo what was counted.
+
+    Raises Replayed, with everything as it was, where the steps are not those of the trace.
+    """
+    numbers: list[float] = []
+    undo: list[Snapshot] = []
+    try:
+        for step in steps:
+            undo.append(Snapshot(step.owner))
+            updates = iter(step.updates)
+
+            def collect(formula: Any, rows: Any, given: Any, flags: Any, updates=updates) -> None:
+                known = next(updates, None)
+                if known is None or known.formula is not formula or known.flags != flags:
+                    raise Replayed
+                if len(known.rows) != len(rows):
+                    raise Replayed
+                for i, j, t in known.steady:
+                    if rows[i][j] is not t:
+                        raise Replayed
+                numbers.extend(map(float, given))
+
+            token = _update.replaying.set(collect)
+            try:
+                step.run()
+            finally:
+                _update.replaying.reset(token)
+            if next(updates, None) is not None:
+                raise Replayed
+    except BaseException:
+        for snapshot in reversed(undo):
+            snapshot.restore()
+        raise
+    return numbers, undo

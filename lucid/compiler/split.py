@@ -1,0 +1,80 @@
+"""A graph with gradients cut in two: what runs when the function is called, and what in backward.
+
+runner.py makes a plan of each half. Between them stand the residuals. What is cheap to compute
+again from other residuals (views, arithmetic of one element) is not kept but computed again.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lucid.graph import Equation, Graph, Value
+from lucid.op import View
+from lucid.plan.fuse import is_cheap
+
+
+@dataclass(eq=False)
+class Halves:
+    """The two graphs; `residuals` are the first one's last outputs, or inputs of the whole, and
+    the second one's first inputs, in this order."""
+
+    forward: Graph
+    backward: Graph
+    residuals: list[Value]
+
+
+def needed_by(wanted: Iterable[Value]) -> set[int]:
+    """The ids of the equations that lead to these values."""
+    found: set[int] = set()
+    stack = [v.equation for v in wanted if v.equation is not None]
+    while stack:
+        equation = stack.pop()
+        if id(equation) in found:
+            continue
+        found.add(id(equation))
+        stack += [v.equation for v in equation.inputs if v.equation is not None]
+    return found
+
+
+def split(graph: Graph, outputs: Sequence[Value], slopes: Sequence[Value]) -> Halves:
+    """`outputs` are wanted at once, `slopes` in backward. Inputs of the graph are not residuals
+    of their own: the second graph reads them, and whoever runs it has kept them."""
+    now = needed_by(outputs)
+    later = needed_by(slopes)
+    second = [e for e in graph.equations if id(e) in later and id(e) not in now]
+    inside = {id(e) for e in second}
+    again: set[int] = set()  # equations of the first half that the second repeats
+    residuals: list[Value] = []
+    known: set[int] = set()
+
+    def keep(v: Value) -> None:
+        if id(v) in known or v.number is not None:
+            return
+        equation = v.equation
+        if equation is None:
+            known.add(id(v))
+            residuals.append(v)
+        elif id(equation) in inside or id(equation) in again:
+            return
+        elif _cheap(equation):
+            again.add(id(equation))
+            for x in equation.inputs:
+                keep(x)
+        else:
+            known.add(id(v))
+            residuals.append(v)
+
+    for equation in second:
+        for v in equation.inputs:
+            keep(v)
+    for v in slopes:
+        keep(v)
+    forward = Graph([], [e for e in graph.equations if id(e) in now], [*outputs])
+    repeated = inside | again
+    backward = Graph([], [e for e in graph.equations if id(e) in repeated], list(slopes))
+    return Halves(forward, backward, residuals)
+
+
+def _cheap(equation: Equation) -> bool:
+    """Whether its values are as quickly computed as read: views, and arithmetic of one input in
+    memory."""
+    return issubclass(equation.op, View) or is_cheap(equation)

@@ -1,0 +1,64 @@
+"""Nests of tuples, lists, dicts and dataclasses, taken apart into leaves and put together again.
+
+What a compiled function takes and returns. `flatten` gives the leaves and a `Form`, which can be
+compared: two arguments have the same form if their nests differ in the leaves only.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+Form = tuple  # (class, names or number, forms of the items); LEAF for a leaf
+LEAF: Form = ("leaf",)
+
+
+def flatten(tree: Any) -> tuple[list[Any], Form]:
+    """The leaves in order, and the form."""
+    leaves: list[Any] = []
+    return leaves, _flatten(tree, leaves)
+
+
+def _flatten(tree: Any, leaves: list[Any]) -> Form:
+    kind = type(tree)
+    if kind is tuple or kind is list or (isinstance(tree, tuple) and hasattr(kind, "_fields")):
+        return (kind, len(tree), *[_flatten(item, leaves) for item in tree])
+    if isinstance(tree, dict):
+        return (kind, tuple(tree), *[_flatten(item, leaves) for item in tree.values()])
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        names = tuple(field.name for field in dataclasses.fields(tree))
+        return (kind, names, *[_flatten(getattr(tree, name), leaves) for name in names])
+    leaves.append(tree)
+    return LEAF
+
+
+def unflatten(form: Form, leaves: Sequence[Any]) -> Any:
+    """The nest of this form with these leaves."""
+    return _unflatten(form, iter(leaves))
+
+
+def _unflatten(form: Form, leaves: Iterator[Any]) -> Any:
+    if form is LEAF or form == LEAF:
+        return next(leaves)
+    kind, names, *items = form
+    made = [_unflatten(item, leaves) for item in items]
+    if kind is tuple or kind is list:
+        return kind(made)
+    if issubclass(kind, tuple):
+        return kind(*made)
+    if issubclass(kind, dict):
+        filled = kind() if kind in (dict,) else _empty(kind)
+        filled.update(zip(names, made, strict=True))
+        return filled
+    copy = object.__new__(kind)
+    for name, value in zip(names, made, strict=True):
+        object.__setattr__(copy, name, value)
+    return copy
+
+
+def _empty(kind: type) -> Any:
+    try:
+        return kind()
+    except TypeError:
+        raise TypeError(
+            f"compile: {kind.__name__} cannot be made without arguments; use a dict"
+        ) from None

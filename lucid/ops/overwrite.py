@@ -1,0 +1,62 @@
+"""What in-place writes through views become in a program: a new value of the whole.
+
+compiler/trace.py uses these; eager code writes in place and needs neither.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lucid.kernel import expr
+from lucid.op import Opaque, View, find
+from lucid.ops.gather import copy_step
+from lucid.plan.steps import Operand
+
+
+class strided_view(View):
+    """A view by explicit strides of elements in one row; the first is at `first`."""
+
+    public = False
+
+    def shape(shape, *, size, steps, first):
+        return size
+
+    def strides(shape, strides, offset, *, size, steps, first):
+        return tuple(s * strides[0] for s in steps), offset + first * strides[0]
+
+    def pull(shape, index, *, size, steps, first):
+        at = expr.size(first)
+        for i, step in zip(index, steps, strict=True):
+            at = at + i * expr.size(step)
+        return [at]
+
+
+class overwritten(Opaque):
+    """x with v where the views of `chain`, ((name, params), ...), look."""
+
+    public = False
+
+    def names(x, v, *, chain):
+        pass
+
+    def infer(types, params):
+        return [types[0][:2]]
+
+    def lower(context, inputs, params, outputs):
+        x, v = inputs
+        y = outputs[0]
+        part = through(y, params[0])
+        steps = [copy_step(x, y)] if 0 not in y.shape else []
+        return [*steps, copy_step(v, part)] if 0 not in part.shape else steps
+
+
+def through(y: Operand, chain: Sequence[tuple[str, tuple]]) -> Operand:
+    """What the views show of an operand."""
+    shape, strides, offset = y.shape, y.strides, y.offset
+    for name, params in chain:
+        op: Any = find(name)
+        static = op.static(params)
+        found = op.strides(shape, strides, offset, **static)
+        if found is None:
+            raise RuntimeError(f"{name}: this view of strides {strides} takes a copy")
+        shape, (strides, offset) = tuple(op.shape(shape, **static)), found
+    return Operand(y.value, shape, strides, y.dtype, offset)

@@ -1,0 +1,111 @@
+"""Outputs of a program that are written into its inputs: parameters, statistics, caches.
+
+lower.py calls `commit` with the steps in order. An output goes straight into the input's bytes
+where nobody reads the old ones afterwards; elsewhere it is made beside and copied at the end. All
+such steps stand behind those that may still fail, so that an error leaves every input as it was.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lucid.graph import Value
+from lucid.kernel import expr
+from lucid.kernel.loops import Map, Store
+from lucid.plan.fuse import Group, viewed
+from lucid.plan.nest import Nest, array_of, step
+from lucid.plan.steps import Operand, Step
+
+
+def commit(context: Any, items: list[Any], pairs: Sequence[tuple[Value, Value]]) -> None:
+    """Order the steps and copy what cannot be written in place; `items` says what each step was
+    made of, `pairs` which output goes into which input."""
+    late = _writers(context.steps, [v for v, _ in pairs])
+    order = [i for i in range(len(items)) if i not in late] + sorted(late)
+    context.steps = [context.steps[i] for i in order]
+    items[:] = [items[i] for i in order]
+    copies = []
+    for output, target in pairs:
+        if not _in_place(context.steps, items, output, target):
+            copies.append((output, target))
+    for output, target in copies:
+        _beside(context, output, target)
+
+
+def _writers(steps: Sequence[Step], outputs: Sequence[Value]) -> set[int]:
+    """The steps that write these values, and those that read what they wrote."""
+    found: set[int] = set()
+    late = {id(v) for v in outputs}
+    for i, s in enumerate(steps):
+        made, read = written_by(s), read_by(s)
+        if late & (made | read):
+            found.add(i)
+            late |= made
+    return found
+
+
+def written_by(s: Step) -> set[int]:
+    """The values that a step writes."""
+    if s.kernel is None:
+        return {id(o.value) for o in s.operands} - {id(viewed(v)[0]) for v in inputs_of(s)}
+    buffers = [b for b in s.kernel.buffers if b.role != "local"]
+    return {id(o.value) for b, o in zip(buffers, s.operands, strict=True) if b.role != "in"}
+
+
+def read_by(s: Step) -> set[int]:
+    """The values that a step reads."""
+    if s.kernel is None:  # a template: what it does not return may be scratch, written and read
+        made = {id(v) for e in s.equations for v in e.outputs}
+        return {id(o.value) for o in s.operands} - made
+    buffers = [b for b in s.kernel.buffers if b.role != "local"]
+    return {id(o.value) for b, o in zip(buffers, s.operands, strict=True) if b.role != "out"}
+
+
+def inputs_of(s: Step) -> list[Value]:
+    return [v for e in s.equations for v in e.inputs if not v.weak]
+
+
+def _in_place(
+    steps: Sequence[Step], items: Sequence[Any], output: Value, target: Value
+) -> bool:
+    """Whether the input's old bytes are read nowhere after, or elsewhere in, the writing step."""
+    writers = [i for i, s in enumerate(steps) if id(output) in written_by(s)]
+    readers = [i for i, s in enumerate(steps) if id(target) in read_by(s)]
+    if not writers:
+        return False
+    first = writers[0]
+    if any(i > first for i in readers):
+        return False
+    if first not in readers:
+        return True
+    item = items[first]
+    if not isinstance(item, Group) or item.dims or len(writers) > 1:
+        return False
+    if items.count(item) > 1:  # cut in two: the first half may not have read everything
+        return False
+    return all(
+        v is target and all(a is b for a, b in zip(index, item.axes, strict=True))
+        for v, index in item.loads
+        if viewed(v)[0] is target
+    )
+
+
+def _beside(context: Any, output: Value, target: Value) -> None:
+    """Make the output in the arena, and copy it into the input when all is done."""
+    beside = Value(output.shape, output.dtype, strides=context.strides[id(output)])
+    context.strides[id(beside)] = context.strides[id(output)]
+    for s in context.steps:
+        for operand in s.operands:
+            if operand.value is output:
+                operand.value = beside
+    context.steps.append(copied(context.own(beside), context.own(output)))
+
+
+def copied(source: Operand, target: Operand) -> Step:
+    """target = source."""
+    axes = [f"i{d}" for d in range(len(target.shape))]
+    at = tuple(expr.index(a) for a in axes)
+    arrays = {"y0": array_of("y0", target, "out"), "x0": array_of("x0", source, "in")}
+    value = expr.load("x0", at, source.dtype)
+    extents = dict(zip(axes, target.shape, strict=True))
+    nest = Nest("copy", arrays, extents, axes, [], [Map((), (Store("y0", at, value),))], [])
+    return step(nest, "grid", {"y0": target, "x0": source})
