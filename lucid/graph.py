@@ -47,7 +47,11 @@ class Equation:
     inputs: tuple[Value, ...]
     params: tuple
     outputs: tuple[Value, ...] = ()
-    line: str = ""  # the user's, in the trace of a program
+    # In the trace of a program: the user's line, the number of the call that it belongs to, and
+    # for a reduction how its fold is built (plan/nest.py), which fusion must not change.
+    line: str = ""
+    unit: int = 0
+    fold: tuple | None = None
 
 
 @dataclass(eq=False, repr=False)
@@ -97,7 +101,8 @@ class Graph:
 
         graph = Graph([copy(v) for v in self.inputs])
         for e in self.equations:
-            made = Equation(e.op, tuple([copy(v) for v in e.inputs]), e.params, line=e.line)
+            inputs = tuple([copy(v) for v in e.inputs])
+            made = Equation(e.op, inputs, e.params, line=e.line, unit=e.unit, fold=e.fold)
             made.outputs = tuple([copy(v) for v in e.outputs])
             for place, v in enumerate(made.outputs):
                 v.equation, v.place = made, place

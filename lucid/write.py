@@ -86,7 +86,7 @@ def _write(op: type[Op], target: Any, inputs: tuple, params: tuple, name: str | 
             break
     tracer = program()
     if tracer is not None:
-        tracer.store(target, _into(op, called, target._layout, params), inputs)
+        tracer.store((op, params), target, _into(op, called, target._layout, params), inputs)
     else:
         key = (op, target._layout, params, *layouts_and_types(inputs))
         entry = _entries.get(key) or _build(op, called, target, inputs, params, key)

@@ -7,7 +7,7 @@ they run as ordinary recorded ops, with the same bits.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lucid.apply import Fused, apply, keep_plan, planned, record, tracing, wrap
+from lucid.apply import Fused, apply, keep_plan, planned, program, record, tracing, wrap
 from lucid.autograd.node import Node, Recipe, Saved
 from lucid.dtypes import FLOATING
 from lucid.layout import Layout
@@ -56,12 +56,14 @@ def pull_back(node: Node, needed: tuple, arrived: list, create: bool) -> Sequenc
     recorded ops where they are to be differentiated."""
     recipe = node.recipe
     kept: Any = node.saved  # held until the call is over: another pass may give it back
+    if not create and (tracer := program()) is not None:
+        return tracer.rules(node, needed, arrived)
     if create or tracing() is not None:
         pairs = zip(recipe.names, kept, strict=True)
         saved = recipe.fixed | {name: unpack(node, name, s, create) for name, s in pairs}
         if create and recipe.op.hidden and issubclass(recipe.op, Composite):
             saved = _recomputed(recipe, saved)
-        return _rules(recipe, needed, saved, arrived)
+        return rules_of(recipe, needed, saved, arrived)
     inputs: list[Any] = []
     marks: list[Any] = [recipe, needed]
     for g in arrived:
@@ -103,7 +105,7 @@ def _plan(node: Node, needed: tuple, arrived: Sequence[Any]) -> Fused:
     def rules(*xs: Any) -> tuple:
         it = iter(xs)
         gs = [next(it) if t else None for t in there]
-        return _rules(recipe, needed, fixed | {n: next(it) for n in varying}, gs)
+        return rules_of(recipe, needed, fixed | {n: next(it) for n in varying}, gs)
 
     examples = [unpack(node, n, s, False) for n, s in varying.items()]
     given = (*[g for g in arrived if g is not None], *examples)
@@ -118,7 +120,7 @@ def _recomputed(recipe: Recipe, saved: dict[str, Any]) -> dict[str, Any]:
     return {n: hidden.get(n, v) for n, v in saved.items()}
 
 
-def _rules(
+def rules_of(
     recipe: Recipe, needed: Sequence[bool], saved: dict[str, Any], arrived: Sequence[Any]
 ) -> tuple:
     """Each needed input's rule, summed over broadcast dimensions, in the input's dtype."""

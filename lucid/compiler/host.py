@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lucid.apply import traced_by
 from lucid.compiler.trace import Late, Program
 from lucid.lazy import lazy
 from lucid.write import touched
@@ -79,15 +78,14 @@ class Host:
         stepping, program.stepping = program.stepping, None
         lates = tuple([program.late(0.0) for _ in numbers])
         self.steps[-1].updates.append(Update(formula, list(rows), flags, lates))
-        given = [program.inside(late) for late in lates]
+        key = (formula, *flags.items())
         for row in rows:
-            start = len(program.graph.equations)
-            xs = [program.inside(t) for t in row]
-            with traced_by(program.inner):
-                values = changed(*xs, *given)
-            program.mark(start)
+            given = (*row, *lates)
+            kinds = iter([t._layout.strides for t in row])
+            unit = program.unit(key, changed, given, lambda v, kinds=kinds: next(kinds))
+            values = program.put_unit(unit, given)
             for target, value in zip(row, values, strict=False):
-                program.put(target, value._value)
+                program.put(target, value)
                 touched(formula.__name__, target)
         program.stepping = stepping
 

@@ -9,14 +9,16 @@ views and in-place operations become functions of values, with the aliasing of e
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from lucid import apply as funnel
 from lucid import dtypes
-from lucid.apply import CPU, Trace, attach, edges_of, layouts_of, preserved, traced_by, visible
+from lucid.apply import CPU, attach, edges_of, layouts_of, preserved, visible
 from lucid.array import Array
 from lucid.autograd.mode import grad_state
-from lucid.autograd.node import Recipe
+from lucid.autograd.node import Node, Recipe, Saved
+from lucid.autograd.rules import rules_of, unpack
+from lucid.compiler.unit import Unit, unit
 from lucid.error import TraceError
 from lucid.graph import Graph, Value
 from lucid.layout import Layout, layout
@@ -28,6 +30,7 @@ from lucid.ops.view import reshape
 Chain = tuple[tuple[type[Op], tuple], ...]
 
 _addresses = itertools.count(1)
+_recipes: dict[tuple, Recipe] = funnel.kept_plans({})
 
 
 class Promise:
@@ -46,10 +49,11 @@ class Promise:
 class Late:
     """A number that is known only when the plan runs: a seed, a counter, a learning rate."""
 
-    __slots__ = ("value",)
+    __slots__ = ("value", "example")
 
-    def __init__(self, value: Value):
+    def __init__(self, value: Value, example: int | float):
         self.value = value
+        self.example = example
 
 
 class Cell:
@@ -73,7 +77,7 @@ class Program:
 
     def __init__(self, flat: frozenset[int] = frozenset()) -> None:
         self.graph = Graph()
-        self.inner = Trace(self.graph)  # for what happens inside of one op
+        self.calls = 0
         self.flat = flat  # storages that are looked at as one row of elements
         self.cells: dict[int, Cell] = {}
         self.chains: dict[tuple, Chain] = {}  # (storage, layout, offset) -> views from the base
@@ -168,7 +172,7 @@ class Program:
         """A number that arrives with each call."""
         value = Value((), dtypes.of_scalar(example), True)
         self.graph.inputs.append(value)
-        return Late(value)
+        return Late(value, example)
 
     # ---- what the funnel hands over ----------------------------------------------------------
 
@@ -179,56 +183,79 @@ class Program:
         given = tuple([x if isinstance(x, Late) else funnel._operand(op, x) for x in inputs])
         if issubclass(op, View):
             return funnel._view(op, given[0], params)
-        made = self._inside(op, given, params)
-        outputs = tuple([self.new(y._value, preserved(op, given, y._value)) for y in made])
+        if issubclass(op, Composite):
+            made = self.run((op, params), lambda *xs: op.run(xs, params), given,
+                            lambda v: preserved(op, given, v))
+        else:
+            made = self.run((op, params), lambda *xs: funnel.apply_all(op, xs, params), given,
+                            lambda v: preserved(op, given, v))
+        outputs = tuple(made)
         if op.rules and grad_state()[0]:
             edges, needed = edges_of(op, given)
             if needed:
-                kinds = layouts_of(given), layouts_of(outputs)
-                attach(Recipe(op, params, *kinds, edges), edges, given, outputs)
+                attach(self._recipe(op, params, needed, given, outputs, edges), edges, given, outputs)
         shown = outputs if everything else visible(op, outputs)
         return shown[0] if isinstance(shown, tuple) and len(shown) == 1 else shown
 
-    def _inside(self, op: type[Op], given: Sequence, params: tuple) -> Sequence[Any]:
-        """The op as equations of the graph."""
-        start = len(self.graph.equations)
-        xs = [self.inside(x) for x in given]
-        with traced_by(self.inner):
-            if issubclass(op, Composite):
-                made = op.run(xs, params)
-            else:
-                made = self.inner.add(op, xs, params, True)
-        self.mark(start)
-        return made if isinstance(made, tuple) else (made,)
+    def _recipe(self, op, params, needed, given, outputs, edges) -> Recipe:
+        key = (op, params, needed, layouts_of(given), layouts_of(outputs))
+        found = _recipes.get(key)
+        if found is None:
+            funnel.trim(_recipes)
+            found = _recipes[key] = Recipe(op, params, key[3], key[4], edges)
+        return found
 
-    def inside(self, x: Any) -> Any:
-        """What an op sees of an input."""
+    def run(self, key: tuple, function: Callable[..., Any], given: Sequence, strides: Any) -> list:
+        """function(*given), what eager would run as one plan; its results as tensors."""
+        found = self.unit(key, function, given, strides)
+        values = self.put_unit(found, given)
+        made = iter([self.new(v, s) for v, s in zip(values, found.strides, strict=True)])
+        return [next(made) if there else None for there in found.present]
+
+    def unit(self, key: tuple, function: Callable[..., Any], given: Sequence, strides: Any) -> Unit:
+        examples = [x.example if isinstance(x, Late) else x for x in given]
+        return unit(key, function, examples, strides)
+
+    def put_unit(self, found: Unit, given: Sequence) -> list[Value]:
+        """A unit's equations on these inputs; the values of its outputs."""
+        self.calls += 1
+        values = [self.value_of(x) for x in given]
+        return found.put_into(self.graph, values, user_line(), self.calls)
+
+    def value_of(self, x: Any) -> Value:
+        """The value of an input."""
         if isinstance(x, Array):
-            return self.inner.tensor(self.read(x))
-        if isinstance(x, Late):
-            return self.inner.tensor(x.value)
-        return self.inner.tensor(Value((), dtypes.of_scalar(x), True, x))
+            return self.read(x)
+        return x.value if isinstance(x, Late) else Value((), dtypes.of_scalar(x), True, x)
 
-    def mark(self, start: int) -> None:
-        """Remember the user's line of the equations since `start`."""
-        if start < len(self.graph.equations):
-            line = user_line()
-            for equation in self.graph.equations[start:]:
-                equation.line = line
+    def rules(self, node: Node, needed: tuple, arrived: Sequence[Any]) -> list[Any]:
+        """What `pull_back` computes for a Node: the gradients of the needed inputs."""
+        recipe, saved = node.recipe, cast(tuple, node.saved)
+        kept = dict(zip(recipe.names, saved, strict=True))
+        moving = {n: s for n, s in kept.items() if isinstance(s, (Saved, Late, float, int))}
+        still = recipe.fixed | {n: s for n, s in kept.items() if n not in moving}
+        there = tuple([g is not None for g in arrived])
+
+        def function(*xs: Any) -> tuple:
+            it = iter(xs)
+            gs = [next(it) if t else None for t in there]
+            return rules_of(recipe, needed, still | {n: next(it) for n in moving}, gs)
+
+        given = [g for g in arrived if g is not None]
+        given += [unpack(node, n, s, False) for n, s in moving.items()]
+        others = tuple([(n, s) for n, s in kept.items() if n not in moving])
+        return self.run((recipe, needed, there, others), function, given, lambda v: None)
 
     def shown(self, x: Any, y: Any, step: Chain) -> None:
         """y is a view of x."""
         chain = self.chain(self.cell(x), x)
         self.chains.setdefault((id(y._storage), y._layout, y._offset), (*chain, *step))
 
-    def store(self, target: Any, into: Callable[..., Any], inputs: Sequence) -> None:
+    def store(self, key: tuple, target: Any, into: Callable[..., Any], inputs: Sequence) -> None:
         """An in-place write of into(*inputs)."""
-        start = len(self.graph.equations)
-        xs = [self.inside(x) for x in inputs]
-        with traced_by(self.inner):
-            made = into(*xs)
-        self.mark(start)
-        self.put(target, made._value)
+        strides = target._layout.strides
+        found = self.unit((*key, target._layout), into, inputs, lambda v: strides)
+        self.put(target, self.put_unit(found, inputs)[0])
 
     def put(self, target: Any, value: Value) -> None:
         """The target's elements are now those of the value."""

@@ -11,24 +11,21 @@ from typing import Any
 from lucid.graph import Value
 from lucid.kernel import expr
 from lucid.kernel.loops import Map, Store
-from lucid.plan.fuse import Group, viewed
+from lucid.plan.fuse import viewed
 from lucid.plan.nest import Nest, array_of, step
 from lucid.plan.steps import Operand, Step
 
 
-def commit(context: Any, items: list[Any], pairs: Sequence[tuple[Value, Value]]) -> None:
-    """Order the steps and copy what cannot be written in place; `items` says what each step was
-    made of, `pairs` which output goes into which input."""
+def commit(context: Any, pairs: Sequence[tuple[Value, Value]]) -> None:
+    """Order the steps and copy what cannot be written in place; `pairs` says which output goes
+    into which input."""
     late = _writers(context.steps, [v for v, _ in pairs])
-    order = [i for i in range(len(items)) if i not in late] + sorted(late)
-    context.steps = [context.steps[i] for i in order]
-    items[:] = [items[i] for i in order]
-    copies = []
-    for output, target in pairs:
-        if not _in_place(context.steps, items, output, target):
-            copies.append((output, target))
-    for output, target in copies:
-        _beside(context, output, target)
+    order = [i for i in range(len(context.steps)) if i not in late] + sorted(late)
+    groups = {new: context.groups[old] for new, old in enumerate(order) if old in context.groups}
+    context.steps, context.groups = [context.steps[i] for i in order], groups
+    copies = [p for p in pairs if not _in_place(context, *p)]
+    for output, _ in copies:
+        _beside(context, output)
 
 
 def _writers(steps: Sequence[Step], outputs: Sequence[Value]) -> set[int]:
@@ -64,32 +61,26 @@ def inputs_of(s: Step) -> list[Value]:
     return [v for e in s.equations for v in e.inputs if not v.weak]
 
 
-def _in_place(
-    steps: Sequence[Step], items: Sequence[Any], output: Value, target: Value
-) -> bool:
+def _in_place(context: Any, output: Value, target: Value) -> bool:
     """Whether the input's old bytes are read nowhere after, or elsewhere in, the writing step."""
+    steps = context.steps
     writers = [i for i, s in enumerate(steps) if id(output) in written_by(s)]
     readers = [i for i, s in enumerate(steps) if id(target) in read_by(s)]
-    if not writers:
+    if len(writers) != 1 or any(i > writers[0] for i in readers):
         return False
-    first = writers[0]
-    if any(i > first for i in readers):
-        return False
-    if first not in readers:
+    if writers[0] not in readers:
         return True
-    item = items[first]
-    if not isinstance(item, Group) or item.dims or len(writers) > 1:
-        return False
-    if items.count(item) > 1:  # cut in two: the first half may not have read everything
+    group = context.groups.get(writers[0])
+    if group is None or group.dims:
         return False
     return all(
-        v is target and all(a is b for a, b in zip(index, item.axes, strict=True))
-        for v, index in item.loads
+        v is target and all(a is b for a, b in zip(index, group.axes, strict=True))
+        for v, index in group.loads
         if viewed(v)[0] is target
     )
 
 
-def _beside(context: Any, output: Value, target: Value) -> None:
+def _beside(context: Any, output: Value) -> None:
     """Make the output in the arena, and copy it into the input when all is done."""
     beside = Value(output.shape, output.dtype, strides=context.strides[id(output)])
     context.strides[id(beside)] = context.strides[id(output)]

@@ -47,12 +47,19 @@ class Group:
     numbers: list[Value] = field(default_factory=list)  # scalars, in order of appearance
     loads: list[tuple[Value, tuple[Expr, ...]]] = field(default_factory=list)
     computed: dict[int, Equation] = field(default_factory=dict)  # the equations inlined here
+    fold: tuple | None = None  # in a program: how its folds are built
+    closed: int = 0  # the only call whose equations may join, if any
     shared: int = 0  # how often what the group already reads or folds was asked for again
     memo: dict = field(default_factory=dict)
     axes: tuple[Expr, ...] = ()
 
     def __post_init__(self) -> None:
         self.axes = tuple(expr.index(f"i{d}") for d in range(len(self.domain)))
+
+    def equations(self) -> list[Equation]:
+        """What it computes."""
+        folds = [r.equation for r in self.folds if r.equation is not None]
+        return [*self.computed.values(), *folds]
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -65,9 +72,8 @@ Item = Group | Equation  # an Equation here is opaque
 class Partition:
     """The groups of a graph and the values that must be in memory."""
 
-    def __init__(self, graph: Graph, program: bool = False):
+    def __init__(self, graph: Graph, program: "Program | None" = None):
         self.graph = graph
-        # In a program only what shares something is put into one kernel.
         self.program = program
         self.items: list[Item] = []
         self.made: dict[int, int] = {id(v): -1 for v in graph.inputs}  # value -> item number
@@ -77,8 +83,8 @@ class Partition:
         for equation in graph.equations:
             if issubclass(equation.op, Opaque):
                 self.wanted.update(id(viewed(v)[0]) for v in equation.inputs if not is_number(v))
-        if program:
-            self.wanted |= worth_storing(graph)
+        if program is not None:
+            self.wanted |= program.stored
         for equation in graph.equations:
             self._place(equation)
 
@@ -112,9 +118,11 @@ class Partition:
 
         for group in self._candidates(equation.outputs[0], equation.inputs):
             if group.domain == domain and group.dims == dims and group.static == static:
-                if self._try(group, attempt):
+                if group.fold == equation.fold and self._try(group, attempt):
                     return
-        self._new(domain, dims, static, equation.inputs, attempt)
+        group = self._new(domain, dims, static, equation.inputs, attempt, equation.fold)
+        if self.program is not None and id(equation) in self.program.alone:
+            group.closed = equation.unit
 
     def materialise(self, value: Value) -> None:
         """Give the value a place in memory: a store in some group."""
@@ -146,6 +154,9 @@ class Partition:
         """Groups that run late enough to have all that the value reads, the latest first."""
         earliest = self._ready(inputs)
         found = [g for g in self.items[max(earliest, 0) :] if isinstance(g, Group)]
+        if self.program is not None:
+            unit = value.equation.unit if value.equation is not None else 0
+            found = [g for g in found if g.closed in (0, unit)]
         return found[::-1]
 
     def _ready(self, inputs: Sequence[Value]) -> int:
@@ -173,7 +184,7 @@ class Partition:
         group.shared = 0
         try:
             attempt(group)
-            if self.program and not group.shared:
+            if self.program is not None and not group.shared:
                 raise Misaligned
             return True
         except Misaligned:
@@ -183,12 +194,15 @@ class Partition:
             self.made, self.fold_group = made, folds
             return False
 
-    def _new(self, domain, dims, static, inputs: Sequence[Value], attempt) -> None:
+    def _new(
+        self, domain, dims, static, inputs: Sequence[Value], attempt, fold: tuple | None = None
+    ) -> Group:
         for v in self._pending_folds(inputs):
             self.materialise(v)
-        group = Group(len(self.items), tuple(domain), tuple(dims), static)
+        group = Group(len(self.items), tuple(domain), tuple(dims), static, fold=fold)
         self.items.append(group)
         attempt(group)
+        return group
 
     def _pending_folds(self, inputs: Sequence[Value]) -> list[Value]:
         """Reductions that the inputs read through inlined equations and that are not in memory."""
@@ -383,5 +397,28 @@ def is_transcendental(equation: Equation) -> bool:
     return any(node.op in MATH for node in expr.postorder(made))
 
 
-def partition(graph: Graph, program: bool = False) -> Partition:
+class Program:
+    """What the fusion of a whole program keeps to: only what shares something is put into one
+    kernel; `stored` values have a place in memory, and no other call joins the folds `alone`."""
+
+    def __init__(self, graph: Graph):
+        self.stored = worth_storing(graph)
+        self.alone: set[int] = set()
+
+    def loosen(self, group: Group) -> None:
+        """The group's folds cannot be built as its own call alone would: take it apart."""
+        more = {
+            id(v)
+            for e in group.computed.values()
+            for v in e.outputs
+            if v.whole and issubclass(e.op, Pointwise)
+        }
+        folds = {id(r.equation) for r in group.folds}
+        if more <= self.stored and folds <= self.alone:
+            raise RuntimeError(f"plan: a fold of {group.domain} cannot be built as {group.fold}")
+        self.stored |= more
+        self.alone |= folds
+
+
+def partition(graph: Graph, program: Program | None = None) -> Partition:
     return Partition(graph, program)

@@ -11,15 +11,10 @@ from dataclasses import dataclass
 from lucid.dtypes import dtype
 from lucid.graph import Equation, Graph, Value
 from lucid.layout import contiguous_strides
-from lucid.op import find
-<<<<<<< HEAD
+from lucid.op import Reduction, find
 from lucid.plan import columns, fuse, nest
-from lucid.plan.fuse import Group
-=======
-from lucid.plan import fuse, nest
 from lucid.plan.commit import commit
-from lucid.plan.fuse import Group, Item
->>>>>>> 69cf7d7 (compile: whole programs traced, guarded, planned: forward, split backward, training steps)
+from lucid.plan.fuse import Group
 from lucid.plan.keep import keep
 from lucid.plan.memory import arrange
 from lucid.plan.steps import Operand, Step, nest_step
@@ -41,6 +36,7 @@ class Context:
     def __init__(self, graph: Graph, out_strides: Sequence[tuple[int, ...] | None]):
         self.graph = graph
         self.steps: list[Step] = []
+        self.groups: dict[int, Group] = {}  # of the steps that are made of one
         self.temporaries: list[Value] = []
         self.strides: dict[int, tuple[int, ...]] = {}
         for v in graph.inputs:
@@ -79,35 +75,58 @@ def lower(
     """Plan the graph's kernels and memory. Outputs are row-major unless strides are given. `into`,
     of a whole program: which outputs, by number, are written into which inputs."""
     _separate_outputs(graph)
-    context = Context(graph, out_strides or [None] * len(graph.outputs))
-<<<<<<< HEAD
-    for grouped, items in itertools.groupby(fuse.partition(graph).items, _is_group):
-        if grouped:
-            _lower_groups(context, list(items))
-            continue
-        for item in items:
-=======
-    groups: list[Item] = []  # of each step, what it was made of
-    for item in fuse.partition(graph, into is not None).items:
-        start = len(context.steps)
-        if isinstance(item, Group):
-            _lower_group(context, item)
-            equations = tuple(item.computed.values())
-            equations += tuple(r.equation for r in item.folds if r.equation is not None)
-        else:
->>>>>>> 69cf7d7 (compile: whole programs traced, guarded, planned: forward, split backward, training steps)
-            _lower_opaque(context, item)
-            equations = (item,)
-        for step in context.steps[start:]:
-            step.equations = equations
-            groups.append(item)
+    program = fuse.Program(graph) if into is not None else None
+    while True:
+        context = Context(graph, out_strides or [None] * len(graph.outputs))
+        try:
+            _lower_all(context, fuse.partition(graph, program).items)
+            break
+        except NotAsAlone as cause:
+            assert program is not None
+            program.loosen(cause.group)
     if into:
-        commit(context, groups, [(graph.outputs[i], v) for i, v in into.items()])
+        commit(context, [(graph.outputs[i], v) for i, v in into.items()])
     return _place(context)
+
+
+class NotAsAlone(Exception):
+    """A group of a program cannot fold as its call alone would."""
+
+    def __init__(self, group: Group):
+        super().__init__()
+        self.group = group
+
+
+def _lower_all(context: Context, items: Sequence[fuse.Item]) -> None:
+    for grouped, part in itertools.groupby(items, _is_group):
+        if grouped:
+            _lower_groups(context, list(part))
+            continue
+        for item in part:
+            _lower_opaque(context, item)
 
 
 def _is_group(item: fuse.Item) -> bool:
     return isinstance(item, Group)
+
+
+def folds_of(graph: Graph, out_strides: Sequence[tuple[int, ...] | None]) -> dict[int, tuple]:
+    """How the folds of a graph are built, by the number of their equation: on this, besides the
+    sizes, their bits depend (nest.fold_of)."""
+    if not any(issubclass(e.op, Reduction) for e in graph.equations):
+        return {}
+    graph = graph.fresh()
+    numbers = {id(e): i for i, e in enumerate(graph.equations)}
+    _separate_outputs(graph)
+    context = Context(graph, out_strides)
+    found = {}
+    for item in fuse.partition(graph).items:
+        if isinstance(item, Group) and item.folds:
+            _, strides = _operands(context, item)
+            built = nest.fold_of(*nest.build(item, "", strides))
+            for root in item.folds:
+                found[numbers[id(root.equation)]] = built
+    return found
 
 
 def _separate_outputs(graph: Graph) -> None:
@@ -133,14 +152,14 @@ class Built:
 
 def _build(context: Context, group: Group) -> Built | None:
     """None where there is nothing to compute."""
-    # What is stored is there itself, also where its equation is a view of something else.
-    operands = {f"y{i}": context.own(root.value) for i, root in enumerate(group.stores)}
-    operands |= {f"x{i}": context.operand(v) for i, v in enumerate(group.reads)}
-    strides = {name: operand.strides for name, operand in operands.items()}
+    operands, strides = _operands(context, group)
     if all(0 in r.value.shape for r in group.stores):
         return None
     name = "_".join(dict.fromkeys(_names(group)))[:60]
-    made, vector = nest.build(group, name, strides)
+    try:
+        made, vector = nest.build(group, name, strides)
+    except fuse.Misaligned:
+        raise NotAsAlone(group) from None
     work = 1
     for n in made.extents.values():
         work *= n
@@ -152,6 +171,14 @@ def _build(context: Context, group: Group) -> Built | None:
                 operands[array.name] = context.temporary(array.shape, array.dtype)
         built.halves = halves
     return built
+
+
+def _operands(context: Context, group: Group) -> tuple[dict[str, Operand], dict[str, tuple]]:
+    """The operands of a group's kernel by name, and their strides."""
+    # What is stored is there itself, also where its equation is a view of something else.
+    operands = {f"y{i}": context.own(root.value) for i, root in enumerate(group.stores)}
+    operands |= {f"x{i}": context.operand(v) for i, v in enumerate(group.reads)}
+    return operands, {name: operand.strides for name, operand in operands.items()}
 
 
 def _lower_groups(context: Context, groups: Sequence[Group]) -> None:
@@ -176,11 +203,11 @@ def _lower_built(context: Context, built: Built) -> None:
     if built.halves is None:
         if built.vector == "inner":
             keep(built.nest)
-        _emit(context, built.nest, built.vector, operands, group.numbers, built.work)
+        _emit(context, built.nest, built.vector, operands, [group], built.work)
         return
     first, second = built.halves
-    _emit(context, first, built.vector, operands, group.numbers, built.work)
-    _emit(context, second, "grid" if second.grid else "none", operands, group.numbers, 0)
+    _emit(context, first, built.vector, operands, [group], built.work)
+    _emit(context, second, "grid" if second.grid else "none", operands, [group], 0)
 
 
 def _together(context: Context, rows: Built, folds: Built) -> bool:
@@ -201,9 +228,8 @@ def _together(context: Context, rows: Built, folds: Built) -> bool:
         return False
     keep(joined)
     operands = {**{f"c{n}": x for n, x in folds.operands.items()}, **rows.operands}
-    numbers = [*rows.group.numbers, *folds.group.numbers]
-    _emit(context, joined, "inner", operands, numbers, rows.work)
-    _emit(context, second, "grid", folds.operands, folds.group.numbers, 0)
+    _emit(context, joined, "inner", operands, [rows.group, folds.group], rows.work)
+    _emit(context, second, "grid", folds.operands, [folds.group], 0)
     return True
 
 
@@ -212,11 +238,16 @@ def _emit(
     made: nest.Nest,
     vector: str,
     operands: dict[str, Operand],
-    numbers: Sequence[Value],
+    groups: Sequence[Group],
     work: int,
 ) -> None:
     call = nest.finish(made, vector)
-    context.steps.append(nest_step(call.kernel, call.words, operands, numbers, work))
+    numbers = [v for group in groups for v in group.numbers]
+    step = nest_step(call.kernel, call.words, operands, numbers, work)
+    step.equations = [e for group in groups for e in group.equations()]
+    if len(groups) == 1:
+        context.groups[len(context.steps)] = groups[0]
+    context.steps.append(step)
 
 
 def _names(group: Group) -> list[str]:
@@ -229,7 +260,9 @@ def _lower_opaque(context: Context, equation: Equation) -> None:
     inputs = [v if v.weak else context.operand(v) for v in equation.inputs]
     outputs = [context.own(v) for v in equation.outputs]
     steps = equation.op.lower(context, inputs, equation.params, outputs)
-    context.steps.extend(steps or ())
+    for step in steps or ():
+        step.equations = (equation,)
+        context.steps.append(step)
 
 
 def _place(context: Context) -> Lowered:

@@ -12,7 +12,7 @@ from lucid.graph import Value
 from lucid.kernel import expr, loops
 from lucid.kernel.expr import Expr
 from lucid.kernel.loops import Axis, Buffer, Fold, Kernel, Map, Monoid, Scan, Stage, Store
-from lucid.plan.fuse import Group, Root, types_of
+from lucid.plan.fuse import Group, Misaligned, Root, types_of
 from lucid.plan.steps import Operand, Step, nest_step
 
 SHORT = 16  # a folded axis shorter than this is not worth lanes of its own
@@ -193,8 +193,9 @@ def uses(stages: Sequence[Stage]) -> list[Use]:
     return found
 
 
-def simplify(nest: Nest) -> None:
-    """Drop axes of size 1 and buffer dimensions that do not move; merge axes that run together."""
+def simplify(nest: Nest, apart: frozenset[str] = frozenset()) -> None:
+    """Drop axes of size 1 and buffer dimensions that do not move; merge axes that run together,
+    except those `apart` with what follows them."""
     ones = {a for a, n in nest.extents.items() if n == 1}
     if ones:
         nest.stages = rebuild(
@@ -205,7 +206,7 @@ def simplify(nest: Nest) -> None:
     nest.grid = [a for a in nest.grid if a not in ones]
     nest.inner = [a for a in nest.inner if a not in ones]
     _drop_still_dimensions(nest)
-    _merge(nest)
+    _merge(nest, apart)
 
 
 def _drop_still_dimensions(nest: Nest) -> None:
@@ -239,7 +240,7 @@ def is_zero(x: Expr) -> bool:
     return x.op == "const" and x.attr == 0
 
 
-def _merge(nest: Nest) -> None:
+def _merge(nest: Nest, apart: frozenset[str]) -> None:
     """Two neighbouring axes become one where every buffer steps through both as through one."""
     roots = expressions(nest.stages)
     nodes = list(expr.postorder(roots))
@@ -277,7 +278,7 @@ def _merge(nest: Nest) -> None:
     for axes in (nest.grid, nest.inner):
         for place in range(len(axes) - 2, -1, -1):
             outer, last = axes[place], axes[place + 1]
-            if together(outer, last):
+            if outer not in apart and together(outer, last):
                 nest.extents[last] *= nest.extents[outer]
                 gone.add(outer)
                 axes[place] = last
@@ -293,8 +294,9 @@ def _merge(nest: Nest) -> None:
         _keep_dimensions(nest, keep)
 
 
-def order(nest: Nest) -> str:
-    """Order the grid so that its last axis is the contiguous one; say where the lanes lie."""
+def order(nest: Nest, lanes: bool | None = None) -> str:
+    """Order the grid so that its last axis is the contiguous one; say where the lanes lie: along
+    the folded axes or not, as `lanes` says, or where they do best."""
 
     def stride(axis: str, found: list[Use]) -> list[int]:
         return [
@@ -333,8 +335,8 @@ def order(nest: Nest) -> str:
         dense = sum(1 for s in along if s == 1)
         short = nest.extents[last] < SHORT
         if not nest.grid:
-            return "inner"
-        if not short and dense * 2 >= max(len(along), 1):
+            return "none" if lanes is False else "inner"
+        if lanes is None and not short and dense * 2 >= max(len(along), 1):
             return "inner"
         # Lanes along the grid: put its most contiguous axis last.
         best = min(
@@ -342,7 +344,9 @@ def order(nest: Nest) -> str:
             key=lambda a: (*grid_cost(stride(a, found), nest.extents[a]), -dense_stores(a)),
         )
         cost = grid_cost(stride(best, found), nest.extents[best])
-        if short or cost < grid_cost(along, nest.extents[last]):
+        if lanes is None:
+            lanes = not (short or cost < grid_cost(along, nest.extents[last]))
+        if not lanes:
             nest.grid.remove(best)
             nest.grid.append(best)
             return "grid"
@@ -442,10 +446,25 @@ def array_of(name: str, operand: Operand, role: str) -> Array:
 
 
 def build(group: Group, name: str, strides: dict[str, tuple[int, ...]]) -> tuple[Nest, str]:
-    """The group's nest, simplified and ordered, and where its lanes lie."""
+    """The group's nest, simplified and ordered, and where its lanes lie. In a program folds are
+    built as `group.fold` says; Misaligned where the buffers do not allow it."""
     nest = nest_of(group, name, strides)
-    simplify(nest)
-    return nest, order(nest)
+    if group.fold is None:
+        simplify(nest)
+        return nest, order(nest)
+    lanes, axes = group.fold
+    simplify(nest, frozenset(axes))
+    if sorted(nest.inner) != sorted(axes):
+        raise Misaligned
+    vector = order(nest, lanes)
+    nest.inner = list(axes)
+    return nest, vector
+
+
+def fold_of(nest: Nest, vector: str) -> tuple[bool, tuple[str, ...]]:
+    """On what the bits of the nest's folds depend: whether lanes lie along them, and which axes
+    are left, in order, when those that run together are one."""
+    return vector == "inner", tuple(nest.inner)
 
 
 def split(nest: Nest, vector: str) -> tuple[Nest, Nest] | None:
