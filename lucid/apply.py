@@ -5,13 +5,10 @@ given, runs it, and attaches a Node where the result needs a gradient. Inside a 
 equation to a graph instead. A hit costs a look-up, an allocation and one native call.
 """
 
-import contextlib
 import functools
-import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lucid import dtypes, storage
@@ -27,13 +24,13 @@ from lucid.lines import user_line
 from lucid.op import Composite, Elementwise, Op, Opaque, View, find
 from lucid.plan import run as plans
 from lucid.plan.run import Plan
+from lucid.tracing import any_program, diverted, program, traced_by
+from lucid.tracing import tracer as _tracer
 
 CPU = device("cpu")
 MOST_PLANS = 8192
 
 tensor_class: type[Array] = Array  # tensor.py puts Tensor here
-_tracer: ContextVar["Trace | None"] = ContextVar("lucid_tracer", default=None)
-tracing = _tracer.get
 
 
 _caches: list[dict] = []
@@ -86,7 +83,7 @@ def native_writer(entries: dict[tuple, tuple], miss: Callable, writers: dict[int
 
 def _first_hit(op: type[Op], inputs: tuple, params: tuple) -> Any:
     global _hit
-    if not _programs:
+    if not any_program():
         _hit = _native()[0]
         return _hit(op, inputs, params)
     return _apply(op, inputs, params)
@@ -94,42 +91,13 @@ def _first_hit(op: type[Op], inputs: tuple, params: tuple) -> Any:
 
 _hit: Callable = _first_hit
 
-# Whole programs that are being traced now, in any thread. While there are any, no call takes the
-# native way: it would run on what is a promise.
-_programs = 0
+
+def _divert() -> None:
+    global _hit
+    _hit = _first_hit
 
 
-def program() -> Any:
-    """The trace of a whole program (compiler/trace.py) that is going on here, or None."""
-    if not _programs:
-        return None
-    tracer = _tracer.get()
-    return tracer if tracer is not None and tracer.whole else None
-
-
-def count_programs(change: int) -> None:
-    """One trace of a program more, or one less."""
-    global _programs, _hit
-    with _counting:
-        _programs += change
-        _hit = _first_hit
-        for divert in diverted:
-            divert()
-
-
-_counting = threading.Lock()
-diverted: list[Callable[[], None]] = []  # called when a program's trace begins and when it ends
-
-
-def any_program() -> bool:
-    """Whether a program is being traced, in any thread."""
-    return _programs > 0
-
-
-def note_grad(x: Any) -> None:
-    """To be called before `.grad` of a tensor is read or set: a trace has to know of it."""
-    if _programs and (tracer := program()) is not None:
-        tracer.note_grad(x)
+diverted.append(_divert)
 
 
 def _apply(op: type[Op], inputs: tuple, params: tuple, everything: bool = False) -> Any:
@@ -317,7 +285,7 @@ def show(x: Any, shown: Shown) -> Any:
     offset = x._offset + shown.offset
     if offset:
         y._offset = offset
-    if _programs and (tracer := program()) is not None:
+    if (tracer := program()) is not None:
         tracer.shown(x, y, shown.step)
     if grad_state()[0]:
         base = x._base
@@ -518,16 +486,6 @@ def _trace_of(inputs: Sequence) -> Trace | None:
         if isinstance(x, Array) and x._value is not None:
             return x._trace  # type: ignore[attr-defined]
     return _tracer.get()
-
-
-@contextlib.contextmanager
-def traced_by(trace: Any) -> Iterator[None]:
-    """Calls within go to this trace."""
-    token = _tracer.set(trace)
-    try:
-        yield
-    finally:
-        _tracer.reset(token)
 
 
 def trace_call(function: Callable, inputs: Sequence) -> Graph:

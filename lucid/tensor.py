@@ -10,12 +10,13 @@ import numpy as np
 
 from lucid import apply as funnel
 from lucid import storage
-from lucid.apply import current_node, note_grad, program, wrap
+from lucid.apply import current_node, wrap
 from lucid.array import Array
 from lucid.autograd.node import Handle
 from lucid.dtypes import FLOATING, dtype, get_default_dtype
 from lucid.layout import layout
 from lucid.lazy import lazy
+from lucid.tracing import note_grad, program
 
 _backward = lazy("lucid.autograd.functional")
 _creation = lazy("lucid.ops.creation")

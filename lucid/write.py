@@ -9,15 +9,12 @@ from typing import Any
 
 from lucid.apply import (
     Trace,
-    any_program,
     apply,
     current_node,
-    diverted,
     edges_of,
     kept_plans,
     layouts_and_types,
     native_writer,
-    program,
     record,
     trace_call,
     trim,
@@ -32,6 +29,7 @@ from lucid.layout import Layout
 from lucid.lines import user_line
 from lucid.op import Elementwise, Op, find
 from lucid.plan.run import Plan
+from lucid.tracing import any_program, diverted, program
 
 
 def write(

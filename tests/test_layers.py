@@ -23,10 +23,10 @@ ROWS = [
     ["lucid.op", "lucid.graph"],
     ["lucid.plan"],
     ["lucid.autograd.hold", "lucid.autograd.mode", "lucid.autograd.node", "lucid.autograd.pile"],
-    ["lucid.apply", "lucid.tensor", "lucid.write"],
+    ["lucid.tracing", "lucid.apply", "lucid.tensor", "lucid.write"],
     ["lucid.ops", "lucid.printing"],
     ["lucid.autograd"],
-    ["lucid.compile"],
+    ["lucid.compiler"],
     ["lucid"],  # the package itself: what users build with is loaded late from it, and may use it
     ["lucid.nn", "lucid.optim", "lucid.data", "lucid.io", "lucid.show", "lucid.utils"],
     ["lucid.distributed", "lucid.compat"],

@@ -10,13 +10,14 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from lucid.apply import apply, current_node, note_grad
+from lucid.apply import apply, current_node
 from lucid.array import Array
 from lucid.autograd.mode import set_grad_enabled
 from lucid.autograd.node import Deferred, Node
 from lucid.autograd.rules import pull_back
 from lucid.op import find
 from lucid.ops.elementwise import add
+from lucid.tracing import note_grad
 from lucid.write import write
 
 # Threads that run backward at once may add to the same leaf; hooks run outside of it.

@@ -7,7 +7,7 @@ they run as ordinary recorded ops, with the same bits.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lucid.apply import Fused, apply, keep_plan, planned, program, record, tracing, wrap
+from lucid.apply import Fused, apply, keep_plan, planned, record, wrap
 from lucid.autograd.node import Node, Recipe, Saved
 from lucid.dtypes import FLOATING
 from lucid.layout import Layout
@@ -16,6 +16,7 @@ from lucid.ops.cast import to_dtype
 from lucid.ops.creation import zeros
 from lucid.ops.reduce import sum_
 from lucid.ops.view import expand, reshape
+from lucid.tracing import program, tracing
 from lucid.write import last_write
 
 

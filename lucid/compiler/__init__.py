@@ -9,26 +9,24 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lucid.apply import program
 from lucid.array import Array
 from lucid.autograd.mode import is_grad_enabled
 from lucid.compiler.capture import capture
-from lucid.compiler.trace import InStep
-from lucid.compiler.runner import Runner
 from lucid.compiler.host import Replayed
+from lucid.compiler.runner import Runner
+from lucid.compiler.trace import InStep
 from lucid.compiler.tree import flatten
 from lucid.config import settings
 from lucid.dtypes import get_default_dtype
 from lucid.lazy import lazy
+from lucid.tracing import program
 
 MOST = 64  # plans of one function
 
 _threads = lazy("lucid.backend.cpu.threads")
 
 
-def compile(
-    function: Any = None, *, dynamic: bool | None = None, fullgraph: bool = True
-) -> Any:
+def compile(function: Any = None, *, dynamic: bool | None = None, fullgraph: bool = True) -> Any:
     """`function`, which may be a module, as one native plan: same results, to the bit.
 
     The first call traces the function without running it: what it computes, reads and changes,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lucid.apply import count_programs, current_node, traced_by, wrap
+from lucid.apply import current_node, wrap
 from lucid.array import Array
 from lucid.autograd import engine
 from lucid.autograd.mode import no_grad
@@ -21,6 +21,7 @@ from lucid.compiler.tree import Form, flatten, unflatten
 from lucid.error import TraceError
 from lucid.graph import Graph, Value
 from lucid.layout import Layout
+from lucid.tracing import count_programs, traced_by
 from lucid.write import needs_gradient
 
 
@@ -152,9 +153,7 @@ class _Capture:
 
     # ---- after the function has run ------------------------------------------------------------
 
-    def _finish(
-        self, watch: Watch, leaves: list[Any], results: list[Any], form: Form
-    ) -> Captured:
+    def _finish(self, watch: Watch, leaves: list[Any], results: list[Any], form: Form) -> Captured:
         program = self.program
         walk = Walk(watch)
         walk.follow(self.function)
@@ -368,4 +367,3 @@ def _leaves_of(roots: Sequence[Any]) -> list[Any]:
             else:
                 found.setdefault(id(e[0]), e[0])
     return list(found.values())
-

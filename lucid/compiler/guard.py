@@ -249,8 +249,7 @@ class Walk:
             if "hooks" in name and isinstance(item, dict):
                 if item or name in ("_forward_hooks", "_forward_pre_hooks"):
                     self.terms.append(
-                        f"tuple({self._name(item)}.values()) == "
-                        f"{self._name(tuple(item.values()))}"
+                        f"tuple({self._name(item)}.values()) == {self._name(tuple(item.values()))}"
                     )
                 for hook in item.values():
                     self.follow(hook)

@@ -134,7 +134,7 @@ class Runner:
     def _steps(self, leaves: Sequence[Any]) -> tuple[list[float], list[Snapshot]]:
         """The numbers of the optimizers' formulas. They ask whether there are gradients."""
         lent = []
-        for source, output in self.captured.gradients:
+        for source, _ in self.captured.gradients:
             x = source.find(leaves)
             if x._grad is None:
                 x._grad = x

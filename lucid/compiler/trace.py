@@ -184,16 +184,26 @@ class Program:
         if issubclass(op, View):
             return funnel._view(op, given[0], params)
         if issubclass(op, Composite):
-            made = self.run((op, params), lambda *xs: op.run(xs, params), given,
-                            lambda v: preserved(op, given, v))
+            made = self.run(
+                (op, params),
+                lambda *xs: op.run(xs, params),
+                given,
+                lambda v: preserved(op, given, v),
+            )
         else:
-            made = self.run((op, params), lambda *xs: funnel.apply_all(op, xs, params), given,
-                            lambda v: preserved(op, given, v))
+            made = self.run(
+                (op, params),
+                lambda *xs: funnel.apply_all(op, xs, params),
+                given,
+                lambda v: preserved(op, given, v),
+            )
         outputs = tuple(made)
         if op.rules and grad_state()[0]:
             edges, needed = edges_of(op, given)
             if needed:
-                attach(self._recipe(op, params, needed, given, outputs, edges), edges, given, outputs)
+                attach(
+                    self._recipe(op, params, needed, given, outputs, edges), edges, given, outputs
+                )
         shown = outputs if everything else visible(op, outputs)
         return shown[0] if isinstance(shown, tuple) and len(shown) == 1 else shown
 

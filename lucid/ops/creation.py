@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lucid import dtypes, storage
-from lucid.apply import CPU, _tracer, apply, program, wrap
+from lucid.apply import CPU, apply, wrap
 from lucid.array import Array
 from lucid.device import device
 from lucid.dtypes import FLOATING, bool_, dtype, int64
@@ -15,6 +15,7 @@ from lucid.kernel import expr
 from lucid.layout import layout
 from lucid.op import Pointwise
 from lucid.ops.cast import to_dtype
+from lucid.tracing import program, tracing
 
 
 class full_(Pointwise):
@@ -129,7 +130,7 @@ def empty(*size, dtype: dtype | None = None, device=None, requires_grad: bool = 
     if other:
         _memory_options("empty", other)
     kind = dtype or dtypes.get_default_dtype()
-    if _tracer.get() is not None:
+    if tracing() is not None:
         return full(size_of(size), 0, dtype=kind)
     lay = layout(size_of(size), None, kind, CPU if device is None else _place(device))
     y = wrap(storage.allocate(lay.nbytes), lay)

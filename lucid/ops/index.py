@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lucid import storage
-from lucid.apply import program, show, wrap
+from lucid.apply import show, wrap
 from lucid.array import Array
 from lucid.dtypes import BOOL, bool_, int64, uint8
 from lucid.kernel import expr
@@ -24,6 +24,7 @@ from lucid.ops.gather import put, take
 from lucid.ops.once import keep, known
 from lucid.ops.view import expand, permute, reshape, subscript
 from lucid.plan.nest import Nest, array_of, step
+from lucid.tracing import program
 from lucid.write import write
 
 

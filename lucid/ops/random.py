@@ -14,7 +14,6 @@ import ml_dtypes
 import numpy as np
 
 from lucid import dtypes
-from lucid.apply import program
 from lucid.array import Array
 from lucid.dtypes import FLOATING, bool_, dtype, float32, float64, int64
 from lucid.kernel import expr
@@ -25,6 +24,7 @@ from lucid.ops.creation import _finish, _memory_options, _place, size_of, tensor
 from lucid.ops.elementwise import assign
 from lucid.ops.view import expand, reshape
 from lucid.plan.nest import Nest, array_of, step
+from lucid.tracing import program
 from lucid.write import write
 
 _LOW = 0xFFFFFFFF

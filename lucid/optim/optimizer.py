@@ -14,9 +14,9 @@ from itertools import chain
 from typing import Any
 
 import lucid
-from lucid.apply import program
 from lucid.nn.hooks import RemovableHandle, add_hook
 from lucid.nn.transfer import forget_grad
+from lucid.tracing import program
 
 _global_step_pre_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
 _global_step_post_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()

@@ -11,10 +11,11 @@ from contextvars import ContextVar
 from typing import Any
 
 import lucid
-from lucid.apply import fused, program, trace_call
+from lucid.apply import fused, trace_call
 from lucid.backend.cpu.threads import get_num_threads
 from lucid.plan.rows import join
 from lucid.plan.run import Plan
+from lucid.tracing import program
 from lucid.write import touched
 
 Formula = Callable[..., tuple[Any, ...]]

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import lucid
-from lucid.apply import program
 from lucid.optim.optimizer import Optimizer
+from lucid.tracing import program
 
 EPOCH_WARNING = (
     "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where "
