@@ -117,6 +117,7 @@ def get_num_threads() -> "_int":
 _late, __dir__ = exports(
     __name__,
     {
+        "compile": "lucid.compiler",
         "nn": "lucid.nn",
         "optim": "lucid.optim",
         "data": "lucid.data",

@@ -17,6 +17,7 @@ from lucid.autograd.mode import inference_mode as inference_mode
 from lucid.autograd.mode import no_grad as no_grad
 from lucid.autograd.mode import propagate_grad_mode as propagate_grad_mode
 from lucid.autograd.mode import set_grad_enabled as set_grad_enabled
+from lucid.compiler import compile as compile
 from lucid.device import device as device
 from lucid.dtypes import dtype as _dtype
 from lucid.dtypes import dtype as dtype

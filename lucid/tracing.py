@@ -1,6 +1,6 @@
 """Which trace is going on in this context, and whether a whole program is being traced anywhere.
 
-apply.py, write.py and whatever reads bytes or `.grad` ask here; compiler/capture.py traces programs.
+apply.py, write.py and whatever reads bytes or `.grad` ask here; compiler/ traces programs.
 """
 
 import contextlib

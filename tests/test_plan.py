@@ -8,7 +8,7 @@ import lucid.nn.functional as F
 from lucid import graph as graphs
 from lucid.apply import trace_call
 from lucid.autograd.node import Recipe
-from lucid.autograd.rules import _rules
+from lucid.autograd.rules import rules_of
 from lucid.ops.normalize import batch_norm_, layer_norm_, softmax_
 from lucid.plan.lower import count_kernels, lower
 from lucid.plan.memory import arrange
@@ -34,7 +34,7 @@ def backward(record, inputs, outputs, *params):
         layouts = tuple(plain[n]._layout for n in names)
         edges = tuple((plain[n], 0) if n in record.rules else None for n in names)
         recipe = Recipe(record, params, layouts, (made["y"]._layout,), edges)
-        return [y for y in _rules(recipe, recipe.needed, saved, [g]) if y is not None]
+        return [y for y in rules_of(recipe, recipe.needed, saved, [g]) if y is not None]
 
     return trace_call(rules, [made["y"], *(plain[n] for n in used)])
 
@@ -67,7 +67,7 @@ def test_cross_entropy_is_two_kernels_and_one_back():
 
     def rules(g, x, t, lse, y1):
         saved = dict(x=x, t=t, lse=lse, y1=y1, **record.static(params))
-        return [_rules(recipe, recipe.needed, saved, [g])[0]]
+        return [rules_of(recipe, recipe.needed, saved, [g])[0]]
 
     graph = trace_call(rules, [loss.detach(), x.detach(), t, outputs["lse"], loss.detach()])
     assert len(count_kernels(graph)) == 1

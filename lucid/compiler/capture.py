@@ -7,7 +7,7 @@ what runs of it. No kernel runs here, and whatever the function changed in Pytho
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from lucid.apply import current_node, wrap
 from lucid.array import Array
@@ -191,13 +191,7 @@ class _Capture:
             offsets=program.offsets,
             drawn=[(g, program.drawn[key]) for key, (g, _) in program.seeds.items()],
             check=walk.check(),
-            roots=[
-                (o, o.layout)
-                for o in sorted(
-                    (o for o in outputs if o is not None and o.number >= 0),
-                    key=lambda o: o.number,
-                )
-            ],  # type: ignore[misc]
+            roots=_in_order(outputs),
             cotangents=cotangents,
             targets=targets,
             slopes=slopes,
@@ -343,6 +337,13 @@ class _Capture:
         for x, before in program.grads.values():
             x._grad = before
         program.host.restore()
+
+
+def _in_order(outputs: Sequence[Output | None]) -> list[tuple[Output, Layout]]:
+    """The outputs with a gradient, as the Node numbers them."""
+    found = [o for o in outputs if o is not None and o.number >= 0]
+    found.sort(key=lambda o: o.number)
+    return [(o, cast(Layout, o.layout)) for o in found]
 
 
 def _is_spent(node: Node) -> bool:
