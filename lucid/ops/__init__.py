@@ -7,20 +7,10 @@ lucid/__init__.py publishes; the names below are those of networks, for lucid.nn
 from lucid.ops.attention import scaled_dot_product_attention
 from lucid.ops.contract import linear
 from lucid.ops.conv import conv2d
-from lucid.ops.loss import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    huber_loss,
-    kl_div,
-    l1_loss,
-    mse_loss,
-    nll_loss,
-    smooth_l1_loss,
-)
+from lucid.ops.loss import cross_entropy, nll_loss
 from lucid.ops.methods import creators, functions
 from lucid.ops.normalize import batch_norm, layer_norm, log_softmax, softmax, softmin
-from lucid.ops.padding import embedding, normalize, one_hot, pad
+from lucid.ops.padding import normalize, one_hot, pad
 from lucid.ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from lucid.ops.random import dropout
 
@@ -32,10 +22,10 @@ where = functions["where"]
 
 __all__ = [
     "adaptive_avg_pool2d", "avg_pool2d", "conv2d", "max_pool2d", "scaled_dot_product_attention",
-    "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "creators",
-    "cross_entropy", "dropout", "elu", "embedding", "functions", "gelu", "hardsigmoid",
-    "hardswish", "hardtanh", "huber_loss", "kl_div", "l1_loss", "layer_norm", "leaky_relu",
-    "linear", "log_softmax", "logsigmoid", "mish", "mse_loss", "nll_loss", "normalize", "one_hot",
-    "pad", "relu", "relu6", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softmin", "softplus",
+    "batch_norm", "creators",
+    "cross_entropy", "dropout", "elu", "functions", "gelu", "hardsigmoid",
+    "hardswish", "hardtanh", "layer_norm", "leaky_relu",
+    "linear", "log_softmax", "logsigmoid", "mish", "nll_loss", "normalize", "one_hot",
+    "pad", "relu", "relu6", "sigmoid", "silu", "softmax", "softmin", "softplus",
     "tanh", "where",
 ]  # fmt: skip

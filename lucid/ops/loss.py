@@ -1,4 +1,4 @@
-"""Losses: cross-entropy, negative log-likelihood, squared and absolute errors.
+"""Losses of classes: cross-entropy and negative log-likelihood.
 
 Composites are plain functions of ops, fused by the planner; loss rows are one pass.
 """
@@ -8,14 +8,13 @@ from typing import Any
 from lucid.dtypes import FLOATING, int64
 from lucid.kernel import expr
 from lucid.kernel.expr import checked
-from lucid.layout import broadcast_shapes
 from lucid.op import ERROR_TARGET, Composite, Pointwise
-from lucid.ops.blend import clamp_min
 from lucid.ops.cast import to_dtype
-from lucid.ops.elementwise import abs_, where
-from lucid.ops.normalize import count_of, log_softmax, variant_of
+from lucid.ops.elementwise import where
+from lucid.ops.loss_terms import check_reduction, legacy, reduced
+from lucid.ops.normalize import log_softmax, variant_of
 from lucid.ops.reduce import amax_, sum_
-from lucid.ops.transcendental import exp, log, softplus, xlogy
+from lucid.ops.transcendental import exp, log
 from lucid.ops.view import expand, reshape
 
 
@@ -73,16 +72,6 @@ class placed(Pointwise):
 
     def vjp_g(g, t, ignore):
         return picked(g, t, ignore)
-
-
-def _reduced(x: Any, reduction: str, name: str) -> Any:
-    if reduction == "none":
-        return x
-    if reduction == "sum":
-        return x.sum()
-    if reduction == "mean":
-        return x.mean()
-    raise ValueError(f"{name}: reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
 
 
 class nll_(Composite):
@@ -205,14 +194,6 @@ def _class_inputs(name: str, x: Any, t: Any, weight: Any) -> tuple[Any, Any]:
     return x, t
 
 
-def _legacy(reduction: str, size_average: Any, reduce: Any) -> str:
-    if size_average is None and reduce is None:
-        return reduction
-    if reduce is False:
-        return "none"
-    return "sum" if size_average is False else "mean"
-
-
 def cross_entropy(
     input, target, weight=None, size_average=None, ignore_index: int = -100, reduce=None,
     reduction: str = "mean", label_smoothing: float = 0.0,
@@ -227,9 +208,8 @@ def cross_entropy(
     >>> lucid.nn.functional.cross_entropy(lucid.zeros(1, 4), lucid.tensor([2]))
     tensor(1.3863)
     """
-    reduction = _legacy(reduction, size_average, reduce)
-    if reduction not in ("none", "mean", "sum"):
-        _reduced(input, reduction, "cross_entropy")
+    reduction = legacy(reduction, size_average, reduce)
+    check_reduction(reduction, "cross_entropy")
     if target.dtype.category == FLOATING:
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     scores, t = _class_inputs("cross_entropy", input, target, weight)
@@ -254,7 +234,7 @@ def _soft_cross_entropy(x: Any, p: Any, weight: Any, reduction: str, smoothing: 
     loss = sum_(terms, (d,), False)
     if reduction == "mean":
         return loss.sum() / (loss.numel() if loss.ndim else 1)
-    return _reduced(loss, reduction, "cross_entropy")
+    return reduced(loss, reduction, "cross_entropy")
 
 
 def nll_loss(
@@ -268,158 +248,10 @@ def nll_loss(
     >>> F.nll_loss(lucid.tensor([[-0.5, -2.0]]), lucid.tensor([1])).item()
     2.0
     """
-    reduction = _legacy(reduction, size_average, reduce)
-    if reduction not in ("none", "mean", "sum"):
-        _reduced(input, reduction, "nll_loss")
+    reduction = legacy(reduction, size_average, reduce)
+    check_reduction(reduction, "nll_loss")
     scores, t = _class_inputs("nll_loss", input, target, weight)
     variant = variant_of(nll_, weight is None, False)
     inputs = (scores, t) if weight is None else (scores, t, weight)
     loss = variant.dispatch(variant, inputs, (int(ignore_index), reduction))[0]
     return reshape(loss, ()) if input.ndim == 1 and reduction == "none" else loss
-
-
-def _same_shape(name: str, x: Any, target: Any) -> None:
-    broadcast_shapes(name, tuple(x.shape), tuple(target.shape))
-
-
-class mse_mean(Composite):
-    """mean((x - t)^2)."""
-
-    public = False
-
-    def forward(x, t):
-        d = x - t
-        total = sum_(d * d, tuple(range(len(d.shape))), False)
-        return total * (1.0 / max(count_of(d.shape, tuple(range(len(d.shape)))), 1))
-
-    def vjp_x(g, x, t):
-        d = x - t
-        return d * (g * (2.0 / max(count_of(d.shape, tuple(range(len(d.shape)))), 1)))
-
-    def vjp_t(g, x, t):
-        d = t - x
-        return d * (g * (2.0 / max(count_of(d.shape, tuple(range(len(d.shape)))), 1)))
-
-
-def mse_loss(input, target, size_average=None, reduce=None, reduction: str = "mean", weight=None):
-    """(x - target)^2, averaged, summed or as it is.
-
-    >>> import lucid
-    >>> lucid.nn.functional.mse_loss(lucid.zeros(2), lucid.ones(2))
-    tensor(1.)
-    """
-    reduction = _legacy(reduction, size_average, reduce)
-    _same_shape("mse_loss", input, target)
-    if reduction == "mean" and weight is None:
-        return mse_mean(input, target)
-    d = input - target
-    terms = d * d if weight is None else d * d * weight
-    return _reduced(terms, reduction, "mse_loss")
-
-
-def l1_loss(input, target, size_average=None, reduce=None, reduction: str = "mean"):
-    """|x - target|, averaged, summed or as it is.
-
-    >>> import lucid
-    >>> from lucid.nn import functional as F
-    >>> F.l1_loss(lucid.tensor([1.0, 5.0]), lucid.zeros(2)).item()
-    3.0
-    """
-    _same_shape("l1_loss", input, target)
-    return _reduced(abs_(input - target), _legacy(reduction, size_average, reduce), "l1_loss")
-
-
-def smooth_l1_loss(
-    input, target, size_average=None, reduce=None, reduction: str = "mean", beta: float = 1.0
-):
-    """d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2.
-
-    >>> import lucid
-    >>> from lucid.nn import functional as F
-    >>> F.smooth_l1_loss(lucid.tensor([3.0]), lucid.tensor([0.0]), beta=2.0).item()
-    2.0
-    """
-    if beta < 0:
-        raise ValueError(f"smooth_l1_loss: beta is {beta}; it must not be negative")
-    d = abs_(input - target)
-    terms = d if beta == 0 else where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta)
-    return _reduced(terms, _legacy(reduction, size_average, reduce), "smooth_l1_loss")
-
-
-def huber_loss(input, target, reduction: str = "mean", delta: float = 1.0, weight=None):
-    """d^2 / 2 where d = |x - target| < delta, else delta (d - delta / 2).
-
-    >>> import lucid
-    >>> from lucid.nn import functional as F
-    >>> F.huber_loss(lucid.tensor([3.0]), lucid.tensor([0.0])).item()
-    2.5
-    """
-    d = abs_(input - target)
-    terms = where(d < delta, d * d * 0.5, (d - 0.5 * delta) * delta)
-    return _reduced(terms if weight is None else terms * weight, reduction, "huber_loss")
-
-
-def binary_cross_entropy_with_logits(
-    input, target, weight=None, size_average=None, reduce=None, reduction: str = "mean",
-    pos_weight=None,
-):  # fmt: skip
-    """-(t log s(x) + (1 - t) log(1 - s(x))) with s the sigmoid, computed without overflow.
-
-    >>> import lucid
-    >>> from lucid.nn import functional as F
-    >>> F.binary_cross_entropy_with_logits(lucid.zeros(2), lucid.ones(2))
-    tensor(0.6931)
-    """
-    if tuple(input.shape) != tuple(target.shape):
-        raise ValueError(
-            f"binary_cross_entropy_with_logits: target shape {tuple(target.shape)} differs from "
-            f"the input's {tuple(input.shape)}"
-        )
-    if pos_weight is None:
-        terms = softplus(input, 1.0, 1e30) - input * target
-    else:
-        scale = target * (pos_weight - 1.0) + 1.0
-        terms = input * (1.0 - target) + scale * softplus(-input, 1.0, 1e30)
-    terms = terms if weight is None else terms * weight
-    reduction = _legacy(reduction, size_average, reduce)
-    return _reduced(terms, reduction, "binary_cross_entropy_with_logits")
-
-
-def binary_cross_entropy(
-    input, target, weight=None, size_average=None, reduce=None, reduction: str = "mean"
-):
-    """-(t log x + (1 - t) log(1 - x)) for probabilities x; logarithms are cut at -100.
-
-    >>> import lucid
-    >>> from lucid.nn import functional as F
-    >>> F.binary_cross_entropy(lucid.tensor([1.0, 0.0]), lucid.tensor([1.0, 0.0])).item()
-    0.0
-    """
-    if tuple(input.shape) != tuple(target.shape):
-        raise ValueError(
-            f"binary_cross_entropy: target shape {tuple(target.shape)} differs from the input's "
-            f"{tuple(input.shape)}"
-        )
-    low = clamp_min(log(input), -100.0)
-    high = clamp_min(log(1.0 - input), -100.0)
-    terms = -(target * low + (1.0 - target) * high)
-    terms = terms if weight is None else terms * weight
-    reduction = _legacy(reduction, size_average, reduce)
-    return _reduced(terms, reduction, "binary_cross_entropy")
-
-
-def kl_div(
-    input, target, size_average=None, reduce=None, reduction: str = "mean", log_target: bool = False
-):
-    """target (log target - x) for log-probabilities x.
-
-    >>> import lucid
-    >>> from lucid.nn import functional as F
-    >>> F.kl_div(lucid.zeros(2), lucid.ones(2), reduction="sum").item()
-    0.0
-    """
-    terms = exp(target) * (target - input) if log_target else xlogy(target, target) - target * input
-    reduction = _legacy(reduction, size_average, reduce)
-    if reduction == "batchmean":
-        return terms.sum() / input.shape[0]
-    return _reduced(terms, reduction, "kl_div")

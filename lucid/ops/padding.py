@@ -1,12 +1,10 @@
-"""Constant padding, embedding and one-hot: pointwise ops of networks."""
+"""Constant padding, one-hot and normalize: pointwise ops of networks."""
 
 from collections.abc import Sequence
 
 from lucid.dtypes import INTEGER, bool_, int64
 from lucid.kernel import expr
 from lucid.op import Pointwise
-from lucid.ops.elementwise import where
-from lucid.ops.gather import take
 from lucid.ops.view import subscript
 
 
@@ -72,40 +70,6 @@ def pad(input, pad: Sequence[int], mode: str = "constant", value: float | None =
     if not any(before) and not any(after):
         return input.clone()
     return pad_constant(input, 0 if value is None else value, tuple(before), tuple(after))
-
-
-def embedding(
-    input,
-    weight,
-    padding_idx: int | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False,
-    sparse: bool = False,
-):
-    """Rows of `weight` (V, D) at the indices `input` (...) -> (..., D).
-
-    The row padding_idx gets no gradient. An index outside of [-V, V) raises IndexError.
-
-    >>> import lucid
-    >>> lucid.nn.functional.embedding(lucid.tensor([1]), lucid.eye(2))
-    tensor([[0., 1.]])
-    """
-    for name, given in (
-        ("max_norm", max_norm), ("scale_grad_by_freq", scale_grad_by_freq), ("sparse", sparse),
-    ):  # fmt: skip
-        if given:
-            raise NotImplementedError(f"embedding: {name} is not supported yet")
-    if input.dtype.category != INTEGER:
-        raise TypeError(f"embedding: indices must be integers, got {input.dtype!r}")
-    if weight.ndim != 2:
-        raise RuntimeError(f"embedding: weight must be (V, D), got shape {tuple(weight.shape)}")
-    y = take(weight, [input], 0)
-    if padding_idx is None:
-        return y
-    row = padding_idx % weight.shape[0]
-    hit = (input == row).reshape(*input.shape, 1)
-    return where(hit, y.detach(), y)
 
 
 class one_hot_(Pointwise):

@@ -1,0 +1,305 @@
+"""Activations as functions, with `inplace` and the names that end in an underscore.
+
+The formulas are records in lucid/ops. Published by functional.py, called by activation.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lucid
+from lucid import ops
+from lucid.ops import activation, softmax
+
+
+def relu(input: Any, inplace: bool = False) -> Any:
+    """max(x, 0); `inplace` writes into x.
+
+    >>> import lucid
+    >>> lucid.nn.functional.relu(lucid.tensor([-1.0, 2.0])).tolist()
+    [0.0, 2.0]
+    """
+    return _into(input, ops.relu(input), inplace)
+
+
+def relu6(input: Any, inplace: bool = False) -> Any:
+    """min(max(x, 0), 6); `inplace` writes into x.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.relu6(lucid.tensor([-1.0, 5.0, 7.0])).tolist()
+    [0.0, 5.0, 6.0]
+    """
+    return _into(input, ops.relu6(input), inplace)
+
+
+def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
+    """x where x > 0, else negative_slope x; `inplace` writes into x.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.leaky_relu(lucid.tensor([-1.0, 2.0]), 0.5).tolist()
+    [-0.5, 2.0]
+    """
+    return _into(input, ops.leaky_relu(input, negative_slope), inplace)
+
+
+def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
+    """x where x > 0, else alpha (exp(x) - 1); `inplace` writes into x.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.elu(lucid.tensor([0.0, 2.0])).tolist()
+    [0.0, 2.0]
+    """
+    return _into(input, ops.elu(input, alpha), inplace)
+
+
+def silu(input: Any, inplace: bool = False) -> Any:
+    """x sigmoid(x); `inplace` writes into x.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.silu(lucid.tensor(0.0)).item()
+    0.0
+    """
+    return _into(input, ops.silu(input), inplace)
+
+
+def mish(input: Any, inplace: bool = False) -> Any:
+    """x tanh(log(1 + exp(x))); `inplace` writes into x.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.mish(lucid.tensor(0.0)).item()
+    0.0
+    """
+    return _into(input, ops.mish(input), inplace)
+
+
+def hardtanh(
+    input: Any,
+    min_val: float = -1.0,
+    max_val: float = 1.0,
+    inplace: bool = False,
+) -> Any:
+    """min(max(x, min_val), max_val); `inplace` writes into x.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.hardtanh(lucid.tensor([-4.0, 0.5, 4.0])).tolist()
+    [-1.0, 0.5, 1.0]
+    """
+    return _into(input, ops.hardtanh(input, min_val, max_val), inplace)
+
+
+def hardsigmoid(input: Any, inplace: bool = False) -> Any:
+    """min(max(x + 3, 0), 6) / 6; `inplace` writes into x.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.hardsigmoid(lucid.tensor([-4.0, 0.0, 4.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    return _into(input, ops.hardsigmoid(input), inplace)
+
+
+def hardswish(input: Any, inplace: bool = False) -> Any:
+    """x min(max(x + 3, 0), 6) / 6; `inplace` writes into x.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.hardswish(lucid.tensor([-4.0, 0.0, 4.0])).tolist()
+    [-0.0, 0.0, 4.0]
+    """
+    return _into(input, ops.hardswish(input), inplace)
+
+
+def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
+    """x where x > 0, else alpha (exp(x / alpha) - 1); `inplace` writes into x. Barron, 2017.
+
+    >>> import lucid
+    >>> from lucid.nn import functional as F
+    >>> F.celu(lucid.tensor([0.0, 2.0])).tolist()
+    [0.0, 2.0]
+    """
+    if alpha == 0:
+        raise RuntimeError("celu: alpha must not be 0")
+    return _into(input, activation.celu(input, float(alpha)), inplace)
+
+
+def selu(input: Any, inplace: bool = False) -> Any:
+    """1.0507 x where x > 0, else 1.7581 (exp(x) - 1). Klambauer et al., 2017.
+
+    >>> import lucid
+    >>> lucid.nn.functional.selu(lucid.tensor([0.0, 1.0]))
+    tensor([0.0000, 1.0507])
+    """
+    return _into(input, activation.selu(input), inplace)
+
+
+def prelu(input: Any, weight: Any) -> Any:
+    """x where x > 0, else weight x: one weight, or one for each channel (dimension 1).
+
+    Raises RuntimeError where the weight does not fit. He et al., 2015.
+
+    >>> import lucid
+    >>> lucid.nn.functional.prelu(lucid.tensor([-2.0, 2.0]), lucid.tensor([0.25])).tolist()
+    [-0.5, 2.0]
+    """
+    if weight.ndim > 1:
+        raise RuntimeError(f"prelu: weight must be () or (C,), got shape {tuple(weight.shape)}")
+    channels = 1 if input.ndim < 2 else input.shape[1]
+    if weight.numel() not in (1, channels):
+        raise RuntimeError(
+            f"prelu: {weight.numel()} weights for {channels} channels of an input of shape "
+            f"{tuple(input.shape)}"
+        )
+    if weight.numel() == 1:
+        return activation.prelu(input, weight.reshape(()))
+    return activation.prelu(input, weight.reshape(1, -1, *(1,) * (input.ndim - 2)))
+
+
+def rrelu(
+    input: Any,
+    lower: float = 1.0 / 8,
+    upper: float = 1.0 / 3,
+    training: bool = False,
+    inplace: bool = False,
+) -> Any:
+    """x where x > 0, else a x: a drawn from U(lower, upper) in training, else their mean.
+
+    Xu et al., 2015.
+
+    >>> import lucid
+    >>> lucid.nn.functional.rrelu(lucid.tensor([-1.0, 2.0]), 0.25, 0.75).tolist()
+    [-0.5, 2.0]
+    """
+    if lower > upper:
+        raise RuntimeError(f"rrelu: lower ({lower}) is greater than upper ({upper})")
+    if not training:
+        return _into(input, ops.leaky_relu(input, (lower + upper) / 2), inplace)
+    slopes = lucid.empty(input.shape, dtype=input.dtype).uniform_(lower, upper)
+    return _into(input, activation.prelu(input, slopes), inplace)
+
+
+def softsign(input: Any) -> Any:
+    """x / (1 + |x|).
+
+    >>> import lucid
+    >>> lucid.nn.functional.softsign(lucid.tensor([1.0, -3.0])).tolist()
+    [0.5, -0.75]
+    """
+    return activation.softsign(input)
+
+
+def softshrink(input: Any, lambd: float = 0.5) -> Any:
+    """x moved by lambd towards 0, and 0 within [-lambd, lambd].
+
+    >>> import lucid
+    >>> lucid.nn.functional.softshrink(lucid.tensor([0.25, 2.0])).tolist()
+    [0.0, 1.5]
+    """
+    if lambd < 0:
+        raise RuntimeError(f"softshrink: lambd must be greater or equal to 0, got {lambd}")
+    return activation.softshrink(input, float(lambd))
+
+
+def hardshrink(input: Any, lambd: float = 0.5) -> Any:
+    """x, and 0 within [-lambd, lambd].
+
+    >>> import lucid
+    >>> lucid.nn.functional.hardshrink(lucid.tensor([0.25, 2.0])).tolist()
+    [0.0, 2.0]
+    """
+    return activation.hardshrink(input, float(lambd))
+
+
+def tanhshrink(input: Any) -> Any:
+    """x - tanh(x).
+
+    >>> import lucid
+    >>> lucid.nn.functional.tanhshrink(lucid.tensor(0.0)).item()
+    0.0
+    """
+    return activation.tanhshrink(input)
+
+
+def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
+    """x where x > threshold, else value.
+
+    >>> import lucid
+    >>> lucid.nn.functional.threshold(lucid.tensor([0.5, 2.0]), 1.0, 20.0).tolist()
+    [20.0, 2.0]
+    """
+    return _into(input, activation.threshold(input, threshold, value), inplace)
+
+
+def gumbel_softmax(
+    logits: Any, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Any:
+    """softmax((logits + g) / tau) with g from Gumbel's distribution. Jang et al., 2017.
+
+    `hard` gives a one-hot sample with the gradient of the soft one. `eps` has no effect, as in
+    PyTorch, whose argument it is.
+
+    >>> import lucid
+    >>> lucid.nn.functional.gumbel_softmax(lucid.zeros(3), hard=True).sum().item()
+    1.0
+    """
+    # -log of an exponential variable; u < 1, so that its logarithm is finite
+    u = lucid.empty(logits.shape, dtype=logits.dtype).uniform_(0.0, 1.0)
+    exponential = -lucid.log1p(-u.clamp(max=1 - 1e-7))
+    noise = -lucid.log(exponential.clamp(min=1e-38))
+    soft = softmax((logits + noise) / tau, dim)
+    if not hard:
+        return soft
+    place = soft.detach().max(dim, keepdim=True)[1]
+    sample = lucid.zeros_like(soft).scatter(dim, place, 1.0)
+    return sample - soft.detach() + soft
+
+
+def relu_(input: Any) -> Any:
+    """`relu` in place."""
+    return relu(input, inplace=True)
+
+
+def elu_(input: Any, alpha: float = 1.0) -> Any:
+    """`elu` in place."""
+    return elu(input, alpha, inplace=True)
+
+
+def celu_(input: Any, alpha: float = 1.0) -> Any:
+    """`celu` in place."""
+    return celu(input, alpha, inplace=True)
+
+
+def selu_(input: Any) -> Any:
+    """`selu` in place."""
+    return selu(input, inplace=True)
+
+
+def leaky_relu_(input: Any, negative_slope: float = 0.01) -> Any:
+    """`leaky_relu` in place."""
+    return leaky_relu(input, negative_slope, inplace=True)
+
+
+def hardtanh_(input: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
+    """`hardtanh` in place."""
+    return hardtanh(input, min_val, max_val, inplace=True)
+
+
+def threshold_(input: Any, threshold: float, value: float) -> Any:
+    """`threshold` in place."""
+    return _into(input, activation.threshold(input, threshold, value), True)
+
+
+def rrelu_(
+    input: Any, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False
+) -> Any:
+    """`rrelu` in place."""
+    return rrelu(input, lower, upper, training, inplace=True)
+
+
+def _into(input: Any, result: Any, inplace: bool) -> Any:
+    return input.copy_(result) if inplace else result
