@@ -1,4 +1,4 @@
-"""Linear and Identity. Called by users' models; the computation is lucid.nn.functional's."""
+"""Linear, Bilinear and Identity. Called by users' models; the formulas are nn.functional's."""
 
 from __future__ import annotations
 
@@ -76,4 +76,63 @@ class Linear(Module):
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}"
+        )
+
+
+class NonDynamicallyQuantizableLinear(Linear):
+    """Linear, under the name that attention's output projection has in PyTorch."""
+
+
+class Bilinear(Module):
+    """y[k] = x1 W[k] x2 + b[k]. x1 (..., in1_features), x2 (..., in2_features).
+
+    W (out_features, in1_features, in2_features) and b start uniform in
+    [-1/sqrt(in1_features), 1/sqrt(in1_features)].
+
+    >>> import lucid
+    >>> lucid.nn.Bilinear(2, 3, 4)(lucid.zeros(5, 2), lucid.zeros(5, 3)).shape
+    lucid.Size([5, 4])
+    """
+
+    weight: lucid.Tensor
+    bias: lucid.Tensor | None
+
+    def __init__(
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if in1_features <= 0:
+            raise ValueError(f"in1_features must be > 0, but got {in1_features}")
+        made = {"device": device, "dtype": dtype}
+        self.in1_features = in1_features
+        self.in2_features = in2_features
+        self.out_features = out_features
+        shape = (out_features, in1_features, in2_features)
+        self.weight = Parameter(lucid.empty(shape, **made))
+        if bias:
+            self.bias = Parameter(lucid.empty(out_features, **made))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew."""
+        bound = 1 / math.sqrt(self.in1_features)
+        init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x1: lucid.Tensor, x2: lucid.Tensor) -> lucid.Tensor:
+        return F.bilinear(x1, x2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
+            f"out_features={self.out_features}, bias={self.bias is not None}"
         )

@@ -12,6 +12,8 @@ from lucid.nn.module import Module
 class _Loss(Module):
     """A loss with a reduction: "mean", "sum" or "none"."""
 
+    reductions: tuple[str, ...] = ("mean", "sum", "none")
+
     def __init__(
         self,
         size_average: bool | None = None,
@@ -21,7 +23,7 @@ class _Loss(Module):
         super().__init__()
         if size_average is not None or reduce is not None:
             reduction = _reduction_of(size_average, reduce)
-        if reduction not in ("mean", "sum", "none"):
+        if reduction not in self.reductions:
             raise ValueError(f"{reduction} is not a valid value for reduction")
         self.reduction = reduction
 
