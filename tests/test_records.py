@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import lucid
+import lucid.nn.functional  # noqa: F401  (some records are loaded with it)
 from lucid.autograd.check import gradcheck, gradgradcheck
 from lucid.dtypes import BOOL, FLOATING, INTEGER
 from lucid.op import REGISTRY, Elementwise

@@ -11,18 +11,7 @@ from lucid.nn.module import Module
 from lucid.nn.parameter import Parameter
 
 
-class _Plain(Module):
-    """An activation without settings: `function` is its formula."""
-
-    @staticmethod
-    def function(x: lucid.Tensor) -> lucid.Tensor:
-        raise NotImplementedError
-
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return self.function(x)
-
-
-class LogSigmoid(_Plain):
+class LogSigmoid(Module):
     """y = log(1 / (1 + exp(-x))).
 
     >>> import lucid
@@ -30,10 +19,11 @@ class LogSigmoid(_Plain):
     -0.6931
     """
 
-    function = staticmethod(F.logsigmoid)
+    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
+        return F.logsigmoid(x)
 
 
-class Softsign(_Plain):
+class Softsign(Module):
     """y = x / (1 + |x|).
 
     >>> import lucid
@@ -41,10 +31,11 @@ class Softsign(_Plain):
     0.5
     """
 
-    function = staticmethod(F.softsign)
+    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
+        return F.softsign(x)
 
 
-class Tanhshrink(_Plain):
+class Tanhshrink(Module):
     """y = x - tanh(x).
 
     >>> import lucid
@@ -52,7 +43,8 @@ class Tanhshrink(_Plain):
     0.0
     """
 
-    function = staticmethod(F.tanhshrink)
+    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
+        return F.tanhshrink(x)
 
 
 class Softmax2d(Module):

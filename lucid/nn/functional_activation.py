@@ -11,6 +11,8 @@ import lucid
 from lucid import ops
 from lucid.ops import activation, softmax
 
+records: Any = activation
+
 
 def relu(input: Any, inplace: bool = False) -> Any:
     """max(x, 0); `inplace` writes into x.
@@ -125,7 +127,7 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """
     if alpha == 0:
         raise RuntimeError("celu: alpha must not be 0")
-    return _into(input, activation.celu(input, float(alpha)), inplace)
+    return _into(input, records.celu(input, float(alpha)), inplace)
 
 
 def selu(input: Any, inplace: bool = False) -> Any:
@@ -135,7 +137,7 @@ def selu(input: Any, inplace: bool = False) -> Any:
     >>> lucid.nn.functional.selu(lucid.tensor([0.0, 1.0]))
     tensor([0.0000, 1.0507])
     """
-    return _into(input, activation.selu(input), inplace)
+    return _into(input, records.selu(input), inplace)
 
 
 def prelu(input: Any, weight: Any) -> Any:
@@ -156,8 +158,8 @@ def prelu(input: Any, weight: Any) -> Any:
             f"{tuple(input.shape)}"
         )
     if weight.numel() == 1:
-        return activation.prelu(input, weight.reshape(()))
-    return activation.prelu(input, weight.reshape(1, -1, *(1,) * (input.ndim - 2)))
+        return records.prelu(input, weight.reshape(()))
+    return records.prelu(input, weight.reshape(1, -1, *(1,) * (input.ndim - 2)))
 
 
 def rrelu(
@@ -180,7 +182,7 @@ def rrelu(
     if not training:
         return _into(input, ops.leaky_relu(input, (lower + upper) / 2), inplace)
     slopes = lucid.empty(input.shape, dtype=input.dtype).uniform_(lower, upper)
-    return _into(input, activation.prelu(input, slopes), inplace)
+    return _into(input, records.prelu(input, slopes), inplace)
 
 
 def softsign(input: Any) -> Any:
@@ -190,7 +192,7 @@ def softsign(input: Any) -> Any:
     >>> lucid.nn.functional.softsign(lucid.tensor([1.0, -3.0])).tolist()
     [0.5, -0.75]
     """
-    return activation.softsign(input)
+    return records.softsign(input)
 
 
 def softshrink(input: Any, lambd: float = 0.5) -> Any:
@@ -202,7 +204,7 @@ def softshrink(input: Any, lambd: float = 0.5) -> Any:
     """
     if lambd < 0:
         raise RuntimeError(f"softshrink: lambd must be greater or equal to 0, got {lambd}")
-    return activation.softshrink(input, float(lambd))
+    return records.softshrink(input, float(lambd))
 
 
 def hardshrink(input: Any, lambd: float = 0.5) -> Any:
@@ -212,7 +214,7 @@ def hardshrink(input: Any, lambd: float = 0.5) -> Any:
     >>> lucid.nn.functional.hardshrink(lucid.tensor([0.25, 2.0])).tolist()
     [0.0, 2.0]
     """
-    return activation.hardshrink(input, float(lambd))
+    return records.hardshrink(input, float(lambd))
 
 
 def tanhshrink(input: Any) -> Any:
@@ -222,7 +224,7 @@ def tanhshrink(input: Any) -> Any:
     >>> lucid.nn.functional.tanhshrink(lucid.tensor(0.0)).item()
     0.0
     """
-    return activation.tanhshrink(input)
+    return records.tanhshrink(input)
 
 
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
@@ -232,7 +234,7 @@ def threshold(input: Any, threshold: float, value: float, inplace: bool = False)
     >>> lucid.nn.functional.threshold(lucid.tensor([0.5, 2.0]), 1.0, 20.0).tolist()
     [20.0, 2.0]
     """
-    return _into(input, activation.threshold(input, threshold, value), inplace)
+    return _into(input, records.threshold(input, threshold, value), inplace)
 
 
 def gumbel_softmax(
@@ -260,44 +262,92 @@ def gumbel_softmax(
 
 
 def relu_(input: Any) -> Any:
-    """`relu` in place."""
+    """`relu` in place.
+
+    >>> import lucid
+    >>> x = lucid.tensor([-1.0, 2.0])
+    >>> lucid.nn.functional.relu_(x) is x, x.tolist()
+    (True, [0.0, 2.0])
+    """
     return relu(input, inplace=True)
 
 
 def elu_(input: Any, alpha: float = 1.0) -> Any:
-    """`elu` in place."""
+    """`elu` in place.
+
+    >>> import lucid
+    >>> x = lucid.tensor([0.0, 2.0])
+    >>> lucid.nn.functional.elu_(x) is x, x.tolist()
+    (True, [0.0, 2.0])
+    """
     return elu(input, alpha, inplace=True)
 
 
 def celu_(input: Any, alpha: float = 1.0) -> Any:
-    """`celu` in place."""
+    """`celu` in place.
+
+    >>> import lucid
+    >>> x = lucid.tensor([0.0, 2.0])
+    >>> lucid.nn.functional.celu_(x) is x, x.tolist()
+    (True, [0.0, 2.0])
+    """
     return celu(input, alpha, inplace=True)
 
 
 def selu_(input: Any) -> Any:
-    """`selu` in place."""
+    """`selu` in place.
+
+    >>> import lucid
+    >>> x = lucid.tensor([0.0])
+    >>> lucid.nn.functional.selu_(x) is x, x.tolist()
+    (True, [0.0])
+    """
     return selu(input, inplace=True)
 
 
 def leaky_relu_(input: Any, negative_slope: float = 0.01) -> Any:
-    """`leaky_relu` in place."""
+    """`leaky_relu` in place.
+
+    >>> import lucid
+    >>> x = lucid.tensor([-1.0, 2.0])
+    >>> lucid.nn.functional.leaky_relu_(x, 0.5) is x, x.tolist()
+    (True, [-0.5, 2.0])
+    """
     return leaky_relu(input, negative_slope, inplace=True)
 
 
 def hardtanh_(input: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
-    """`hardtanh` in place."""
+    """`hardtanh` in place.
+
+    >>> import lucid
+    >>> x = lucid.tensor([-4.0, 0.5])
+    >>> lucid.nn.functional.hardtanh_(x) is x, x.tolist()
+    (True, [-1.0, 0.5])
+    """
     return hardtanh(input, min_val, max_val, inplace=True)
 
 
 def threshold_(input: Any, threshold: float, value: float) -> Any:
-    """`threshold` in place."""
-    return _into(input, activation.threshold(input, threshold, value), True)
+    """`threshold` in place.
+
+    >>> import lucid
+    >>> x = lucid.tensor([0.5, 2.0])
+    >>> lucid.nn.functional.threshold_(x, 1.0, 20.0) is x, x.tolist()
+    (True, [20.0, 2.0])
+    """
+    return _into(input, records.threshold(input, threshold, value), True)
 
 
 def rrelu_(
     input: Any, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False
 ) -> Any:
-    """`rrelu` in place."""
+    """`rrelu` in place.
+
+    >>> import lucid
+    >>> x = lucid.tensor([-1.0, 2.0])
+    >>> lucid.nn.functional.rrelu_(x, 0.25, 0.75) is x, x.tolist()
+    (True, [-0.5, 2.0])
+    """
     return rrelu(input, lower, upper, training, inplace=True)
 
 

@@ -174,6 +174,7 @@ class smooth_error(Term):
         return g * _bounded(t - x, beta) / beta
 
     optional = {"beta": 1.0}
+    domain_beta = (0.5, 2.0)
 
     def ref(x, t, beta=1.0):
         d = np.abs(x - t)
@@ -202,6 +203,7 @@ class huber_error(Term):
         return g * _bounded(t - x, delta)
 
     optional = {"delta": 1.0}
+    domain_delta = (0.5, 2.0)
 
     def ref(x, t, delta=1.0):
         d = np.abs(x - t)
@@ -374,10 +376,11 @@ class gaussian_term(Term):
         return g * ((1.0 / v - d * d) * 0.5)
 
     optional = {"eps": 1e-6}
-    domain_var = (0.5, 2.0)
+    domain_var, domain_eps = (0.5, 2.0), (0.01, 0.4)
 
     def ref(x, t, var, eps=1e-6):
-        return 0.5 * (np.log(var) + (x - t) ** 2 / var)
+        v = np.maximum(var, eps)
+        return 0.5 * (np.log(v) + (x - t) ** 2 / v)
 
 
 class soft_margin_term(Term):
