@@ -120,6 +120,8 @@ _late, __dir__ = exports(
         "compile": "lucid.compiler",
         "nn": "lucid.nn",
         "optim": "lucid.optim",
+        "func": "lucid.func",
+        "vmap": "lucid.func",
         "data": "lucid.data",
         "utils": "lucid.utils",
         "io": "lucid.io",

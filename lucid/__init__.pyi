@@ -5,6 +5,7 @@ from typing import Any
 
 from lucid import autograd as autograd
 from lucid import data as data
+from lucid import func as func
 from lucid import io as io
 from lucid import memory as memory
 from lucid import nn as nn
@@ -25,6 +26,7 @@ from lucid.dtypes import get_default_dtype as get_default_dtype
 from lucid.dtypes import promote as promote
 from lucid.dtypes import set_default_dtype as set_default_dtype
 from lucid.error import OutOfMemoryError as OutOfMemoryError
+from lucid.func.vmap import vmap as vmap
 from lucid.io.checkpoint import load as load
 from lucid.io.checkpoint import save as save
 from lucid.ops.methods import finfo as finfo

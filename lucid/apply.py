@@ -470,6 +470,29 @@ class Trace:
         made = tuple([self.tensor(v) for v in self.graph.add(op, values, params)])
         return made[0] if len(made) == 1 else made
 
+    def write(self, op: type[Op], target: Any, inputs: tuple, params: tuple, called: str) -> Any:
+        """A write makes a new value, which the tensor then stands for."""
+        if target._base is not None:
+            raise RuntimeError(f"{called}: writing through a view is not supported in a trace")
+        y = self.add(op, inputs, params)
+        if tuple(y.shape) != target._layout.shape:
+            y = broadcast(called, y, target._layout.shape)
+        if y.dtype is not target._layout.dtype:
+            y = apply(find("cast"), (y,), (target._layout.dtype,))
+        target._value = y._value
+        return target
+
+    def reserve(self, generator: Any, n: int) -> tuple[int, int]:
+        """Where the numbers of a random op begin."""
+        return generator.taken(n)
+
+    def lifted(self, x: Any) -> Any:
+        """x as what a random op draws for."""
+        return x
+
+    def function(self, function: Any, args: tuple, kwargs: dict) -> Any:
+        raise RuntimeError(f"{function.__name__}: a Function cannot be traced")
+
     def value(self, op: type[Op], x: Any) -> Value:
         if not isinstance(x, Array):
             return Value((), dtypes.of_scalar(x), True, x)
@@ -481,11 +504,25 @@ class Trace:
         return x._value
 
 
-def _trace_of(inputs: Sequence) -> Trace | None:
-    for x in inputs:
-        if isinstance(x, Array) and x._value is not None:
-            return x._trace  # type: ignore[attr-defined]
-    return _tracer.get()
+def broadcast(called: str, y: Any, shape: tuple[int, ...]) -> Any:
+    """What is written, in the target's shape."""
+    own = tuple(y.shape)
+    padded = (1,) * (len(shape) - len(own)) + own
+    if len(own) > len(shape) or any(n not in (1, m) for n, m in zip(padded, shape, strict=True)):
+        raise RuntimeError(
+            f"{called}: a result of shape {own} does not fit the target's shape {shape}"
+        )
+    return apply(find("expand"), (y,), (shape,))
+
+
+def _trace_of(inputs: Sequence) -> Any:
+    """The innermost trace, or level of vmap, that is open; else that of the inputs, which ended."""
+    found = _tracer.get()
+    if found is None:
+        for x in inputs:
+            if isinstance(x, Array) and x._value is not None:
+                return x._trace  # type: ignore[attr-defined]
+    return found
 
 
 def trace_call(function: Callable, inputs: Sequence) -> Graph:

@@ -7,6 +7,8 @@ A record is a class that is never instantiated: calling it calls the op.
         def body(b, x):   return b.where(x <= 0, b.zero(x), x)
         def vjp_x(g, y):  return where(y <= 0, 0, g)
 
+How an extra dimension in front of the inputs passes through an op (vmap) is its axis map.
+
 The inputs of an op are the parameters of its `body` (or `forward`, ...); keyword-only parameters
 are static: part of the plan's key. One rule `vjp_NAME` for each input that has a gradient; its
 parameters say what it needs: `g` the cotangent of the output, `y` the output, an input, a static
@@ -82,6 +84,11 @@ class Op(metaclass=OpMeta):
     row_major: ClassVar[bool] = False  # whether the result is, whatever the inputs are
     optional: ClassVar[dict[str, Any]] = {}  # defaults of inputs that are numbers
     usual: ClassVar[tuple | None] = None  # the static parameters of a call with inputs alone
+    # The axis map, where it is one of names: static parameters that number dimensions, and those
+    # that are sizes. Dimensions in neither are left alone. None: there is none.
+    numbered: ClassVar[tuple[str, ...] | None] = None
+    sized: ClassVar[tuple[str, ...]] = ()
+    drawn: ClassVar[bool] = False  # whether it draws random numbers
     dispatch: ClassVar[Callable]
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any):
@@ -149,6 +156,21 @@ class Op(metaclass=OpMeta):
     def infer(cls, types: Sequence[Type], params: tuple) -> list[tuple[tuple[int, ...], dtype]]:
         """The outputs' shapes and dtypes; raises what the user should read."""
         raise NotImplementedError(cls.name)
+
+    @classmethod
+    def axis_map(cls, call: Any) -> Any:
+        """The outputs of a call over a batch, whose dimension is the first of every output and of
+        each input that has it. `call` is a Call of autograd/batch.py."""
+        if cls.numbered is None:
+            raise NotImplementedError(f"vmap: {cls.label} has no axis map")
+        params = []
+        for name, value in zip(cls.statics, call.params, strict=True):
+            if name in cls.numbered:
+                value = value + 1 if isinstance(value, int) else tuple(d + 1 for d in value)
+            elif name in cls.sized:
+                value = (call.size, *value)
+            params.append(value)
+        return call.run(call.spread(), tuple(params))
 
     @classmethod
     def limits(cls, types: Sequence[Type], params: tuple) -> str:
@@ -263,6 +285,11 @@ class Elementwise(Pointwise, abstract=True):
         made = cls.body(expr, *values, **cls.static(params))  # type: ignore[attr-defined]
         return [expr.cast(made, cls.infer(types, params)[0][1])]
 
+    @classmethod
+    def axis_map(cls, call: Any) -> Any:
+        """The batch is one more dimension of the broadcast."""
+        return call.run(call.aligned(), call.params)
+
 
 def broadcast_index(shape: Sequence[int], index: Sequence[Expr]) -> list[Expr]:
     """The subscripts of an input of this shape for the output's index."""
@@ -374,6 +401,11 @@ class Composite(Op, abstract=True):
     @classmethod
     def infer(cls, types: Sequence[Type], params: tuple) -> list[tuple[tuple[int, ...], dtype]]:
         raise TypeError(f"{cls.name} is composite: its trace gives its types")
+
+    @classmethod
+    def axis_map(cls, call: Any) -> Any:
+        """That of its parts, unless it has one of its own."""
+        return call.body() if cls.numbered is None else super().axis_map(call)
 
 
 def widened(x: Any) -> Any:

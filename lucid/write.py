@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lucid.apply import (
-    Trace,
     apply,
+    broadcast,
     current_node,
     edges_of,
     kept_plans,
@@ -66,7 +66,7 @@ _entries: dict[tuple, tuple] = kept_plans({})
 def _write(op: type[Op], target: Any, inputs: tuple, params: tuple, name: str | None) -> Any:
     """What was not planned before, shares its bytes, or may be recorded."""
     if target._value is not None:
-        return _write_in_trace(op, target, inputs, params)
+        return target._trace.write(op, target, inputs, params, name or f"{op.name}_")
     called = name or f"{op.name}_"
     recording = grad_state()[0] and _check(called, target, inputs)
     saved_inputs = inputs
@@ -207,6 +207,11 @@ def _build(
 ) -> tuple:
     """Plan a write into a target of this layout and keep the plan."""
     lay = target._layout
+    if any(isinstance(x, Array) and x._value is not None for x in inputs):
+        raise RuntimeError(
+            f"{called}: a tensor from outside of a function that is traced, or mapped by vmap, is "
+            "written with values from inside; work out of place, or pass the tensor as an argument"
+        )
     into = _into(op, called, lay, params)
     plan = Plan(trace_call(into, inputs), [lay.strides], f"{op.name}_")
     trim(_entries)
@@ -225,7 +230,7 @@ def _into(op: type[Op], called: str, lay: Layout, params: tuple) -> Callable[...
     def into(*xs: Any) -> Any:
         y = apply(op, xs, params)
         if tuple(y.shape) != lay.shape:
-            y = _broadcast(called, y, lay.shape)
+            y = broadcast(called, y, lay.shape)
         if y.dtype is not lay.dtype:
             if y.dtype.category > lay.dtype.category and op.name != "assign":
                 raise RuntimeError(
@@ -236,16 +241,6 @@ def _into(op: type[Op], called: str, lay: Layout, params: tuple) -> Callable[...
         return y
 
     return into
-
-
-def _broadcast(called: str, y: Any, shape: tuple[int, ...]) -> Any:
-    own = tuple(y.shape)
-    padded = (1,) * (len(shape) - len(own)) + own
-    if len(own) > len(shape) or any(n not in (1, m) for n, m in zip(padded, shape, strict=True)):
-        raise RuntimeError(
-            f"{called}: a result of shape {own} does not fit the target's shape {shape}"
-        )
-    return apply(find("expand"), (y,), (shape,))
 
 
 def _move_history(op: type[Op], target: Any, inputs: tuple, params: tuple, edges: tuple) -> None:
@@ -295,20 +290,6 @@ class ViewWrite(Node):
             rest = apply(find("clone"), (g,))
             write(find("assign"), view_again(rest, self.chain), (0.0,))
         return rest, apply(find("clone"), (through,))
-
-
-def _write_in_trace(op: type[Op], target: Any, inputs: tuple, params: tuple) -> Any:
-    """In a trace a write makes a new value, which the tensor then stands for."""
-    if target._base is not None:
-        raise RuntimeError(f"{op.name}_: writing through a view is not supported in a trace")
-    trace: Trace = target._trace
-    y = trace.add(op, inputs, params)
-    if tuple(y.shape) != target._layout.shape:
-        y = _broadcast(f"{op.name}_", y, target._layout.shape)
-    if y.dtype is not target._layout.dtype:
-        y = apply(find("cast"), (y,), (target._layout.dtype,))
-    target._value = y._value
-    return target
 
 
 # What `out` has seen: (op, params, layouts and types of numbers) -> shape and dtype.

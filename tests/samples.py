@@ -96,7 +96,7 @@ def running(n, kind):
 def subscripts(n, kind):
     x = R(4, n, 3, kind=kind)
     rows, columns = whole(2, 2), whole(2, 2)
-    deep = R(2, 2, 2, 2, 2, n, kind=kind)
+    deep = R(2, 2, 2, 2, 2, 2, n, kind=kind)
     i = whole(2, high=2)
     written = x.clone()
     written[rows] = 1.5
@@ -107,14 +107,14 @@ def subscripts(n, kind):
     mixed = [x[rows, :, columns], x[x > 0.5], deep[i, i, i], deep[i, i, i, i], deep[i, i, i, i, i]]
     puts = [
         lucid.zeros(deep.shape, dtype=x.dtype).index_put((i,) * k, R(2, *deep.shape[k:], kind=kind))
-        for k in range(1, 7)
+        for k in range(1, 8)
     ]
     sums = [
         deep.index_put((i,) * k, R(2, *deep.shape[k:], kind=kind), accumulate=True)
-        for k in range(1, 7)
+        for k in range(1, 8)
     ]
     nonzero = (x.detach() > 0.5).nonzero()
-    return [*reads, *mixed, deep[(i,) * 6], *puts, *sums, written, added, nonzero]
+    return [*reads, *mixed, deep[(i,) * 6], deep[(i,) * 7], *puts, *sums, written, added, nonzero]
 
 
 @sample

@@ -84,9 +84,18 @@ def _targets(name: str, inputs: Any) -> list[Any]:
     for i, t in enumerate(targets):
         if not isinstance(t, Array):
             raise TypeError(f"{name}: input {i} is a {type(t).__name__}, not a tensor")
+        _outside(name, t)
         if not needs_gradient(t):
             raise RuntimeError(f"{name}: input {i} does not require a gradient")
     return targets
+
+
+def _outside(name: str, x: Any) -> None:
+    if x._value is not None:
+        raise NotImplementedError(
+            f"{name}: gradients are not taken inside a function that is traced or mapped by vmap; "
+            "differentiate the mapped function instead"
+        )
 
 
 def _cotangents(name: str, roots: Sequence[Any], given: Any) -> list[Any]:
@@ -100,6 +109,7 @@ def _cotangents(name: str, roots: Sequence[Any], given: Any) -> list[Any]:
     for root, g in zip(roots, given, strict=True):
         if not isinstance(root, Array):
             raise TypeError(f"{name}: an output is a {type(root).__name__}, not a tensor")
+        _outside(name, root)
         if not needs_gradient(root):
             at = f" at {root._origin}" if root._origin else ""
             raise RuntimeError(

@@ -161,6 +161,7 @@ class glu_(Composite):
     """a sigmoid(b), for x = [a, b] along dim."""
 
     public = False
+    numbered = ("dim",)
 
     def forward(x, *, dim):
         a, b = _halves(x, dim)

@@ -40,6 +40,9 @@ class masked_softmax(Composite):
         last = (len(y.shape) - 1,)
         return (g - sum_(g * y, last, True)) * y
 
+    def axis_map(call):
+        return call.run(call.aligned(), call.params)
+
 
 def scaled_dot_product_attention(
     query, key, value, attn_mask=None, dropout_p: float = 0.0, is_causal: bool = False,

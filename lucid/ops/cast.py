@@ -10,6 +10,7 @@ class cast(Pointwise):
     NaN gives 0; to bool is x != 0; integer to integer wraps."""
 
     public = False
+    numbered = ()
 
     def names(x, *, kind):
         pass

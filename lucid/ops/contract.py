@@ -93,6 +93,13 @@ class product(Product):
         x, w = inputs
         return [cls.step(context, x, w, None, outputs[0])] if 0 not in outputs[0].shape else []
 
+    def axis_map(call):
+        (x, w), (xs, ws) = call.inputs, call.shapes
+        if not call.batched[1] and len(xs) == len(ws) == 2:
+            return _rows_together(call.run, x, w)
+        rank = max(len(xs), len(ws))
+        return call.run(call.aligned(rank), ())
+
     def vjp_x(g, w):
         return product(g, transposed(w))
 
@@ -128,6 +135,13 @@ class affine(Product):
         copied, b = side_by_side(context, b)
         return [*copied, cls.step(context, x, turned, b, outputs[0])]
 
+    def axis_map(call):
+        x, w, b = call.inputs
+        if not any(call.batched[1:]):
+            return _rows_together(call.run, x, w, b)
+        bias = reshape(b, (call.size, 1, b.shape[-1])) if call.batched[2] else b
+        return product(x, transposed(w)) + bias
+
     def vjp_x(g, w):
         return product(g, w)
 
@@ -139,6 +153,13 @@ class affine(Product):
 
     def ref(x, w, b):
         return x @ w.T + b
+
+
+def _rows_together(run: Any, x: Any, *rest: Any) -> Any:
+    """x (B, M, K) as B M rows of one product."""
+    n, rows, inner = x.shape
+    y = run((reshape(x, (n * rows, inner)), *rest), ())
+    return reshape(y, (n, rows, y.shape[-1]))
 
 
 def transposed(x: Any) -> Any:

@@ -14,7 +14,7 @@ from lucid.op import Opaque
 from lucid.ops.gather import side_by_side
 from lucid.ops.pool import pair
 from lucid.ops.reduce import sum_
-from lucid.ops.view import reshape
+from lucid.ops.view import permute, reshape
 from lucid.plan.steps import Operand, template_step
 
 _native = lazy("lucid.backend.cpu.conv")
@@ -71,6 +71,11 @@ def out_size(n: int, k: int, s: int, p: Sequence[int], d: int) -> int:
 class conv2d_forward(Convolution):
     """y = x * w."""
 
+    def axis_map(call):
+        return (
+            _by_groups(call, *call.spread()) if call.batched[1] else _by_batch(call, *call.inputs)
+        )
+
     def names(x, w, *, stride, padding, dilation, groups):
         pass
 
@@ -91,6 +96,14 @@ class conv2d_forward(Convolution):
 
 class conv2d_biased(Convolution):
     """y = x * w + b."""
+
+    def axis_map(call):
+        x, w, b = call.inputs
+        if not any(call.batched[1:]):
+            return _by_batch(call, x, w, b)
+        y = _by_groups(call, *call.spread()[:2], run=conv2d_forward)
+        wide = (call.size, 1, b.shape[-1], 1, 1) if call.batched[2] else (b.shape[-1], 1, 1)
+        return y + reshape(b, wide)
 
     def names(x, w, b, *, stride, padding, dilation, groups):
         pass
@@ -121,6 +134,11 @@ class conv2d_input(Convolution):
 
     kind = "input"
 
+    def axis_map(call):
+        return (
+            _by_groups(call, *call.spread()) if call.batched[1] else _by_batch(call, *call.inputs)
+        )
+
     def names(c, w, *, stride, padding, dilation, groups, size):
         pass
 
@@ -144,6 +162,9 @@ class conv2d_weight(Convolution):
 
     kind = "weight"
 
+    def axis_map(call):
+        return _by_groups(call, *call.spread())
+
     def names(x, c, *, stride, padding, dilation, groups, size):
         pass
 
@@ -160,6 +181,40 @@ class conv2d_weight(Convolution):
 
     def vjp_c(g, x, stride, padding, dilation, groups):
         return conv2d_forward(x, g, stride, padding, dilation, groups)
+
+
+def _by_batch(call: Any, x: Any, *rest: Any) -> Any:
+    """The batch of a vmap and that of the images, as one."""
+    n, images = x.shape[:2]
+    params = call.params
+    if len(params) == 5:
+        params = (*params[:4], (n * images, *params[4][1:]))
+    y = call.run((reshape(x, (n * images, *x.shape[2:])), *rest), params)
+    return reshape(y, (n, images, *y.shape[1:]))
+
+
+def _by_groups(call: Any, a: Any, b: Any, run: Any = None) -> Any:
+    """Weights for each element of the batch: the elements are groups of channels."""
+    n, (stride, padding, dilation, groups, *size) = call.size, call.params
+    kind = (run or call.op).kind
+
+    def images(v: Any) -> Any:  # (B, N, C, ...) -> (N, B C, ...)
+        v = permute(v, (1, 0, *range(2, len(v.shape))))
+        return reshape(v, (v.shape[0], n * v.shape[2], *v.shape[3:]))
+
+    def weights(v: Any) -> Any:  # (B, O, C, ...) -> (B O, C, ...)
+        return reshape(v, (n * v.shape[1], *v.shape[2:]))
+
+    both = (images(a), images(b) if kind == "weight" else weights(b))
+    if size:
+        of = size[0]
+        size = [(n * of[0], *of[1:]) if kind == "weight" else (of[0], n * of[1], *of[2:])]
+    params = (stride, padding, dilation, n * groups, *size)
+    y = run(*both, *params) if run else call.run(both, params)
+    if kind == "weight":
+        return reshape(y, (n, y.shape[0] // max(n, 1), *y.shape[1:]))
+    y = reshape(y, (y.shape[0], n, y.shape[1] // max(n, 1), *y.shape[2:]))
+    return permute(y, (1, 0, *range(2, len(y.shape))))
 
 
 def _shape(x: Sequence[int], w: Sequence[int], params: tuple) -> tuple[int, ...]:

@@ -78,6 +78,7 @@ class triangle(Pointwise):
     """x where column - row <= diagonal (lower) or >= diagonal, else 0."""
 
     public = False
+    numbered = ()
 
     def names(x, *, diagonal, lower):
         pass

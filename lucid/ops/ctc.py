@@ -20,7 +20,7 @@ from lucid.ops.gather import copy_step, scatter_plus
 from lucid.ops.loss_terms import check_reduction
 from lucid.ops.transcendental import exp
 from lucid.ops.unroll import at_time, moving, walk
-from lucid.ops.view import expand, reshape
+from lucid.ops.view import expand, permute, reshape
 from lucid.plan.nest import Nest, array_of, step
 from lucid.plan.steps import Operand, Step
 
@@ -163,6 +163,20 @@ class ctc_(Composite):
             g = where(_final(alphas, end).amax(1) == LOWEST, 0.0, g)
             each = where(reshape(g, (1, batch, 1)) == 0.0, 0.0, each)
         return each * reshape(g, (1, batch, 1))
+
+    def axis_map(call):
+        """The batch and the sequences as one; sequences are dimension 1 of x and inside."""
+        n, given = call.size, []
+        for i, v in enumerate(call.spread()):
+            if i in (0, 3):
+                v = permute(v, (1, 0, *range(2, len(v.shape))))
+                given.append(reshape(v, (v.shape[0], n * v.shape[2], *v.shape[3:])))
+            else:
+                given.append(reshape(v, (n * v.shape[1], *v.shape[2:])))
+        loss, alphas = call.run(given, call.params)
+        loss = reshape(loss, (n, loss.shape[0] // max(n, 1)))
+        alphas = reshape(alphas, (alphas.shape[0], *loss.shape, alphas.shape[2]))
+        return loss, permute(alphas, (1, 0, 2, 3))
 
 
 def _final(alphas: Any, end: Any) -> Any:

@@ -16,7 +16,7 @@ from lucid.kernel.loops import Axis, Map, Scan, Store
 from lucid.layout import broadcast_shapes, contiguous_strides
 from lucid.op import ERROR_INDEX, Opaque, Pointwise, broadcast_index
 from lucid.ops.creation import zeros
-from lucid.ops.view import subscript_back
+from lucid.ops.view import permute, subscript_back
 from lucid.plan.nest import Nest, array_of, step
 from lucid.plan.steps import Operand, Step
 
@@ -85,6 +85,44 @@ def _names(n: int) -> tuple[str, ...]:
     return tuple(f"i{d}" for d in range(n))
 
 
+def _take_map(call: Any) -> Any:
+    """The batch of x stays in front; where there are places for each element of it, it is one
+    more indexed dimension."""
+    (x, *places), (first,) = call.inputs, call.params
+    if not any(call.batched[1:]):
+        return take(x, places, first + 1)
+    rank = max(len(call.types[1 + d][0]) for d in range(len(places)))
+    places = call.aligned(rank)[1:]
+    if call.batched[0]:
+        x = _moved(x, 0, first)
+        places = [call.numbers(rank), *places]
+    return _moved(take(x, places, first), first, 0)
+
+
+def _put_map(call: Any, zeros: bool, add: bool) -> Any:
+    """As for `take`: x and v are in the batch, or x is zeros."""
+    first = call.params[0]
+    shift = 1 if zeros else 2
+    if any(call.batched[shift:]):
+        rank = max(len(t[0]) for t in call.types[shift:])
+        places = [call.numbers(rank), *call.aligned(rank)[shift:]]
+        given = [_moved(t, 0, first) for t in call.spread()[:shift]]
+        size = call.params[1] if zeros else ()
+        size, back = (*size[:first], call.size, *size[first:]), first
+    else:
+        places, given, first, back = call.inputs[shift:], call.spread()[:shift], first + 1, 0
+        size = (call.size, *call.params[1]) if zeros else ()
+    y = put_zeros(*given, places, size, first) if zeros else put(*given, places, first, add)
+    return _moved(y, back, 0)
+
+
+def _moved(x: Any, start: int, end: int) -> Any:
+    """x with one dimension in another place."""
+    order = [d for d in range(len(x.shape)) if d != start]
+    order.insert(end, start)
+    return x if start == end else permute(x, tuple(order))
+
+
 def _take_record(n: int) -> Any:
     """x at n integer tensors, for dimensions first .. first + n - 1."""
 
@@ -120,6 +158,7 @@ def _take_record(n: int) -> Any:
         "element": element,
         "vjp_x": rule,
         "limits": limits,
+        "axis_map": _take_map,
         "label": "index",
         "public": False,
         "__doc__": f"Elements of x at {n} integer tensors.",
@@ -178,6 +217,7 @@ def _put_record(n: int, zeros: bool, add: bool) -> Any:
         "lower": lower,
         "vjp_v": rule_v,
         "limits": limits,
+        "axis_map": lambda call: _put_map(call, zeros, add),
         "label": "index",
         "public": False,
         "__doc__": f"v {'added' if add else 'written'} at {n} integer tensors.",
@@ -188,7 +228,8 @@ def _put_record(n: int, zeros: bool, add: bool) -> Any:
     return type(Opaque)(name, (Opaque,), members)
 
 
-MOST = 6
+# Records for the dimensions that a tensor may have, and one for those of a batch (vmap).
+MOST = 7
 _TAKE = {n: _take_record(n) for n in range(1, MOST + 1)}
 _PUT = {
     (n, zeros, add): _put_record(n, zeros, add)
@@ -256,6 +297,7 @@ class gather_(Pointwise):
     """y[.., i, ..] = x[.., index[.., i, ..], ..] along dim."""
 
     public = False
+    numbered = ("dim",)
 
     def names(x, index, *, dim):
         pass
@@ -289,6 +331,7 @@ class ScatterAlong(Opaque, abstract=True):
     """x, or zeros, with v written or combined at index along dim."""
 
     combine: Callable | None = None
+    numbered = ("dim",)
 
     @classmethod
     def infer(cls, types, params):
@@ -392,6 +435,7 @@ class one_place(Pointwise):
     """Zeros with v at place index along dim, where both have size 1 in dim: a scatter of one."""
 
     public = False
+    numbered = ("dim",)
 
     def names(v, index, *, n, dim):
         pass

@@ -133,6 +133,12 @@ def _is_mask(k: Any) -> bool:
     return isinstance(k, list) and bool(k) and all(isinstance(i, bool) for i in k)
 
 
+def _is_places(k: Any) -> bool:
+    if isinstance(k, Array):  # the value of a 0-d tensor is asked for, where there is one
+        return bool(k.ndim) or k._value is not None
+    return isinstance(k, (list, tuple, np.ndarray, range))
+
+
 def _as_mask(k: Any) -> Any:
     return k if isinstance(k, Array) else tensor(k, dtype=bool_)
 
@@ -179,7 +185,7 @@ def _basic(x: Any, key: tuple, mark: tuple) -> tuple[Any, list[tuple[int, Any]]]
             for place in nonzero(mask, as_tuple=True) if mask.ndim else ():
                 advanced.append((len(shape), place))
                 whole(1)
-        elif isinstance(k, Array) and k.ndim or isinstance(k, (list, tuple, np.ndarray, range)):
+        elif _is_places(k):
             place = k if isinstance(k, Array) else _places(k)
             if place.dtype is uint8:
                 raise IndexError(
@@ -272,8 +278,8 @@ def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
         tracer.refuse("nonzero", "use where with a mask, whose result has the size of the mask")
     if x._value is not None:
         raise RuntimeError(
-            "nonzero: its size depends on values, which a traced function does not know; "
-            "use where with a mask"
+            "nonzero: its size depends on values, which a traced function (or one under vmap) "
+            "does not know; use where with a mask"
         )
     truth = where(x != 0, 1, 0)
     count = int(truth.sum().item())

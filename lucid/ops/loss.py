@@ -42,6 +42,9 @@ class picked(Pointwise):
     def vjp_x(g, x_meta, t, ignore):
         return placed(g, t, x_meta.shape[1], ignore)
 
+    def axis_map(call):
+        return _by_rows(call)
+
 
 def _target(classes: int, t: Any, ignore: int) -> tuple:
     t = expr.cast(t, int64)
@@ -72,6 +75,16 @@ class placed(Pointwise):
 
     def vjp_g(g, t, ignore):
         return picked(g, t, ignore)
+
+    def axis_map(call):
+        return _by_rows(call)
+
+
+def _by_rows(call: Any) -> Any:
+    """The batch and dimension 0 as one: rows know nothing of each other."""
+    x, t = (reshape(v, (v.shape[0] * v.shape[1], *v.shape[2:])) for v in call.spread())
+    y = call.run((x, t), call.params)
+    return reshape(y, (call.size, y.shape[0] // max(call.size, 1), *y.shape[1:]))
 
 
 class nll_(Composite):
@@ -120,6 +133,15 @@ class class_weight(Pointwise):
         at, skip = _target(types[0][0][0], loads[1](index), ignore)
         w = loads[0]([at])
         return expr.where(skip, expr.zero(w), w)
+
+    def axis_map(call):
+        if not call.batched[0]:
+            return call.run(call.inputs, call.params)
+        w, t = call.spread()  # weights for each element of the batch: those are picked
+        count = t.numel() // max(call.size, 1)
+        wide = expand(reshape(w, (*w.shape, 1)), (*w.shape, count))
+        found = picked(wide, reshape(t, (call.size, count)), *call.params)
+        return reshape(found, tuple(t.shape))
 
 
 class cross_entropy_(Composite):

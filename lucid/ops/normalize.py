@@ -23,6 +23,7 @@ class softmax_(Composite):
 
     public = False
     autocast = "float32"
+    numbered = ("dim",)
 
     def forward(x, *, dim):
         if x.shape[dim] == 0:
@@ -43,6 +44,7 @@ class log_softmax_(Composite):
 
     public = False
     autocast = "float32"
+    numbered = ("dim",)
 
     def forward(x, *, dim):
         if x.shape[dim] == 0:
@@ -134,6 +136,9 @@ class layer_norm_(Composite):
     def vjp_b(g, n):
         return sum_(g, tuple(range(len(g.shape) - n)), False)
 
+    def axis_map(call):
+        return call.body() if any(call.batched[1:]) else call.run(call.inputs, call.params)
+
 
 def layer_norm(input, normalized_shape, weight=None, bias=None, eps: float = 1e-5):
     """(x - mean) / sqrt(var + eps) * weight + bias, over the trailing dimensions.
@@ -189,6 +194,7 @@ def variant_of(record: Any, no_w: bool, no_b: bool) -> Any:
             "public": False,
             "label": record.label,
             "autocast": record.autocast,
+            "axis_map": record.axis_map,
             "__doc__": record.__doc__,
         }
         for n in kept:

@@ -50,6 +50,13 @@ class pad_constant(Pointwise):
             return subscript(g, before, (1,) * n, tuple(x_meta.shape), ())
         return pad_constant(g, 0.0, tuple(-a for a in before), tuple(-b for b in after))
 
+    def axis_map(call):
+        x, value = call.inputs
+        if call.batched[1]:
+            raise NotImplementedError("vmap: pad with a value of each element of the batch")
+        before, after = call.params
+        return call.run((x, value), ((0, *before), (0, *after)))
+
 
 def pad(input, pad: Sequence[int], mode: str = "constant", value: float | None = None):
     """Pad the last dimensions: pad = (last before, last after, second last before, ...).
@@ -76,6 +83,7 @@ class one_hot_(Pointwise):
     """1 where the last index is x, else 0."""
 
     public = False
+    numbered = ()
 
     def names(x, *, classes):
         pass

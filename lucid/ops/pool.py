@@ -47,6 +47,7 @@ class Windows(Reduction, abstract=True):
     """A fold over windows: statics kernel, stride, padding, dilation, size (of the output)."""
 
     public = False
+    numbered = ()
     static_window = True
 
     def names(x, *, kernel, stride, padding, dilation, size):
@@ -133,6 +134,7 @@ class Covering(Reduction, abstract=True):
     """A fold over the windows that cover an element of the input."""
 
     public = False
+    numbered = ()
     static_window = True
 
     @classmethod
@@ -337,6 +339,7 @@ class Adaptive(Reduction, abstract=True):
     """
 
     public = False
+    numbered = ()
     static_window = True
 
     @classmethod

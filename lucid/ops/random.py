@@ -7,7 +7,7 @@ counters in the generator, whatever later happens to its result.
 
 import os
 import threading
-from math import log2
+from math import log2, prod
 from typing import Any
 
 import ml_dtypes
@@ -20,11 +20,13 @@ from lucid.kernel import expr
 from lucid.kernel.expr import Expr, math
 from lucid.kernel.loops import Axis, Scan, Store
 from lucid.op import Opaque, Pointwise
-from lucid.ops.creation import _finish, _memory_options, _place, size_of, tensor
-from lucid.ops.elementwise import assign
+from lucid.ops.cast import to_dtype
+from lucid.ops.creation import _finish, _memory_options, _place, ones, size_of, tensor
+from lucid.ops.elementwise import assign, where
+from lucid.ops.shape import stack
 from lucid.ops.view import expand, reshape
 from lucid.plan.nest import Nest, array_of, step
-from lucid.tracing import program
+from lucid.tracing import program, tracing
 from lucid.write import write
 
 _LOW = 0xFFFFFFFF
@@ -68,6 +70,12 @@ class Drawn(Pointwise, abstract=True):
     """n numbers of a distribution with two parameters: inputs seed, offset, a, b."""
 
     public = False
+    drawn = True
+
+    @classmethod
+    def axis_map(cls, call):
+        n, kind = call.params
+        return reshape(call.run(call.inputs, (call.size * n, kind)), (call.size, n))
 
     def names(seed, offset, a, b, *, n, kind):
         pass
@@ -118,6 +126,15 @@ class bernoulli_numbers(Pointwise):
     """1 with probability x, else 0."""
 
     public = False
+    drawn = True
+
+    def axis_map(call):
+        x, seed, offset = call.inputs
+        if call.same:
+            lay = call.types[0][0]
+            u = uniform_numbers(seed, offset, 0.0, 1.0, prod(lay), float32)
+            return to_dtype(reshape(u, lay) < to_dtype(x, float32), call.params[0])
+        return call.run(call.spread(), call.params)
 
     def names(x, seed, offset, *, kind):
         pass
@@ -137,6 +154,15 @@ class dropout_(Pointwise):
     offset, so that backward makes it again. Srivastava et al., 2014."""
 
     public = False
+    drawn = True
+
+    def axis_map(call):
+        x, seed, offset = call.inputs
+        if call.same:
+            shape, kind, _ = call.types[0]
+            scale = call.run((ones(shape, dtype=kind), seed, offset), call.params)
+            return where(scale == 0.0, 0.0, x * scale)
+        return call.run(call.spread(), call.params)
 
     def names(x, seed, offset, *, p):
         pass
@@ -160,6 +186,13 @@ class permutation(Opaque):
     """0 .. n - 1 in random order: Fisher and Yates, from the inside out."""
 
     public = False
+    drawn = True
+
+    def axis_map(call):
+        (seed, offset), (n, _) = call.inputs, call.params
+        each = call.apart(n)
+        rows = [call.run((seed, offset + i * each), call.params) for i in range(call.size)]
+        return stack(rows)
 
     def names(seed, offset, *, n, kind):
         pass
@@ -213,9 +246,14 @@ class Generator:
         return self._seed
 
     def reserve(self, n: int) -> tuple[int, int]:
-        """(seed, first counter) of n numbers that nobody else will get."""
-        if (tracer := program()) is not None:
+        """(seed, first counter) of n numbers that nobody else will get; of as many for each
+        element of a batch, where vmap asks for different ones."""
+        if (tracer := tracing()) is not None:
             return tracer.reserve(self, n)
+        return self.taken(n)
+
+    def taken(self, n: int) -> tuple[int, int]:
+        """(seed, first counter) of the next n numbers."""
         with self._lock:
             offset = self._offset
             self._offset = offset + n
@@ -284,6 +322,12 @@ def _draw(record: Any, size: tuple, kind: dtype, a: Any, b: Any, generator: Any)
         n *= m
     first, offset = (generator or default_generator).reserve(n)
     return reshape(record(first, offset, a, b, n, kind), size)
+
+
+def _lifted(x: Any) -> Any:
+    """x as it takes part in a draw: under vmap with different numbers, one for each element."""
+    level = tracing()
+    return x if level is None or level.whole else level.lifted(x)
 
 
 def _floating(name: str, kind: dtype | None) -> dtype:
@@ -377,8 +421,8 @@ def bernoulli(x, p: float | None = None, *, generator=None):
     if p is not None:
         kind = x.dtype
         chance = expand(tensor(float(p)), tuple(x.shape))
-        return bernoulli_numbers(chance, first, offset, kind)
-    return bernoulli_numbers(x, first, offset, x.dtype)
+        return bernoulli_numbers(_lifted(chance), first, offset, kind)
+    return bernoulli_numbers(_lifted(x), first, offset, x.dtype)
 
 
 def dropout(input, p: float = 0.5, training: bool = True, inplace: bool = False):
@@ -395,7 +439,7 @@ def dropout(input, p: float = 0.5, training: bool = True, inplace: bool = False)
     first, offset = default_generator.reserve(input.numel())
     flat = input._value is None and input.is_contiguous()
     source = reshape(input, (input.numel(),)) if flat else input
-    y = dropout_(source, first, offset, float(p))
+    y = dropout_(_lifted(source), first, offset, float(p))
     y = reshape(y, tuple(input.shape)) if flat else y
     return write(assign, input, (y,)) if inplace else y
 
@@ -421,7 +465,7 @@ def bernoulli_(self, p=0.5, *, generator=None):
     """In place: 1 with probability p (a number or a tensor), else 0."""
     first, offset = (generator or default_generator).reserve(self.numel())
     chance = p if isinstance(p, Array) else tensor(float(p)).expand(self.shape)
-    return write(assign, self, (bernoulli_numbers(chance, first, offset, self.dtype),))
+    return write(assign, self, (bernoulli_numbers(_lifted(chance), first, offset, self.dtype),))
 
 
 def random_(self, from_: int = 0, to: int | None = None, *, generator=None):

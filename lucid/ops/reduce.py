@@ -17,6 +17,8 @@ from lucid.ops.view import expand, reshape
 class Plain(Reduction, abstract=True):
     """A fold of the input's own elements over `dims`. `accumulate(kind)` is the state's type."""
 
+    numbered = ("dims",)
+
     def names(x, *, dims, keepdim=False):
         pass
 
@@ -190,6 +192,7 @@ class Located(Reduction, abstract=True):
 
     largest = True
     count = 2
+    numbered = ("dim",)
 
     def names(x, *, dim, keepdim=False):
         pass

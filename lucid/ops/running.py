@@ -25,6 +25,7 @@ class RunningExtreme(Opaque, abstract=True):
 
     public = False
     count = 2
+    numbered = ("dim",)
     largest = True
 
     def names(x, *, dim):
@@ -124,6 +125,7 @@ class logcumsumexp_(Opaque):
     """y[i] = log(e^x[0] + ... + e^x[i]): without overflow."""
 
     public = False
+    numbered = ("dim",)
 
     def names(x, *, dim):
         pass

@@ -383,7 +383,7 @@ def unbind(x, dim: int = 0):
 class Join(Opaque, abstract=True):
     """Tensors one after another along a dimension: a copy of each into its place."""
 
-    public = False
+    public, numbered = False, ("dim",)
 
     def infer(types, params):
         dim = params[0]

@@ -36,6 +36,7 @@ class ordered(Opaque):
     public = False
     label = "sort"
     count = 2
+    numbered = ()
 
     def names(x, *, k, descending):
         pass

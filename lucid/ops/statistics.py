@@ -63,6 +63,7 @@ class mean_(Composite):
     """The sum over dims divided by the count."""
 
     public = False
+    numbered = ("dims",)
 
     def forward(x, *, dims, keepdim):
         n = _count(x, dims)
@@ -91,6 +92,7 @@ class var_(Composite):
     """sum((x - mean)^2) / (n - correction), in two passes."""
 
     public = False
+    numbered = ("dims",)
 
     def forward(x, *, dims, correction, keepdim):
         n = _count(x, dims)
@@ -144,6 +146,7 @@ class std_(Composite):
     """sqrt(var); the gradient at 0 is 0."""
 
     public = False
+    numbered = ("dims",)
 
     def forward(x, *, dims, correction, keepdim):
         return sqrt(var_.forward(x, dims=dims, correction=correction, keepdim=keepdim))
@@ -183,6 +186,7 @@ class product_over(Composite):
     """prod, with the gradient g * (product of the others), right at zeros too."""
 
     public = False
+    numbered = ("dims",)
 
     def forward(x, *, dims, keepdim):
         return prod_(x, dims, keepdim)
@@ -325,6 +329,7 @@ class logsumexp_(Composite):
     """log(sum(e^x)) without overflow: the largest is taken out first."""
 
     public = False
+    numbered = ("dims",)
 
     def forward(x, *, dims, keepdim):
         if _count(x, dims) == 0:
@@ -383,6 +388,7 @@ class norm_(Composite):
     """(sum |x|^p)^(1/p). The gradient is 0 where x or the norm is 0."""
 
     public = False
+    numbered = ("dims",)
 
     def forward(x, *, p, dims, keepdim):
         if p == 2.0:
@@ -407,6 +413,7 @@ class Running(Opaque, abstract=True):
     """A running combination along one dimension: serial there, parallel over the others."""
 
     public = False
+    numbered = ("dim",)
 
     def names(x, *, dim):
         pass
@@ -480,6 +487,7 @@ class recurrence(Opaque):
     """y[i] = x[i] + w[i] * y[i - 1] along dim: a running weighted sum, serial there."""
 
     public = False
+    numbered = ("dim",)
 
     def names(x, w, *, dim):
         pass

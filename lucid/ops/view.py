@@ -33,6 +33,10 @@ class permute(View):
     def vjp_x(g, dims):
         return permute(g, tuple(int(i) for i in np.argsort(dims)))
 
+    def axis_map(call):
+        (dims,) = call.params
+        return call.run(call.inputs, ((0, *(d + 1 for d in dims)),))
+
 
 class expand(View):
     """expand(x, size): dimensions of size 1, and new ones in front, repeat without a copy."""
@@ -52,9 +56,15 @@ class expand(View):
     def vjp_x(g):
         return g  # backward sums it to the input's shape
 
+    def axis_map(call):
+        (size,) = call.params
+        return call.run(call.aligned(len(size)), ((call.size, *size),))
+
 
 class reshape(View):
     """reshape(x, size): the elements in row-major order, in another shape."""
+
+    numbered, sized = (), ("size",)
 
     def shape(shape, *, size):
         return size
@@ -144,6 +154,14 @@ class subscript(View):
     def vjp_x(g, x_meta, starts, steps, lengths, drop):
         return subscript_back(g, x_meta.shape, starts, steps, lengths, drop)
 
+    def axis_map(call):
+        return call.run(call.inputs, _with_batch(call.size, *call.params))
+
+
+def _with_batch(n: int, starts: tuple, steps: tuple, lengths: tuple, drop: tuple) -> tuple:
+    """The parameters of a subscript that takes a first dimension of size n whole."""
+    return (0, *starts), (1, *steps), (n, *lengths), tuple(d + 1 for d in drop)
+
 
 class subscript_back(Pointwise):
     """Zeros of the given shape with g where `subscript` reads: its transpose."""
@@ -181,11 +199,16 @@ class subscript_back(Pointwise):
     def vjp_g(g, starts, steps, lengths, drop):
         return subscript(g, starts, steps, lengths, drop)
 
+    def axis_map(call):
+        size, *places = call.params
+        return call.run(call.inputs, ((call.size, *size), *_with_batch(call.size, *places)))
+
 
 class flip(View):
     """flip(x, dims): the order of those dimensions reversed."""
 
     public = False
+    numbered = ("dims",)
 
     def shape(shape, *, dims):
         return shape
@@ -205,6 +228,7 @@ class diagonal(View):
     """diagonal(x, offset, dim1, dim2): the diagonal of two dimensions, as a last dimension."""
 
     public = False
+    numbered = ("dim1", "dim2")
 
     def shape(shape, *, offset, dim1, dim2):
         rest = tuple(n for d, n in enumerate(shape) if d not in (dim1, dim2))
@@ -235,6 +259,7 @@ class diagonal_back(Pointwise):
     """Zeros of the given shape with g on the diagonal: the transpose of `diagonal`."""
 
     public = False
+    numbered, sized = ("dim1", "dim2"), ("size",)
 
     def names(g, *, size, offset, dim1, dim2):
         pass
@@ -260,6 +285,7 @@ class unfold(View):
     """unfold(x, dim, size, step): windows along a dimension, their elements in a new last one."""
 
     public = False
+    numbered = ("dim",)
 
     def shape(shape, *, dim, size, step):
         count = (shape[dim] - size) // step + 1
@@ -281,6 +307,7 @@ class unfold_back(Reduction):
     """The sum of g over the windows that cover an element: the transpose of `unfold`."""
 
     public = False
+    numbered = ("dim",)
     static_window = True
 
     def names(g, *, n, dim, size, step):
