@@ -167,9 +167,12 @@ def test_epilogues(shape):
 
 
 def test_where_b_lies_changes_no_bit():
-    """A B whose rows do not start on lines of the cache is packed, others are read in place."""
+    """A B whose rows do not start on lines of the cache is packed, or read from the next line."""
     rng = np.random.default_rng(9)
-    for lead, m, n, k in [((), 64, 256, 600), ((), 50, 70, 33), ((3,), 60, 128, 64)]:
+    for lead, m, n, k in [
+        *[((), 64, 256, 600), ((), 50, 70, 33), ((3,), 60, 128, 64)],
+        *[((), 1, 400, 700), ((), 8, 400, 30), ((2,), 11, 400, 50)],
+    ]:
         a, b = random(rng, (*lead, m, k)), random(rng, (*lead, k, n))
         first = matmul(a, b)
         check(first, a, b)

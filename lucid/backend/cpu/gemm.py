@@ -10,7 +10,7 @@ The blocks depend on K alone (`depth_of`), so tiles, tasks and threads never cha
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from lucid.backend.cpu import gemm_driver, gemm_pack, gemm_tile, gemv, jit
+from lucid.backend.cpu import gemm_driver, gemm_pack, gemm_stream, gemm_tile, gemv, jit
 from lucid.backend.cpu.gemm_epilogue import Epilogue, access_of, activation
 from lucid.backend.cpu.gemm_tile import Tile
 from lucid.backend.cpu.target import target
@@ -23,11 +23,8 @@ RIGHT_BYTES = 640 * 1024  # of packed B per task: stays in a level-2 cache of 1 
 SUMS_BYTES = 256 * 1024  # of unfinished C per task
 SMALL = 1 << 20  # multiplications below which one thread is faster than two
 SMALL_READ = 1 << 17  # the same for elements of B that are read once
-# Rows of B that are streamed side by side: few rows of A make few loads and stores of C.
-CHUNK, CHUNK_ONE = 32, 8
 MODERATE_ROWS, DIRECT_BYTES = 128, 832 * 1024  # B in the second-level cache is not packed
 WORTH_ALIGNING = 48  # rows above which a B that is not aligned is packed all the same
-FEW_ROWS = 16  # up to here B is read once and not worth packing
 
 
 @dataclass(frozen=True)
@@ -122,6 +119,9 @@ def plan_general(product: Product) -> KernelCall:
     product = _transposed(product)
     if gemv.fits(product.spec.m, product.spec.n, product.spec.k, product.spec.b[0]):
         return plan_dot(product)
+    if gemm_stream.fits(product.spec.m, product.spec.n, product.spec.b[1]):
+        if not _in_first_cache(product.spec):
+            return plan_stream(product)
     return plan_product(product)
 
 
@@ -153,6 +153,41 @@ def plan_dot(product: Product) -> KernelCall:
     )
 
 
+def plan_stream(product: Product) -> KernelCall:
+    """Few rows times a B that is contiguous along n: sums in C, B read once."""
+    spec, machine = product.spec, target()
+    tile = gemm_tile.tile_of(spec.dtype.compute, machine)
+    epilogue = epilogue_of(product)
+    strips = -(-spec.m // gemm_stream.most_rows(machine))
+    heights = tuple(sorted({spec.m // strips, -(-spec.m // strips)}))
+    left = "direct" if spec.dtype is spec.dtype.compute else "rows" if spec.a[1] == 1 else "any"
+    variant = gemm_stream.Variant(spec.dtype, left, heights, len(spec.batch), epilogue)
+    count = _count(spec.batch)
+    threads = spec.threads if spec.m * spec.n * spec.k * count > SMALL else 1
+    panels = -(-spec.n // tile.width)
+    most = max(1, SUMS_BYTES // (spec.m * tile.width * tile.size))
+    tasks = max(-(-panels // most), min(threads, panels))
+    columns = -(-panels // tasks) * tile.width
+    depth = depth_of(spec.k)
+    blocks = max(1, -(-spec.k // depth))
+    scratch = Scratch()
+    pitch = -(-spec.k // tile.lanes) * tile.lanes
+    left_at = scratch.take(spec.m * pitch * tile.size if left != "direct" else 0)
+    partial_at = scratch.take(spec.m * columns * tile.size if blocks > 1 else 0)
+    sums_at = scratch.take(spec.m * columns * tile.size if epilogue else 0)
+    column_tiles = -(-spec.n // columns)
+    values = _strides(product)
+    values |= dict(m=spec.m, n=spec.n, k=spec.k, strips=strips, column_tiles=column_tiles)
+    values |= dict(tile_columns=columns, tasks=column_tiles * count, blocks=blocks, depth=depth)
+    values |= dict(slot_bytes=scratch.size, left_at=left_at)
+    values |= dict(partial_at=partial_at, sums_at=sums_at)
+    address = jit.function(
+        variant.key(), lambda symbol: gemm_stream.emit(symbol, machine, tile, variant)
+    )
+    names, pointers = gemm_stream.word_names(variant), _pointer_names(product)
+    return finish(address, names, values, pointers, scratch.size, threads)
+
+
 def plan_product(product: Product) -> KernelCall:
     spec, machine = product.spec, target()
     tile = gemm_tile.tile_of(spec.dtype.compute, machine)
@@ -171,20 +206,11 @@ def plan_product(product: Product) -> KernelCall:
     right_bytes = 0
     if variant.packing:
         right_bytes = gemm_pack.bytes_of_right(tile, depth, columns)
-    elif right == "streamed" and blocks > 1:
-        right_bytes = spec.m * columns * tile.width * tile.size
     right_at = scratch.take(right_bytes)
-    kept = rows if blocks > 1 or right == "streamed" else tile.rows
+    kept = rows if blocks > 1 else tile.rows
     sums_at = scratch.take(kept * columns * tile.width * tile.size if epilogue else 0)
     values = _strides(product)
-    values |= dict(
-        m=spec.m,
-        n=spec.n,
-        k=spec.k,
-        blocks=blocks,
-        depth=depth,
-        chunk=CHUNK if spec.m > 2 else CHUNK_ONE,
-    )
+    values |= dict(m=spec.m, n=spec.n, k=spec.k, blocks=blocks, depth=depth)
     values |= dict(row_tiles=row_tiles, column_tiles=column_tiles, tile_rows=rows)
     values |= dict(tile_panels=columns, tasks=row_tiles * column_tiles * _count(spec.batch))
     values |= dict(slot_bytes=scratch.size, left_at=left_at, right_at=right_at, sums_at=sums_at)
@@ -361,17 +387,24 @@ def _strides(product: Product) -> dict[str, int]:
     return values
 
 
+def _in_first_cache(spec: MatmulSpec) -> bool:
+    """One B of many is small enough to be read where it lies by any number of rows."""
+    plain = spec.dtype is spec.dtype.compute
+    return bool(spec.batch) and plain and spec.k * spec.n * spec.dtype.itemsize <= 64 * 1024
+
+
 def _right_mode(spec: MatmulSpec, tile: Tile) -> str:
     size = spec.k * spec.n * tile.size
-    small = spec.batch and size <= 64 * 1024
+    small = _in_first_cache(spec)
     # A B that stays in the second-level cache is not packed for few rows, unless its rows all
     # start at the same place of a page: they would take turns in the same lines of the cache.
     apart = spec.b[0] * tile.size % 4096 != 0
-    small = small or (FEW_ROWS < spec.m <= MODERATE_ROWS and size <= DIRECT_BYTES and apart)
+    small = small or (
+        gemm_stream.FEW_ROWS < spec.m <= MODERATE_ROWS and size <= DIRECT_BYTES and apart
+    )
     if spec.b[1] == 1 and spec.dtype is spec.dtype.compute:
         if small:
             return "direct" if spec.m < WORTH_ALIGNING else "aligned"
-        return "streamed" if spec.m <= FEW_ROWS else "rows"
     if spec.b[1] == 1:
         return "rows"
     return "columns" if spec.b[0] == 1 else "any"
@@ -395,15 +428,8 @@ def task_shape(
     """(rows, panels) of a task: even work for the threads, B in cache, few repeated copies."""
     panels = max(1, -(-spec.n // tile.width))
     limit = max(1, RIGHT_BYTES // (depth * tile.width * tile.size))
-    if right == "streamed":
-        rows = max(1, -(-spec.m // tile.rows)) * tile.rows
-        most = max(1, SUMS_BYTES // (rows * tile.width * tile.size))
-        tasks = max(-(-panels // most), min(threads, panels))
-        return rows, -(-panels // tasks)
     batch = max(1, _count(spec.batch))
-    copy = (
-        0.0 if right in ("direct", "aligned") else 12.0
-    )  # rows of arithmetic that packing a row of B costs
+    copy = 12.0 if right in ("rows", "columns", "any") else 0.0  # rows of tiles: a row's packing
     turn = 0.2 if spec.a[1] != 1 else 0.0  # panels that packing a strip of A costs
     best = (float("inf"), tile.rows, 1)
     for column_tiles in range(-(-panels // limit), min(panels, 64 + panels // limit) + 1):

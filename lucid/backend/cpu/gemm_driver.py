@@ -14,7 +14,7 @@ from lucid.backend.cpu import gemm_pack
 from lucid.backend.cpu import llvm as ll
 from lucid.backend.cpu.emit import memory
 from lucid.backend.cpu.gemm_epilogue import Block, Epilogue, emit_block
-from lucid.backend.cpu.gemm_tile import ADD, AHEAD, ARGUMENTS, CONTINUE, STORE, Tile
+from lucid.backend.cpu.gemm_tile import ADD, AHEAD, ARGUMENTS, STORE, Tile
 from lucid.backend.cpu.target import Target
 from lucid.dtypes import dtype
 
@@ -22,8 +22,7 @@ from lucid.dtypes import dtype
 @dataclass(frozen=True)
 class Variant:
     """What the text depends on. left, right: how A and B are packed (gemm_pack.py), or "direct".
-    right "aligned": direct where rows of B start on lines of the cache, otherwise packed by rows;
-    "streamed": few rows, B is read once, some rows of it at a time from end to end.
+    right "aligned": direct where rows of B start on lines of the cache, otherwise packed by rows.
     No epilogue: the tile stores to C itself."""
 
     storage: dtype
@@ -42,12 +41,12 @@ class Variant:
     @property
     def packing(self) -> str:
         """How B is packed where it is; "" where it never is."""
-        return {"aligned": "rows", "direct": "", "streamed": ""}.get(self.right, self.right)
+        return {"aligned": "rows", "direct": ""}.get(self.right, self.right)
 
     @property
     def reads_right(self) -> bool:
         """Whether tiles may read B where it lies."""
-        return self.right in ("aligned", "direct", "streamed")
+        return self.right in ("aligned", "direct")
 
     @property
     def operands(self) -> int:
@@ -80,7 +79,7 @@ def word_names(variant: Variant, rows: int) -> list[str]:
     return [
         *address_names(variant.operands, variant.batch_dims),
         *("tasks", "row_tiles", "column_tiles", "tile_rows", "tile_panels", "blocks", "depth"),
-        *("threads", "slot_bytes", "left_at", "right_at", "sums_at", "chunk"),
+        *("threads", "slot_bytes", "left_at", "right_at", "sums_at"),
         *(f"body{r}_{last}" for r in range(1, rows + 1) for last in range(BODIES)),
     ]
 
@@ -210,14 +209,8 @@ class _Task:
                     f.address(self.b, start * w["b_k"] + first * w["b_n"], self.unit),
                     *(w["b_k"], w["b_n"], depth, self._columns(), self.right_at),
                 )
-        if variant.right == "streamed":
-            self._stream(block, start, depth, strips)
-        else:
-            with self._each_strip(strips) as (row, rows):
-                self._strip(block, start, depth, row, rows)
-        if variant.epilogue and variant.right == "streamed":
-            with f.when((block + 1).eq(w["blocks"])):
-                self._finish(f.i64(0), self.task_rows, self.sums_at)
+        with self._each_strip(strips) as (row, rows):
+            self._strip(block, start, depth, row, rows)
 
     @contextlib.contextmanager
     def _each_strip(self, strips: ll.Value) -> Iterator[tuple[ll.Value, ll.Value]]:
@@ -227,43 +220,6 @@ class _Task:
         with f.loop(0, strips) as strip:
             row = strip * least + f.minimum(strip, longer)
             yield row, least + f.select(strip < longer, f.i64(1), f.i64(0))
-
-    def _stream(self, block: ll.Value, start: ll.Value, depth: ll.Value, strips: ll.Value) -> None:
-        """Chunks of k over all panels: B's rows are read from end to end, a few at a time."""
-        f, w = self.f, self.w
-        sums, pitch = self._sums()
-        # A later block's chain begins at zero, so it needs a place of its own.
-        partial = self.right_at
-        later = block > 0
-        to = f.select(later, partial, sums)
-        to_pitch = f.select(later, self._pitch(), pitch)
-        with f.loop(0, f.maximum(depth, 1), w["chunk"]) as at:
-            f.store(at * w["a_k"], self.runs)
-            f.store(f.minimum(w["chunk"], depth - at), self.runs, 1)
-            mode = f.select(at.eq(0), f.i64(STORE), f.i64(CONTINUE))
-            with f.loop(self.first_panel, self.stop_panel) as panel:
-                right = (start + at) * w["b_k"] + panel * self.tile.width
-                right = f.address(self.b, right, self.tile.element)
-                column = (panel - self.first_panel) * self.tile.width
-                with self._each_strip(strips) as (row, rows):
-                    self._point_rows(self._source(row, start), w["a_m"])
-                    place = f.address(to, row * to_pitch + column, self.tile.element)
-                    ahead = self.tile.width  # the next panel of the same row
-                    self._call(
-                        panel, rows, w["a_k"], right, w["b_k"], place, to_pitch, mode, f.i64(ahead)
-                    )
-        with f.when(later):
-            self._accumulate(partial, sums, pitch)
-
-    def _accumulate(self, partial: ll.Value, sums: ll.Value, pitch: ll.Value) -> None:
-        """sums += partial."""
-        f, lanes, element = self.f, self.tile.lanes, self.tile.element
-        columns = self._columns()
-        with f.loop(0, self.task_rows) as i, f.loop(0, columns, lanes) as j:
-            mask = f.first_lanes(columns - j, lanes)
-            place = f.address(sums, i * pitch + j, element)
-            more = f.load(ll.vector(lanes, element), partial, i * self._pitch() + j)
-            f.masked_store(f.masked_load(more.kind, place, mask) + more, place, mask)
 
     def _sums(self) -> tuple[ll.Value, ll.Value]:
         """Where the task's sums go, and the stride of rows there."""

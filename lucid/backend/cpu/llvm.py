@@ -302,9 +302,10 @@ class Function:
         call = f"{value.kind} {value.name}, {pointers.kind} align {align} {pointers.name}, "
         self.line(f"call void @{name}({call}{mask.kind} {mask.name})")
 
-    def prefetch(self, pointer: Value) -> None:
-        """Ask for the line of `pointer` to be read into all caches; any address will do."""
-        hint = [Value(text, "i32", self) for text in ("0", "3", "1")]  # read, keep, data
+    def prefetch(self, pointer: Value, level: int = 1) -> None:
+        """Ask for the line of `pointer` to be read into the caches from `level` outwards; any
+        address will do."""
+        hint = [Value(text, "i32", self) for text in ("0", str(4 - level), "1")]  # read, keep, data
         self.intrinsic("llvm.prefetch.p0", "void", pointer, *hint)
 
     def opaque(self, value: Value) -> Value:
