@@ -1,6 +1,7 @@
-"""Mutation run: breaks one rule, body or guard at a time and counts the tests that notice.
+"""Mutation run: breaks a rule, body, guard or decision at a time; counts the tests that notice.
 
-    python tests/mutate.py [--count 30] [--kinds vjp,body,guard] [--only ops/elementwise] [--seed 0]
+    python tests/mutate.py [--count 30] [--kinds vjp,body,guard,code] [--only ops/elementwise,write]
+                           [--seed 0]
 
 Works on a scratch copy of the project. A mutation is killed when a test fails or hangs; a survivor
 is printed with its change: either a test is missing or the change means nothing.
@@ -41,6 +42,15 @@ TESTS = {
     "lucid/ops/conv": ["test_nn_layers.py", "test_torch_ops.py", "test_conv*.py"],
     "lucid/ops": ["test_records.py", "test_torch_ops.py", "test_nn_layers.py", "test_rules.py"],
     "lucid/plan": ["test_plan.py", "test_rules.py", "test_records.py", "test_torch_ops.py"],
+    "lucid/autograd/engine": ["test_backward.py", "test_history.py", "test_grad_mode_tensors.py"],
+    "lucid/autograd/node": ["test_backward.py", "test_history.py", "test_grad_mode_tensors.py"],
+    "lucid/write": [
+        "test_inplace.py",
+        "test_history.py",
+        "test_grad_mode_tensors.py",
+        "test_to.py",
+        "test_eager.py",
+    ],
     "lucid/autograd": ["test_grad_mode*.py", "test_autograd*.py", "test_records.py"],
     "lucid/nn": ["test_module.py", "test_nn_layers.py", "test_init.py"],
     "lucid/kernel": ["test_kernel*.py", "test_schedule*.py", "test_interp*.py"],
@@ -89,12 +99,10 @@ def mutations(path: str, text: str) -> Iterator[Mutation]:
         if not isinstance(node, ast.FunctionDef):
             continue
         kind = _kind(node)
-        if kind is None:
-            continue
         for inner in ast.walk(node):
             if isinstance(inner, ast.expr):
-                for new in _changes(inner):
-                    yield replace(kind, inner, new)
+                for new in _changes(inner) if kind else _decisions(inner):
+                    yield replace(kind or "code", inner, new)
 
 
 def _kind(function: ast.FunctionDef) -> str | None:
@@ -119,6 +127,24 @@ def _changes(node: ast.expr) -> Iterator[str]:
         yield f"({left} {COMPARISONS[type(node.ops[0])]} {right})"
     elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
         yield f"({node.value!r} + 1)"
+
+
+def _decisions(node: ast.expr) -> Iterator[str]:
+    """What any other function may wrongly decide: a comparison, an `and`, a `not`, an offset."""
+    if isinstance(node, ast.Compare) and len(node.ops) == 1:
+        left, right = ast.unparse(node.left), ast.unparse(node.comparators[0])
+        if type(node.ops[0]) in COMPARISONS:
+            yield f"({left} {COMPARISONS[type(node.ops[0])]} {right})"
+        elif isinstance(node.ops[0], ast.Is | ast.IsNot):
+            yield f"({left} {'is' if isinstance(node.ops[0], ast.IsNot) else 'is not'} {right})"
+    elif isinstance(node, ast.BoolOp):
+        word = " or " if isinstance(node.op, ast.And) else " and "
+        yield "(" + word.join(f"({ast.unparse(v)})" for v in node.values) + ")"
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        yield f"({ast.unparse(node.operand)})"
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
+        if isinstance(node.right, ast.Constant):
+            yield f"({ast.unparse(node.left)})"
 
 
 def relevant(path: str, scratch: Path) -> list[str]:
@@ -157,8 +183,8 @@ def run_tests(tests: list[str], scratch: Path, limit: float) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=30, help="mutations to try (30)")
-    parser.add_argument("--kinds", default="vjp,body,guard")
-    parser.add_argument("--only", default="", help="files whose path contains this")
+    parser.add_argument("--kinds", default="vjp,body,guard,code")
+    parser.add_argument("--only", default="", help="files whose path contains one of these")
     parser.add_argument("--seed", type=int, default=None, help="which mutations; default: random")
     parser.add_argument("--minimum", type=float, default=0.0, help="fail below this kill rate")
     options = parser.parse_args()
@@ -170,7 +196,7 @@ def main() -> int:
     every = [
         m
         for path, text in sources.items()
-        if options.only in path
+        if any(only in path for only in options.only.split(","))
         for m in mutations(path, text)
         if m.kind in kinds
     ]

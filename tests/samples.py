@@ -127,6 +127,7 @@ def gathers(n, kind):
         x.scatter(1, places, v),
         x.scatter(1, places, value=2.0),
         x.scatter_add(0, places, v),
+        *(x.scatter_reduce(0, places, v, how) for how in ("prod", "amax", "amin", "mean")),
         x.index_select(0, whole(3)),
         x.index_add(1, whole(2), v),
         x.index_copy(1, lucid.tensor([0, 2]), v),

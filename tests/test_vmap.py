@@ -169,6 +169,14 @@ CASES = {
     "scatter_plus": (
         lambda x, v, i: x.scatter_add(0, i, v), [real(3, 2), real(4, 2), whole(4, 2, high=3)],
     ),
+    **{
+        f"scatter_{how}": (
+            lambda x, v, i, how=how: x.scatter_reduce(0, i, v, how),
+            [real(3, 2), real(4, 2), whole(4, 2, high=3)],
+        )
+        for how in ("prod", "mean", "amax", "amin")
+    },
+    "take": (lucid.take, [real(2, 3), whole(4, high=6)]),
     "one_place": (
         lambda v, i: REGISTRY["one_place"](v, i, 4, 1), [real(2, 1), whole(2, 1, high=4)],
     ),

@@ -396,7 +396,7 @@ class scatter_set(ScatterAlong):
         return scatter_set(g, zeros(v_meta.shape, dtype=g.dtype), index, dim)
 
     def vjp_v(g, index, v_meta, dim):
-        return _fit_source(gather_(g, index, dim), v_meta)
+        return fit_source(gather_(g, index, dim), v_meta)
 
 
 class scatter_plus(ScatterAlong):
@@ -415,10 +415,10 @@ class scatter_plus(ScatterAlong):
         return g
 
     def vjp_v(g, index, v_meta, dim):
-        return _fit_source(gather_(g, index, dim), v_meta)
+        return fit_source(gather_(g, index, dim), v_meta)
 
 
-def _fit_source(g: Any, meta: Any) -> Any:
+def fit_source(g: Any, meta: Any) -> Any:
     """The cotangent of a source that is larger than the index: zeros where nothing was read."""
     if tuple(g.shape) == tuple(meta.shape):
         return g

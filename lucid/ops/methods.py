@@ -444,6 +444,8 @@ def _attach() -> None:
             setattr(Tensor, f"{name}_", composed_in_place(name, functions[name]))
     for name in ("addcmul", "addcdiv", *tables.in_place):
         setattr(Tensor, f"{name}_", composed_in_place(name, functions[name]))
+    for name, method in tables.own.items():
+        setattr(Tensor, name, method)
     Tensor.add_ = scaled_in_place(add)
     Tensor.sub_ = scaled_in_place(sub)
     for name in "view view_as reshape_as expand expand_as repeat contiguous unfold".split():

@@ -9,6 +9,7 @@ from lucid.array import Array
 from lucid.op import normal_dim
 from lucid.ops import cast as casts
 from lucid.ops import creation, gather, index
+from lucid.ops.scatter import same_kind, same_rank, scatter_reduce, source_of
 
 
 def gather_along(x, dim: int, index, *, sparse_grad: bool = False):
@@ -21,24 +22,10 @@ def gather_along(x, dim: int, index, *, sparse_grad: bool = False):
     """
     if sparse_grad:
         raise NotImplementedError("gather: sparse_grad is not supported")
-    _same_rank("gather", x, index)
+    same_rank("gather", x, index)
     if x.ndim == 0:
         return gather_along(x.reshape(1), dim, index.reshape(index.numel())).reshape(())
     return gather.gather_(x, index, normal_dim("gather", dim, x.ndim))
-
-
-def _same_rank(name: str, x: Any, index_tensor: Any) -> None:
-    if x.ndim != index_tensor.ndim:
-        raise RuntimeError(
-            f"{name}: index has {index_tensor.ndim} dimensions, the input {x.ndim}; they must agree"
-        )
-
-
-def _same_kind(name: str, x: Any, source: Any) -> None:
-    if x.dtype is not source.dtype:
-        raise RuntimeError(
-            f"{name}: the source is {source.dtype!r}, the input {x.dtype!r}; convert it with to()"
-        )
 
 
 def _slices(name: str, x: Any, dim: int, places: Any, source: Any = None) -> tuple[Any, int]:
@@ -52,7 +39,7 @@ def _slices(name: str, x: Any, dim: int, places: Any, source: Any = None) -> tup
     if x.ndim == 0:
         raise IndexError(f"{name}: a tensor of at least one dimension is needed")
     if source is not None:
-        _same_kind(name, x, source)
+        same_kind(name, x, source)
         needed = tuple(places.numel() if i == d else n for i, n in enumerate(x.shape))
         if tuple(source.shape) != needed:
             raise RuntimeError(
@@ -63,24 +50,48 @@ def _slices(name: str, x: Any, dim: int, places: Any, source: Any = None) -> tup
 
 
 def scatter(x, dim: int, index, src=None, *, value=None, reduce=None):
-    """x with src (or a number) written at index along dim; reduce may be "add".
+    """x with src (or a number) written at index along dim; reduce may be "add" or "multiply".
 
     >>> import lucid
     >>> lucid.scatter(lucid.zeros(3), 0, lucid.tensor([2, 0]), lucid.ones(2))
     tensor([1., 0., 1.])
     """
+    if reduce == "multiply":
+        return scatter_reduce(x, dim, index, source_of(x, index, src, value), "prod")
     src = value if src is None else src
-    _same_rank("scatter", x, index)
-    if not isinstance(src, Array):
-        src = creation.full(index.shape, src, dtype=x.dtype)
+    same_rank("scatter", x, index)
+    src = source_of(x, index, src, value)
     record = gather.scatter_set if reduce is None else gather.scatter_plus
     if reduce not in (None, "add", "sum"):
-        raise NotImplementedError(f"scatter: reduce={reduce!r} is not supported; use 'add'")
-    _same_kind("scatter", x, src)
+        raise NotImplementedError(
+            f"scatter: reduce={reduce!r} is not supported; use 'add' or 'multiply'"
+        )
+    same_kind("scatter", x, src)
     if x.ndim == 0:
         made = record(x.reshape(1), src.reshape(1), index.reshape(index.numel()), 0)
         return made.reshape(())
     return record(x, src, index, normal_dim("scatter", dim, x.ndim))
+
+
+def take(x, index):
+    """The elements of x, as one row, at the given places; the result has the index's shape.
+
+    >>> import lucid
+    >>> lucid.take(lucid.tensor([[1, 2], [3, 4]]), lucid.tensor([[0, -1]]))
+    tensor([[1, 4]])
+    """
+    return gather.take(x.reshape(x.numel()), [index], 0)
+
+
+def argwhere(x):
+    """The places of the non-zero elements, one row for each.
+
+    >>> import lucid
+    >>> lucid.argwhere(lucid.tensor([[0, 1], [2, 0]]))
+    tensor([[0, 1],
+            [1, 0]])
+    """
+    return index.nonzero(x)
 
 
 def scatter_add(x, dim: int, index, src):
@@ -133,5 +144,5 @@ def index_put(x, indices, values, accumulate: bool = False):
         i, as_tuple=True))]  # fmt: skip
     if not isinstance(values, Array):
         values = creation.tensor(values, dtype=x.dtype)
-    _same_kind("index_put", x, values)
+    same_kind("index_put", x, values)
     return gather.put(x, index._spread(values, x, places, 0), places, 0, accumulate)

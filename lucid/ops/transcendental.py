@@ -29,7 +29,7 @@ SHOWN = {
 }  # fmt: skip
 
 
-def _function(name: str, formula: str, rule, reference, domain=(-3.0, 3.0)):
+def unary(name: str, formula: str, rule, reference, domain=(-3.0, 3.0)):
     """An op whose body is one function of the vector math."""
 
     def body(b, x):
@@ -137,10 +137,6 @@ def _erfinv(g, y):
     return g * (exp(y * y) * (root(pi) / 2.0))
 
 
-def _lgamma(g, x):
-    return g * digamma(x)
-
-
 def _special(name: str):
     """A SciPy reference, looked up when a test calls it."""
 
@@ -150,41 +146,28 @@ def _special(name: str):
     return reference
 
 
-exp = _function("exp", "exp(x) = e^x.", _exp, np.exp)
-exp2 = _function("exp2", "exp2(x) = 2^x.", _exp2, np.exp2)
-expm1 = _function("expm1", "expm1(x) = e^x - 1, exact near 0.", _expm1, np.expm1)
-log = _function("log", "log(x), natural; -inf at 0, NaN below.", _log, np.log, (0.1, 9.0))
-log2 = _function("log2", "log2(x), to base 2.", _log2, np.log2, (0.1, 9.0))
-log10 = _function("log10", "log10(x), to base 10.", _log10, np.log10, (0.1, 9.0))
-log1p = _function("log1p", "log1p(x) = log(1 + x), exact near 0.", _log1p, np.log1p, (-0.9, 9.0))
-sin = _function("sin", "sin(x), x in radians.", _sin, np.sin)
-cos = _function("cos", "cos(x), x in radians.", _cos, np.cos)
-tan = _function("tan", "tan(x), x in radians.", _tan, np.tan, (-1.2, 1.2))
-asin = _function("asin", "asin(x), in radians; NaN outside [-1, 1].", _asin, np.arcsin, (-0.9, 0.9))
-acos = _function("acos", "acos(x), in radians; NaN outside [-1, 1].", _acos, np.arccos, (-0.9, 0.9))
-atan = _function("atan", "atan(x), in radians.", _atan, np.arctan)
-sinh = _function("sinh", "sinh(x) = (e^x - e^-x) / 2.", _sinh, np.sinh)
-cosh = _function("cosh", "cosh(x) = (e^x + e^-x) / 2.", _cosh, np.cosh)
-tanh = _function("tanh", "tanh(x) = sinh(x) / cosh(x).", _tanh, np.tanh)
-asinh = _function("asinh", "asinh(x), the inverse of sinh.", _asinh, np.arcsinh)
-acosh = _function("acosh", "acosh(x); NaN below 1.", _acosh, np.arccosh, (1.1, 9.0))
-atanh = _function("atanh", "atanh(x); NaN outside [-1, 1].", _atanh, np.arctanh, (-0.9, 0.9))
-erf = _function("erf", "erf(x) = 2/sqrt(pi) int_0^x e^(-t^2) dt.", _erf, _special("erf"))
-erfc = _function("erfc", "erfc(x) = 1 - erf(x).", _erfc, _special("erfc"))
-erfinv = _function("erfinv", "The inverse of erf.", _erfinv, _special("erfinv"), (-0.9, 0.9))
-lgamma = _function("lgamma", "log |gamma(x)|.", _lgamma, _special("gammaln"), (0.1, 9.0))
-
-
-class digamma(Elementwise):
-    """digamma(x), the derivative of lgamma. Its own derivative is not built yet."""
-
-    result = "float"
-    domain = (0.1, 9.0)
-
-    def body(b, x):
-        return math("digamma", x)
-
-    ref = _special("psi")
+exp = unary("exp", "exp(x) = e^x.", _exp, np.exp)
+exp2 = unary("exp2", "exp2(x) = 2^x.", _exp2, np.exp2)
+expm1 = unary("expm1", "expm1(x) = e^x - 1, exact near 0.", _expm1, np.expm1)
+log = unary("log", "log(x), natural; -inf at 0, NaN below.", _log, np.log, (0.1, 9.0))
+log2 = unary("log2", "log2(x), to base 2.", _log2, np.log2, (0.1, 9.0))
+log10 = unary("log10", "log10(x), to base 10.", _log10, np.log10, (0.1, 9.0))
+log1p = unary("log1p", "log1p(x) = log(1 + x), exact near 0.", _log1p, np.log1p, (-0.9, 9.0))
+sin = unary("sin", "sin(x), x in radians.", _sin, np.sin)
+cos = unary("cos", "cos(x), x in radians.", _cos, np.cos)
+tan = unary("tan", "tan(x), x in radians.", _tan, np.tan, (-1.2, 1.2))
+asin = unary("asin", "asin(x), in radians; NaN outside [-1, 1].", _asin, np.arcsin, (-0.9, 0.9))
+acos = unary("acos", "acos(x), in radians; NaN outside [-1, 1].", _acos, np.arccos, (-0.9, 0.9))
+atan = unary("atan", "atan(x), in radians.", _atan, np.arctan)
+sinh = unary("sinh", "sinh(x) = (e^x - e^-x) / 2.", _sinh, np.sinh)
+cosh = unary("cosh", "cosh(x) = (e^x + e^-x) / 2.", _cosh, np.cosh)
+tanh = unary("tanh", "tanh(x) = sinh(x) / cosh(x).", _tanh, np.tanh)
+asinh = unary("asinh", "asinh(x), the inverse of sinh.", _asinh, np.arcsinh)
+acosh = unary("acosh", "acosh(x); NaN below 1.", _acosh, np.arccosh, (1.1, 9.0))
+atanh = unary("atanh", "atanh(x); NaN outside [-1, 1].", _atanh, np.arctanh, (-0.9, 0.9))
+erf = unary("erf", "erf(x) = 2/sqrt(pi) int_0^x e^(-t^2) dt.", _erf, _special("erf"))
+erfc = unary("erfc", "erfc(x) = 1 - erf(x).", _erfc, _special("erfc"))
+erfinv = unary("erfinv", "The inverse of erf.", _erfinv, _special("erfinv"), (-0.9, 0.9))
 
 
 class atan2(Elementwise):
