@@ -79,27 +79,52 @@ Int8, Int16, Int32, Int64 = int8, int16, int32, int64
 
 
 def is_tensor(x: object) -> "_bool":
-    """Whether x is a Tensor."""
+    """Whether x is a Tensor.
+
+    >>> import lucid
+    >>> lucid.is_tensor(lucid.ones(1)), lucid.is_tensor(1.0)
+    (True, False)
+    """
     return isinstance(x, Tensor)
 
 
 def is_floating_point(x: Tensor) -> "_bool":
-    """Whether x holds floating numbers."""
+    """Whether x holds floating numbers.
+
+    >>> import lucid
+    >>> lucid.is_floating_point(lucid.ones(1))
+    True
+    """
     return x.is_floating_point()
 
 
 def numel(x: Tensor) -> "_int":
-    """How many elements x has."""
+    """How many elements x has.
+
+    >>> import lucid
+    >>> lucid.numel(lucid.ones(2, 3))
+    6
+    """
     return x.numel()
 
 
 def promote_types(a: dtype, b: dtype) -> dtype:
-    """The smallest type that holds both."""
+    """The smallest type that holds both.
+
+    >>> import lucid
+    >>> lucid.promote_types(lucid.int64, lucid.float16)
+    lucid.float16
+    """
     return promote(a, b)
 
 
 def stop_gradient(x: Tensor) -> Tensor:
-    """x without history: `detach` for functional code."""
+    """x without history: `detach` for functional code.
+
+    >>> import lucid
+    >>> lucid.stop_gradient(lucid.ones(1, requires_grad=True)).requires_grad
+    False
+    """
     return x.detach()
 
 
@@ -110,7 +135,12 @@ def set_num_threads(n: "_int") -> None:
 
 
 def get_num_threads() -> "_int":
-    """How many threads kernels use."""
+    """How many threads kernels use.
+
+    >>> import lucid
+    >>> lucid.get_num_threads() >= 1
+    True
+    """
     return _threads.get_num_threads()
 
 

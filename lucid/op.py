@@ -88,7 +88,6 @@ class Op(metaclass=OpMeta):
     # that are sizes. Dimensions in neither are left alone. None: there is none.
     numbered: ClassVar[tuple[str, ...] | None] = None
     sized: ClassVar[tuple[str, ...]] = ()
-    example: ClassVar[tuple[str, str]]  # a call and what it prints, for the docstring
     drawn: ClassVar[bool] = False  # whether it draws random numbers
     dispatch: ClassVar[Callable]
 
@@ -114,9 +113,6 @@ class Op(metaclass=OpMeta):
         known = all(name in cls.defaults for name in cls.statics)
         cls.usual = tuple(cls.defaults[name] for name in cls.statics) if known else None
         cls.label = vars(cls).get("label") or cls.label or cls.name.rstrip("_")
-        if "example" in vars(cls):
-            call, result = vars(cls)["example"]
-            cls.__doc__ = f"{cls.__doc__}\n\n>>> import lucid\n>>> {call}\n{result}\n"
         if cls.name in REGISTRY:
             raise TypeError(f"two ops are named {cls.name}")
         REGISTRY[cls.name] = cls

@@ -112,6 +112,12 @@ def test_what_networks_are_made_of_has_an_example(name):
     assert not bare, f"{name}: no example for {', '.join(bare)}"
 
 
+def test_every_function_of_tensors_has_an_example():
+    every = {**functions, **creators}
+    bare = [n for n, value in every.items() if ">>>" not in _documentation(value)]
+    assert not bare, f"no example for {', '.join(bare)}"
+
+
 def test_functions_are_not_hidden_by_modules_of_their_name():
     for name in MODULES:
         importlib.import_module(name)

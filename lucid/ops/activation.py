@@ -10,7 +10,8 @@ import numpy as np
 from lucid.kernel.expr import math
 from lucid.op import Composite, Elementwise, normal_dim
 from lucid.ops.elementwise import abs_, where
-from lucid.ops.shape import _cut, cat
+from lucid.ops.join import cat
+from lucid.ops.shape import _cut
 from lucid.ops.transcendental import exp, sigmoid, tanh
 
 # Klambauer et al., 2017: the fixed point of mean 0 and variance 1.

@@ -76,7 +76,12 @@ class addcdiv(Elementwise):
 
 
 class clamp_min(Elementwise):
-    """clamp_min(x, low) = max(x, low); NaN stays NaN."""
+    """clamp_min(x, low) = max(x, low); NaN stays NaN.
+
+    >>> import lucid
+    >>> lucid.clamp_min(lucid.tensor([-1.0, 2.0]), 0.5)
+    tensor([0.5000, 2.0000])
+    """
 
     def body(b, x, low):
         return b.maximum(x, low)
@@ -91,7 +96,12 @@ class clamp_min(Elementwise):
 
 
 class clamp_max(Elementwise):
-    """clamp_max(x, high) = min(x, high); NaN stays NaN."""
+    """clamp_max(x, high) = min(x, high); NaN stays NaN.
+
+    >>> import lucid
+    >>> lucid.clamp_max(lucid.tensor([-1.0, 2.0]), 0.5)
+    tensor([-1.0000,  0.5000])
+    """
 
     def body(b, x, high):
         return b.minimum(x, high)
@@ -127,7 +137,12 @@ class clamp_both(Elementwise):
 
 
 class copysign(Elementwise):
-    """copysign(x, w): |x| with the sign of w, that of -0.0 included."""
+    """copysign(x, w): |x| with the sign of w, that of -0.0 included.
+
+    >>> import lucid
+    >>> lucid.copysign(lucid.tensor([1.0, 2.0]), lucid.tensor([-0.0, 3.0]))
+    tensor([-1.,  2.])
+    """
 
     result = "float"
 
@@ -146,7 +161,12 @@ class copysign(Elementwise):
 
 
 class heaviside(Elementwise):
-    """heaviside(x, values): 0 below 0, 1 above, `values` at 0."""
+    """heaviside(x, values): 0 below 0, 1 above, `values` at 0.
+
+    >>> import lucid
+    >>> lucid.heaviside(lucid.tensor([-1.0, 0.0, 2.0]), lucid.tensor(0.5))
+    tensor([0.0000, 0.5000, 1.0000])
+    """
 
     def body(b, x, values):
         return b.where(x.eq(0), values, b.where(x > 0, one(x), b.where(x < 0, zero(x), x)))
@@ -155,7 +175,12 @@ class heaviside(Elementwise):
 
 
 class hypot(Elementwise):
-    """hypot(x, w) = sqrt(x^2 + w^2), in float64 inside for float32."""
+    """hypot(x, w) = sqrt(x^2 + w^2), in float64 inside for float32.
+
+    >>> import lucid
+    >>> lucid.hypot(lucid.tensor([3.0]), lucid.tensor([4.0]))
+    tensor([5.])
+    """
 
     result = "float"
 

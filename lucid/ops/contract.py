@@ -301,7 +301,12 @@ def bmm(x: Any, mat2: Any) -> Any:
 
 
 def mv(x: Any, vec: Any) -> Any:
-    """A matrix times a vector."""
+    """A matrix times a vector.
+
+    >>> import lucid
+    >>> lucid.mv(lucid.tensor([[1.0, 2.0], [3.0, 4.0]]), lucid.ones(2))
+    tensor([3., 7.])
+    """
     _ranked("mv", x, 2)
     _ranked("mv", vec, 1)
     return matmul(x, vec)
@@ -320,28 +325,51 @@ def dot(x: Any, w: Any) -> Any:
 
 
 def outer(x: Any, vec2: Any) -> Any:
-    """outer(x, vec2)[i, j] = x[i] vec2[j]."""
+    """outer(x, vec2)[i, j] = x[i] vec2[j].
+
+    >>> import lucid
+    >>> lucid.outer(lucid.tensor([1.0, 2.0]), lucid.tensor([3.0, 4.0]))
+    tensor([[3., 4.],
+            [6., 8.]])
+    """
     _ranked("outer", x, 1)
     _ranked("outer", vec2, 1)
     return reshape(x, (x.shape[0], 1)) * reshape(vec2, (1, vec2.shape[0]))
 
 
 def addmm(x: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
-    """addmm = beta x + alpha (mat1 @ mat2)."""
+    """addmm = beta x + alpha (mat1 @ mat2).
+
+    >>> import lucid
+    >>> lucid.addmm(lucid.ones(2, 2), lucid.eye(2), lucid.eye(2), alpha=3)
+    tensor([[4., 1.],
+            [1., 4.]])
+    """
     y = mm(mat1, mat2)
     y = y if alpha == 1 else y * alpha
     return x + y if beta == 1 else y if beta == 0 else x * beta + y
 
 
 def baddbmm(x: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
-    """baddbmm = beta x + alpha (batch1 @ batch2)."""
+    """baddbmm = beta x + alpha (batch1 @ batch2).
+
+    >>> import lucid
+    >>> lucid.baddbmm(lucid.ones(1, 1, 1), lucid.ones(1, 1, 2), lucid.ones(1, 2, 1))
+    tensor([[[3.]]])
+    """
     y = bmm(batch1, batch2)
     y = y if alpha == 1 else y * alpha
     return x + y if beta == 1 else y if beta == 0 else x * beta + y
 
 
 def tensordot(x: Any, w: Any, dims: Any = 2) -> Any:
-    """Sum of products over `dims` dimensions: a count, or two lists of dimensions."""
+    """Sum of products over `dims` dimensions: a count, or two lists of dimensions.
+
+    >>> import lucid
+    >>> lucid.tensordot(lucid.ones(2, 3), lucid.ones(3, 2), dims=1)
+    tensor([[3., 3.],
+            [3., 3.]])
+    """
     if isinstance(dims, int):
         left = list(range(len(x.shape) - dims, len(x.shape)))
         right = list(range(dims))

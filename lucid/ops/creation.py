@@ -199,14 +199,24 @@ def ones(*size, dtype=None, device=None, requires_grad: bool = False, **other):
 
 
 def empty_like(x, *, dtype=None, device=None, requires_grad: bool = False, **other):
-    """`empty` with the shape and dtype of x."""
+    """`empty` with the shape and dtype of x.
+
+    >>> import lucid
+    >>> lucid.empty_like(lucid.zeros(2, 3)).shape
+    lucid.Size([2, 3])
+    """
     return empty(
         x.shape, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad, **other
     )
 
 
 def full_like(x, fill_value, *, dtype=None, device=None, requires_grad: bool = False, **other):
-    """`full` with the shape and dtype of x."""
+    """`full` with the shape and dtype of x.
+
+    >>> import lucid
+    >>> lucid.full_like(lucid.zeros(2), 7.0)
+    tensor([7., 7.])
+    """
     lay = x._layout
     if isinstance(fill_value, Array):
         fill_value = fill_value.item()  # type: ignore[attr-defined]
@@ -215,12 +225,22 @@ def full_like(x, fill_value, *, dtype=None, device=None, requires_grad: bool = F
 
 
 def zeros_like(x, **options):
-    """`zeros` with the shape and dtype of x."""
+    """`zeros` with the shape and dtype of x.
+
+    >>> import lucid
+    >>> lucid.zeros_like(lucid.ones(2))
+    tensor([0., 0.])
+    """
     return full_like(x, 0, **options)
 
 
 def ones_like(x, **options):
-    """`ones` with the shape and dtype of x."""
+    """`ones` with the shape and dtype of x.
+
+    >>> import lucid
+    >>> lucid.ones_like(lucid.zeros(2))
+    tensor([1., 1.])
+    """
     return full_like(x, 1, **options)
 
 
@@ -328,7 +348,13 @@ def from_numpy(array: np.ndarray):
 
 
 def from_dlpack(source: Any):
-    """A tensor over the memory of any object with `__dlpack__`: nothing is copied."""
+    """A tensor over the memory of any object with `__dlpack__`: nothing is copied.
+
+    >>> import lucid
+    >>> import numpy as np
+    >>> lucid.from_dlpack(np.arange(3))
+    tensor([0, 1, 2])
+    """
     return from_numpy(np.from_dlpack(source))
 
 
@@ -391,7 +417,12 @@ def _unpacked(data: Any) -> Any:
 
 
 def as_tensor(data: Any, dtype=None, device=None):
-    """`data` as a tensor; tensors and NumPy arrays of the right dtype are not copied."""
+    """`data` as a tensor; tensors and NumPy arrays of the right dtype are not copied.
+
+    >>> import lucid
+    >>> lucid.as_tensor([1, 2])
+    tensor([1, 2])
+    """
     _place(device)
     if isinstance(data, Array):
         return to_dtype(data, dtype or data._layout.dtype)

@@ -14,7 +14,12 @@ from lucid.ops.logic import isnan
 
 
 class add(Elementwise):
-    """add(x, w) = x + w; on bool, x or w."""
+    """add(x, w) = x + w; on bool, x or w.
+
+    >>> import lucid
+    >>> lucid.ones(2) + lucid.tensor([1.0, 2.0])
+    tensor([2., 3.])
+    """
 
     def body(b, x, w):
         return x | w if x.dtype is bool_ else x + w
@@ -29,7 +34,12 @@ class add(Elementwise):
 
 
 class sub(Elementwise):
-    """sub(x, w) = x - w."""
+    """sub(x, w) = x - w.
+
+    >>> import lucid
+    >>> lucid.ones(2) - lucid.tensor([1.0, 2.0])
+    tensor([ 0., -1.])
+    """
 
     refuses = (BOOL,)
 
@@ -66,7 +76,12 @@ class mul(Elementwise):
 
 
 class div(Elementwise):
-    """div(x, w) = x / w; integers become the default floating type."""
+    """div(x, w) = x / w; integers become the default floating type.
+
+    >>> import lucid
+    >>> lucid.tensor([7, 8]) / 2
+    tensor([3.5000, 4.0000])
+    """
 
     result = "float"
 
@@ -83,7 +98,12 @@ class div(Elementwise):
 
 
 class neg(Elementwise):
-    """neg(x) = -x."""
+    """neg(x) = -x.
+
+    >>> import lucid
+    >>> lucid.neg(lucid.tensor([1, -2]))
+    tensor([-1,  2])
+    """
 
     refuses = (BOOL,)
 
@@ -97,7 +117,12 @@ class neg(Elementwise):
 
 
 class positive(Elementwise):
-    """positive(x) = x."""
+    """positive(x) = x.
+
+    >>> import lucid
+    >>> lucid.positive(lucid.tensor([1, -2]))
+    tensor([ 1, -2])
+    """
 
     refuses = (BOOL,)
 
@@ -169,7 +194,12 @@ class abs_(Elementwise):
 
 
 class sign(Elementwise):
-    """sign(x) = -1, 0 or 1; 0 at NaN as at 0."""
+    """sign(x) = -1, 0 or 1; 0 at NaN as at 0.
+
+    >>> import lucid
+    >>> lucid.sign(lucid.tensor([-3.0, 0.0, 2.0]))
+    tensor([-1.,  0.,  1.])
+    """
 
     def body(b, x):
         if x.dtype is bool_:
@@ -185,7 +215,12 @@ class sign(Elementwise):
 
 
 class square(Elementwise):
-    """square(x) = x * x."""
+    """square(x) = x * x.
+
+    >>> import lucid
+    >>> lucid.square(lucid.tensor([-3, 2]))
+    tensor([9, 4])
+    """
 
     def body(b, x):
         return x & x if x.dtype is bool_ else x * x
@@ -197,7 +232,12 @@ class square(Elementwise):
 
 
 class reciprocal(Elementwise):
-    """reciprocal(x) = 1 / x."""
+    """reciprocal(x) = 1 / x.
+
+    >>> import lucid
+    >>> lucid.reciprocal(lucid.tensor([2.0, -4.0]))
+    tensor([ 0.5000, -0.2500])
+    """
 
     result = "float"
 
@@ -231,7 +271,12 @@ class sqrt(Elementwise):
 
 
 class rsqrt(Elementwise):
-    """rsqrt(x) = 1 / sqrt(x)."""
+    """rsqrt(x) = 1 / sqrt(x).
+
+    >>> import lucid
+    >>> lucid.rsqrt(lucid.tensor([4.0, 16.0]))
+    tensor([0.5000, 0.2500])
+    """
 
     result = "float"
     domain = (0.1, 9.0)
@@ -246,7 +291,7 @@ class rsqrt(Elementwise):
         return 1 / np.sqrt(x)
 
 
-def _rounding(name: str, primitive: str, formula: str, reference):
+def _rounding(name: str, primitive: str, formula: str, reference, result: str):
     """An op that rounds: integers pass through, the gradient is 0."""
 
     def body(b, x):
@@ -255,18 +300,25 @@ def _rounding(name: str, primitive: str, formula: str, reference):
     def vjp_x(g):
         return g * 0.0
 
-    members = {"body": body, "vjp_x": vjp_x, "ref": reference, "__doc__": formula}
+    call = f">>> import lucid\n>>> lucid.{name}(lucid.tensor([-1.75, 0.5, 2.5]))"
+    doc = f"{name}(x): {formula}\n\n{call}\ntensor({result})\n"
+    members = {"body": body, "vjp_x": vjp_x, "ref": reference, "__doc__": doc}
     return type(Elementwise)(name, (Elementwise,), members)
 
 
-floor = _rounding("floor", "floor", "floor(x): the largest integer not above x.", np.floor)
-ceil = _rounding("ceil", "ceil", "ceil(x): the smallest integer not below x.", np.ceil)
-trunc = _rounding("trunc", "trunc", "trunc(x): x without its fraction.", np.trunc)
-round_ = _rounding("round", "rint", "round(x): to nearest, ties to even.", np.rint)
+floor = _rounding("floor", "floor", "the largest integer not above x.", np.floor, "[-2.,  0.,  2.]")
+ceil = _rounding("ceil", "ceil", "the smallest integer not below x.", np.ceil, "[-1.,  1.,  3.]")
+trunc = _rounding("trunc", "trunc", "x without its fraction.", np.trunc, "[-1.,  0.,  2.]")
+round_ = _rounding("round", "rint", "to nearest, ties to even.", np.rint, "[-2.,  0.,  2.]")
 
 
 class frac(Elementwise):
-    """frac(x) = x - trunc(x)."""
+    """frac(x) = x - trunc(x).
+
+    >>> import lucid
+    >>> lucid.frac(lucid.tensor([1.5, -2.25]))
+    tensor([ 0.5000, -0.2500])
+    """
 
     def body(b, x):
         return x - b.unary("trunc", x)
@@ -299,7 +351,12 @@ class maximum(Elementwise):
 
 
 class minimum(Elementwise):
-    """minimum(x, w): the smaller, NaN if either is. Equal inputs share the gradient."""
+    """minimum(x, w): the smaller, NaN if either is. Equal inputs share the gradient.
+
+    >>> import lucid
+    >>> lucid.minimum(lucid.tensor([1, 5]), lucid.tensor([3, 2]))
+    tensor([1, 2])
+    """
 
     def body(b, x, w):
         return x & w if x.dtype is bool_ else b.minimum(x, w)
@@ -333,7 +390,12 @@ class share(Elementwise):
 
 
 class fmax(Elementwise):
-    """fmax(x, w): the larger; a NaN is ignored if the other is a number."""
+    """fmax(x, w): the larger; a NaN is ignored if the other is a number.
+
+    >>> import lucid
+    >>> lucid.fmax(lucid.tensor([1.0, float("nan")]), lucid.tensor([0.0, 2.0]))
+    tensor([1., 2.])
+    """
 
     def body(b, x, w):
         if x.dtype is bool_:
@@ -350,7 +412,12 @@ class fmax(Elementwise):
 
 
 class fmin(Elementwise):
-    """fmin(x, w): the smaller; a NaN is ignored if the other is a number."""
+    """fmin(x, w): the smaller; a NaN is ignored if the other is a number.
+
+    >>> import lucid
+    >>> lucid.fmin(lucid.tensor([1.0, float("nan")]), lucid.tensor([0.0, 2.0]))
+    tensor([0., 2.])
+    """
 
     def body(b, x, w):
         if x.dtype is bool_:
@@ -413,7 +480,12 @@ class remainder(Elementwise):
 
 
 class fmod(Elementwise):
-    """fmod(x, w) = x - trunc(x / w) * w, with the sign of x. An integer w of 0 raises."""
+    """fmod(x, w) = x - trunc(x / w) * w, with the sign of x. An integer w of 0 raises.
+
+    >>> import lucid
+    >>> lucid.fmod(lucid.tensor([-7, 7]), 3)
+    tensor([-1,  1])
+    """
 
     refuses = (BOOL,)
 

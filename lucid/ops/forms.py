@@ -95,7 +95,7 @@ def scaled_in_place(record: type[Op]) -> Callable:
         return write(record, self, (self, other if alpha == 1 else mul(other, alpha)))
 
     method.__name__ = method.__qualname__ = f"{record.name}_"
-    method.__doc__ = f"In place: {record.__doc__} `alpha` scales the second."
+    method.__doc__ = f"In place, `alpha` scales the second: {record.__doc__}"
     return method
 
 

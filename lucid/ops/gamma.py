@@ -37,11 +37,15 @@ lgamma = unary("lgamma", "log |gamma(x)|.", _lgamma, _reference("gammaln"), (0.1
 
 
 class digamma(Elementwise):
-    """digamma(x), the derivative of lgamma(x); NaN at the negative integers."""
+    """digamma(x), the derivative of lgamma(x); NaN at the negative integers.
+
+    >>> import lucid
+    >>> lucid.digamma(lucid.tensor([1.0, 2.0]))
+    tensor([-0.5772,  0.4228])
+    """
 
     result = "float"
     domain = (0.1, 9.0)
-    example = "lucid.digamma(lucid.tensor([1.0, 2.0]))", "tensor([-0.5772,  0.4228])"
 
     def body(b, x):
         return math("digamma", x)

@@ -6,20 +6,26 @@ from lucid.dtypes import BOOL, FLOATING, bool_
 from lucid.op import Elementwise
 
 
-def _comparison(name: str, primitive: str, formula: str, reference):
-    def body(b, x, w):
-        return b.binary(primitive, x, w)
+def _shown(formula: str, call: str, result: str) -> str:
+    """A docstring with an example."""
+    return f"{formula}\n\n>>> import lucid\n>>> lucid.{call}\ntensor({result})\n"
 
-    members = {"body": body, "result": "bool", "ref": reference, "__doc__": formula}
+
+def _comparison(name: str, formula: str, reference, result: str):
+    def body(b, x, w):
+        return b.binary(name, x, w)
+
+    doc = _shown(f"{name}(x, w) = {formula}", f"{name}(lucid.tensor([1, 2, 3]), 2)", result)
+    members = {"body": body, "result": "bool", "ref": reference, "__doc__": doc}
     return type(Elementwise)(name, (Elementwise,), members)
 
 
-eq = _comparison("eq", "eq", "eq(x, w) = x == w; false with NaN.", np.equal)
-ne = _comparison("ne", "ne", "ne(x, w) = x != w; true with NaN.", np.not_equal)
-lt = _comparison("lt", "lt", "lt(x, w) = x < w; false with NaN.", np.less)
-le = _comparison("le", "le", "le(x, w) = x <= w; false with NaN.", np.less_equal)
-gt = _comparison("gt", "gt", "gt(x, w) = x > w; false with NaN.", np.greater)
-ge = _comparison("ge", "ge", "ge(x, w) = x >= w; false with NaN.", np.greater_equal)
+eq = _comparison("eq", "x == w; false with NaN.", np.equal, "[False,  True, False]")
+ne = _comparison("ne", "x != w; true with NaN.", np.not_equal, "[ True, False,  True]")
+lt = _comparison("lt", "x < w; false with NaN.", np.less, "[ True, False, False]")
+le = _comparison("le", "x <= w; false with NaN.", np.less_equal, "[ True,  True, False]")
+gt = _comparison("gt", "x > w; false with NaN.", np.greater, "[False, False,  True]")
+ge = _comparison("ge", "x >= w; false with NaN.", np.greater_equal, "[False,  True,  True]")
 
 
 def _truth(b, x):
@@ -27,7 +33,12 @@ def _truth(b, x):
 
 
 class logical_and(Elementwise):
-    """logical_and(x, w): both are non-zero."""
+    """logical_and(x, w): both are non-zero.
+
+    >>> import lucid
+    >>> lucid.logical_and(lucid.tensor([0, 2]), lucid.tensor([1, 3]))
+    tensor([False,  True])
+    """
 
     result = "bool"
 
@@ -38,7 +49,12 @@ class logical_and(Elementwise):
 
 
 class logical_or(Elementwise):
-    """logical_or(x, w): one is non-zero."""
+    """logical_or(x, w): one is non-zero.
+
+    >>> import lucid
+    >>> lucid.logical_or(lucid.tensor([0, 2]), lucid.tensor([0, 3]))
+    tensor([False,  True])
+    """
 
     result = "bool"
 
@@ -49,7 +65,12 @@ class logical_or(Elementwise):
 
 
 class logical_xor(Elementwise):
-    """logical_xor(x, w): exactly one is non-zero."""
+    """logical_xor(x, w): exactly one is non-zero.
+
+    >>> import lucid
+    >>> lucid.logical_xor(lucid.tensor([0, 2]), lucid.tensor([1, 3]))
+    tensor([ True, False])
+    """
 
     result = "bool"
 
@@ -92,7 +113,12 @@ class isnan(Elementwise):
 
 
 class isinf(Elementwise):
-    """isinf(x): x is infinite."""
+    """isinf(x): x is infinite.
+
+    >>> import lucid
+    >>> lucid.isinf(lucid.tensor([1.0, -float("inf")]))
+    tensor([False,  True])
+    """
 
     result = "bool"
 
@@ -103,7 +129,12 @@ class isinf(Elementwise):
 
 
 class isfinite(Elementwise):
-    """isfinite(x): x is neither infinite nor NaN."""
+    """isfinite(x): x is neither infinite nor NaN.
+
+    >>> import lucid
+    >>> lucid.isfinite(lucid.tensor([1.0, float("nan")]))
+    tensor([ True, False])
+    """
 
     result = "bool"
 
@@ -113,25 +144,32 @@ class isfinite(Elementwise):
     ref = np.isfinite
 
 
-def _bitwise(name: str, primitive: str, formula: str, reference):
+def _bitwise(name: str, primitive: str, formula: str, reference, result: str):
     def body(b, x, w):
         return b.binary(primitive, x, w)
 
     refuses = (FLOATING, BOOL) if "shift" in name else (FLOATING,)
-    members = {"body": body, "refuses": refuses, "ref": reference, "__doc__": formula}
+    doc = _shown(formula, f"{name}(lucid.tensor([12, 5]), 3)", result)
+    members = {"body": body, "refuses": refuses, "ref": reference, "__doc__": doc}
     return type(Elementwise)(name, (Elementwise,), members)
 
 
-bitwise_and = _bitwise("bitwise_and", "and", "bitwise_and(x, w) = x & w.", np.bitwise_and)
-bitwise_or = _bitwise("bitwise_or", "or", "bitwise_or(x, w) = x | w.", np.bitwise_or)
-bitwise_xor = _bitwise("bitwise_xor", "xor", "bitwise_xor(x, w) = x ^ w.", np.bitwise_xor)
+bitwise_and = _bitwise("bitwise_and", "and", "x & w, bit by bit.", np.bitwise_and, "[0, 1]")
+bitwise_or = _bitwise("bitwise_or", "or", "x | w, bit by bit.", np.bitwise_or, "[15,  7]")
+bitwise_xor = _bitwise("bitwise_xor", "xor", "x ^ w, bit by bit.", np.bitwise_xor, "[15,  6]")
 bitwise_left_shift = _bitwise(
-    "bitwise_left_shift", "shl", "x << w; 0 where w is outside [0, bits).", np.left_shift
-)
+    "bitwise_left_shift", "shl", "x << w; 0 where w is outside [0, bits).", np.left_shift,
+    "[96, 40]",
+)  # fmt: skip
 
 
 class bitwise_right_shift(Elementwise):
-    """x >> w, arithmetic for signed types."""
+    """x >> w, arithmetic for signed types.
+
+    >>> import lucid
+    >>> lucid.bitwise_right_shift(lucid.tensor([-8, 8]), 2)
+    tensor([-2,  2])
+    """
 
     refuses = (FLOATING, BOOL)
 
@@ -142,7 +180,12 @@ class bitwise_right_shift(Elementwise):
 
 
 class bitwise_not(Elementwise):
-    """bitwise_not(x) = ~x."""
+    """bitwise_not(x) = ~x.
+
+    >>> import lucid
+    >>> lucid.bitwise_not(lucid.tensor([0, 5]))
+    tensor([-1, -6])
+    """
 
     refuses = (FLOATING,)
 

@@ -17,7 +17,7 @@ from lucid.ops.gather import gather_, scatter_zeros
 from lucid.ops.loss import cross_entropy
 from lucid.ops.loss_terms import check_reduction, legacy, reduced
 from lucid.ops.reduce import sum_
-from lucid.ops.statistics import cumprod
+from lucid.ops.scan import cumprod
 from lucid.ops.transcendental import logsigmoid
 from lucid.ops.view import reshape
 

@@ -20,10 +20,12 @@ from lucid.ops import (
     creation,
     elementwise,
     index,
+    join,
     logic,
     normalize,
     places,
     random,
+    scan,
     shape,
     statistics,
     tables,
@@ -47,12 +49,22 @@ from lucid.write import write
 
 
 def add_scaled(x, other, *, alpha=1):
-    """x + alpha * other."""
+    """x + alpha * other.
+
+    >>> import lucid
+    >>> lucid.add(lucid.ones(2), lucid.tensor([1.0, 2.0]), alpha=10)
+    tensor([11., 21.])
+    """
     return add(x, other if alpha == 1 else mul(other, alpha))
 
 
 def sub_scaled(x, other, *, alpha=1):
-    """x - alpha * other."""
+    """x - alpha * other.
+
+    >>> import lucid
+    >>> lucid.sub(lucid.ones(2), lucid.tensor([1.0, 2.0]), alpha=10)
+    tensor([ -9., -19.])
+    """
     return sub(x, other if alpha == 1 else mul(other, alpha))
 
 
@@ -103,12 +115,22 @@ def where_(condition, x=None, other=None):
 
 
 def addcmul(x, tensor1, tensor2, *, value=1):
-    """x + value * tensor1 * tensor2."""
+    """x + value * tensor1 * tensor2.
+
+    >>> import lucid
+    >>> lucid.addcmul(lucid.zeros(2), lucid.tensor([1.0, 2.0]), lucid.tensor([3.0, 4.0]), value=0.5)
+    tensor([1.5000, 4.0000])
+    """
     return blend.addcmul(x, tensor1, tensor2, value)
 
 
 def addcdiv(x, tensor1, tensor2, *, value=1):
-    """x + value * tensor1 / tensor2."""
+    """x + value * tensor1 / tensor2.
+
+    >>> import lucid
+    >>> lucid.addcdiv(lucid.zeros(2), lucid.tensor([1.0, 2.0]), lucid.tensor([2.0, 8.0]))
+    tensor([0.5000, 0.2500])
+    """
     return blend.addcdiv(x, tensor1, tensor2, value)
 
 
@@ -131,7 +153,12 @@ def masked_fill(x, mask, value):
 
 
 def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
-    """x with NaN, inf and -inf replaced; infinities by the largest finite numbers."""
+    """x with NaN, inf and -inf replaced; infinities by the largest finite numbers.
+
+    >>> import lucid
+    >>> lucid.nan_to_num(lucid.tensor([float("nan"), float("inf")]), 0.0, posinf=9.0)
+    tensor([0., 9.])
+    """
     info = finfo(x.dtype) if x.dtype.category == FLOATING else None
     high = (info.max if info else 0) if posinf is None else posinf
     low = (info.min if info else 0) if neginf is None else neginf
@@ -160,7 +187,12 @@ def power(x, exponent):
 
 
 def round_to(x, *, decimals: int = 0):
-    """To nearest, ties to even, at that many decimals."""
+    """To nearest, ties to even, at that many decimals.
+
+    >>> import lucid
+    >>> lucid.round(lucid.tensor([0.125, 2.5]), decimals=1)
+    tensor([0.1000, 2.5000])
+    """
     if decimals == 0:
         return elementwise.round_(x)
     scale = 10.0**decimals
@@ -168,7 +200,12 @@ def round_to(x, *, decimals: int = 0):
 
 
 class finfo:
-    """The limits of a floating dtype: bits, eps, max, min, tiny, resolution."""
+    """The limits of a floating dtype: bits, eps, max, min, tiny, resolution.
+
+    >>> import lucid
+    >>> lucid.finfo(lucid.float32).eps
+    1.1920928955078125e-07
+    """
 
     def __init__(self, kind: dtype | None = None):
         kind = kind or dtypes.get_default_dtype()
@@ -183,7 +220,12 @@ class finfo:
 
 
 class iinfo:
-    """The limits of an integer dtype: bits, max, min."""
+    """The limits of an integer dtype: bits, max, min.
+
+    >>> import lucid
+    >>> lucid.iinfo(lucid.int8).min
+    -128
+    """
 
     def __init__(self, kind: dtype):
         if kind.category == FLOATING:
@@ -401,24 +443,25 @@ for _name in "scatter scatter_add index_select index_add index_copy index_fill i
     functions[_name] = getattr(places, _name)
 for _name in (
     "sum mean var std var_mean std_mean prod amax amin aminmax max min argmax argmin any all "
-    "count_nonzero logsumexp norm cumsum cumprod allclose isclose"
+    "count_nonzero logsumexp norm allclose isclose"
 ).split():
     functions[_name] = with_out(getattr(statistics, _name))
 for _name in (
     "reshape flatten unflatten ravel squeeze unsqueeze permute transpose t movedim "
-    "broadcast_to tile repeat_interleave narrow select split chunk tensor_split unbind flip roll "
+    "broadcast_to tile repeat_interleave narrow select split chunk tensor_split unbind flip "
     "diagonal diag trace"
 ).split():
     functions[_name] = getattr(shape, _name)
-functions |= {"swapaxes": shape.transpose, "moveaxis": shape.movedim}
+functions |= {"swapaxes": shape.transpose, "moveaxis": shape.movedim, "roll": join.roll}
+functions |= {"cumsum": with_out(scan.cumsum), "cumprod": with_out(scan.cumprod)}
 for _name in "matmul mm bmm mv dot outer addmm baddbmm tensordot".split():
     functions[_name] = with_out(getattr(contract, _name))
 functions |= {name: with_out(function) for name, function in tables.with_out.items()}
 functions |= tables.methods
 # Functions that are no methods.
 creators: dict[str, Callable] = {
-    "cat": with_out(shape.cat), "concat": shape.cat, "concatenate": shape.cat,
-    "stack": with_out(shape.stack), "hstack": shape.hstack, "vstack": shape.vstack,
+    "cat": with_out(join.cat), "concat": join.cat, "concatenate": join.cat,
+    "stack": with_out(join.stack), "hstack": join.hstack, "vstack": join.vstack,
     "einsum": contract.einsum, "meshgrid": together.meshgrid, "as_strided": shape.as_strided,
     "broadcast_tensors": together.broadcast_tensors, "finfo": finfo, "iinfo": iinfo,
 }  # fmt: skip

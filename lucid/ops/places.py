@@ -116,19 +116,34 @@ def index_select(x, dim: int, index):
 
 
 def index_add(x, dim: int, index, source, *, alpha=1):
-    """x with alpha * source added at the given places of a dimension."""
+    """x with alpha * source added at the given places of a dimension.
+
+    >>> import lucid
+    >>> lucid.index_add(lucid.zeros(3), 0, lucid.tensor([2, 2]), lucid.ones(2))
+    tensor([0., 0., 2.])
+    """
     places, d = _slices("index_add", x, dim, index, source)
     return gather.put(x, source if alpha == 1 else source * alpha, [places], d, True)
 
 
 def index_copy(x, dim: int, index, source):
-    """x with source written at the given places of a dimension."""
+    """x with source written at the given places of a dimension.
+
+    >>> import lucid
+    >>> lucid.index_copy(lucid.zeros(3), 0, lucid.tensor([2, 0]), lucid.tensor([5.0, 6.0]))
+    tensor([6., 0., 5.])
+    """
     places, d = _slices("index_copy", x, dim, index, source)
     return gather.put(x, source, [places], d, False)
 
 
 def index_fill(x, dim: int, index, value):
-    """x with a number written at the given places of a dimension."""
+    """x with a number written at the given places of a dimension.
+
+    >>> import lucid
+    >>> lucid.index_fill(lucid.zeros(3), 0, lucid.tensor([1]), 7.0)
+    tensor([0., 7., 0.])
+    """
     places, d = _slices("index_fill", x, dim, index)
     size = tuple(places.numel() if i == d else n for i, n in enumerate(x.shape))
     if isinstance(value, Array):
@@ -139,7 +154,12 @@ def index_fill(x, dim: int, index, value):
 
 
 def index_put(x, indices, values, accumulate: bool = False):
-    """x with values written (or added) at integer tensors for its first dimensions."""
+    """x with values written (or added) at integer tensors for its first dimensions.
+
+    >>> import lucid
+    >>> lucid.index_put(lucid.zeros(3), [lucid.tensor([0, 2])], lucid.tensor([5.0, 6.0]))
+    tensor([5., 0., 6.])
+    """
     places = [p for i in indices for p in ([i] if not index._is_mask(i) else index.nonzero(
         i, as_tuple=True))]  # fmt: skip
     if not isinstance(values, Array):

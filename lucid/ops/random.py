@@ -23,7 +23,7 @@ from lucid.op import Opaque, Pointwise
 from lucid.ops.cast import to_dtype
 from lucid.ops.creation import _finish, _memory_options, _place, ones, size_of, tensor
 from lucid.ops.elementwise import assign, where
-from lucid.ops.shape import stack
+from lucid.ops.join import stack
 from lucid.ops.view import expand, reshape
 from lucid.plan.nest import Nest, array_of, step
 from lucid.tracing import program, tracing
@@ -297,22 +297,45 @@ def manual_seed(seed: int) -> Generator:
 
 
 def seed() -> int:
-    """Seed the default generator from the operating system; returns the seed."""
+    """Seed the default generator from the operating system; returns the seed.
+
+    >>> import lucid
+    >>> isinstance(lucid.seed(), int)
+    True
+    """
     return default_generator.seed()
 
 
 def initial_seed() -> int:
-    """The seed of the default generator."""
+    """The seed of the default generator.
+
+    >>> import lucid
+    >>> lucid.manual_seed(3).initial_seed(), lucid.initial_seed()
+    (3, 3)
+    """
     return default_generator.initial_seed()
 
 
 def get_rng_state() -> Any:
-    """The state of the default generator."""
+    """The state of the default generator.
+
+    >>> import lucid
+    >>> lucid.get_rng_state().shape
+    lucid.Size([16])
+    """
     return default_generator.get_state()
 
 
 def set_rng_state(state: Any) -> None:
-    """Restore what `get_rng_state` returned."""
+    """Restore what `get_rng_state` returned.
+
+    >>> import lucid
+    >>> state = lucid.get_rng_state()
+    >>> x = lucid.rand(2)
+    >>> lucid.set_rng_state(state)
+    >>> lucid.equal(x, lucid.rand(2))
+    True
+    """
     default_generator.set_state(state)
 
 
@@ -364,7 +387,12 @@ def randint(
     low, high=None, size=None, *, generator=None, dtype=None, device=None, requires_grad=False,
     **other,
 ):  # fmt: skip
-    """Integers in [low, high); randint(high, size) starts at 0."""
+    """Integers in [low, high); randint(high, size) starts at 0.
+
+    >>> import lucid
+    >>> bool((lucid.randint(3, 5, (9,)) >= 3).all())
+    True
+    """
     if size is None:
         low, high, size = 0, low, high
     _memory_options("randint", other)
@@ -376,7 +404,12 @@ def randint(
 
 
 def randperm(n: int, *, generator=None, dtype=None, device=None, **other):
-    """0 .. n - 1 in random order."""
+    """0 .. n - 1 in random order.
+
+    >>> import lucid
+    >>> sorted(lucid.randperm(4).tolist())
+    [0, 1, 2, 3]
+    """
     _memory_options("randperm", other)
     _place(device)
     first, offset = (generator or default_generator).reserve(n)
@@ -399,13 +432,23 @@ randn_like = _like(randn)
 
 
 def randint_like(x, low, high=None, *, dtype=None, **options):
-    """`randint` with the shape and dtype of x."""
+    """`randint` with the shape and dtype of x.
+
+    >>> import lucid
+    >>> lucid.randint_like(lucid.zeros(2), 5).dtype
+    lucid.float32
+    """
     low, high = (0, low) if high is None else (low, high)
     return randint(low, high, x.shape, dtype=dtype or x.dtype, **options)
 
 
 def normal(mean=0.0, std=1.0, size=None, *, generator=None, dtype=None, device=None):
-    """Normal numbers: of one mean and std and a size, or one for each element of tensors."""
+    """Normal numbers: of one mean and std and a size, or one for each element of tensors.
+
+    >>> import lucid
+    >>> lucid.normal(0.0, 1.0, (2, 3)).shape
+    lucid.Size([2, 3])
+    """
     _place(device)
     if isinstance(mean, Array) or isinstance(std, Array):
         shape = (mean + std).shape if isinstance(mean, Array) else std.shape
@@ -416,7 +459,12 @@ def normal(mean=0.0, std=1.0, size=None, *, generator=None, dtype=None, device=N
 
 
 def bernoulli(x, p: float | None = None, *, generator=None):
-    """1 with probability x (or p everywhere), else 0, in x's dtype."""
+    """1 with probability x (or p everywhere), else 0, in x's dtype.
+
+    >>> import lucid
+    >>> lucid.bernoulli(lucid.tensor([0.0, 1.0]))
+    tensor([0., 1.])
+    """
     first, offset = (generator or default_generator).reserve(x.numel())
     if p is not None:
         kind = x.dtype
@@ -455,14 +503,24 @@ def uniform_(self, from_: float = 0.0, to: float = 1.0, *, generator=None, **nam
 
 
 def normal_(self, mean: float = 0.0, std: float = 1.0, *, generator=None):
-    """In place: normal numbers."""
+    """In place: normal numbers.
+
+    >>> import lucid
+    >>> lucid.zeros(2).normal_(3.0, 0.0)
+    tensor([3., 3.])
+    """
     kind = _floating("normal_", self.dtype)
     y = _draw(normal_numbers, tuple(self.shape), kind, float(mean), float(std), generator)
     return write(assign, self, (y,))
 
 
 def bernoulli_(self, p=0.5, *, generator=None):
-    """In place: 1 with probability p (a number or a tensor), else 0."""
+    """In place: 1 with probability p (a number or a tensor), else 0.
+
+    >>> import lucid
+    >>> lucid.zeros(2).bernoulli_(1.0)
+    tensor([1., 1.])
+    """
     first, offset = (generator or default_generator).reserve(self.numel())
     chance = p if isinstance(p, Array) else tensor(float(p)).expand(self.shape)
     return write(assign, self, (bernoulli_numbers(_lifted(chance), first, offset, self.dtype),))

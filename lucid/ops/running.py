@@ -14,7 +14,8 @@ from lucid.op import Opaque, normal_dim
 from lucid.ops.creation import full
 from lucid.ops.elementwise import where
 from lucid.ops.gather import scatter_zeros
-from lucid.ops.statistics import Pair, cumsum_
+from lucid.ops.scan import cumsum_
+from lucid.ops.statistics import Pair
 from lucid.ops.transcendental import exp
 from lucid.ops.view import flip, reshape
 from lucid.plan.nest import Nest, array_of, step

@@ -12,8 +12,8 @@ from lucid.ops.cast import to_dtype
 from lucid.ops.creation import full, tensor, zeros
 from lucid.ops.random import rand
 from lucid.ops.reduce import any_, sum_
+from lucid.ops.scan import cumsum_
 from lucid.ops.sort import ordered
-from lucid.ops.statistics import cumsum_
 from lucid.ops.view import expand, reshape
 
 

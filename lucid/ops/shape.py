@@ -8,14 +8,13 @@ import numpy as np
 from lucid.apply import contiguous as row_major
 from lucid.apply import wrap
 from lucid.array import Array
-from lucid.dtypes import dtype, promote
+from lucid.dtypes import dtype
 from lucid.layout import layout
-from lucid.op import Opaque, normal_dim, normal_dims
-from lucid.ops.cast import to_dtype
+from lucid.op import normal_dim, normal_dims
 from lucid.ops.creation import size_of, tensor
 from lucid.ops.elementwise import clone as copied
 from lucid.ops.elementwise import contiguous_copy
-from lucid.ops.gather import copy_step, take
+from lucid.ops.gather import take
 from lucid.ops.once import one_view
 from lucid.ops.view import diagonal as _diagonal
 from lucid.ops.view import diagonal_back, subscript
@@ -24,7 +23,6 @@ from lucid.ops.view import flip as _flip
 from lucid.ops.view import permute as _permute
 from lucid.ops.view import reshape as _reshape
 from lucid.ops.view import unfold as _unfold
-from lucid.plan.steps import Operand
 
 
 def _sizes(name: str, x: Any, args: Sequence[Any]) -> tuple[int, ...]:
@@ -91,7 +89,13 @@ def _view_as_type(x: Any, kind: dtype) -> Any:
 
 
 def view_as(x, other):
-    """x.view(other.shape)."""
+    """x.view(other.shape).
+
+    >>> import lucid
+    >>> lucid.arange(4).view_as(lucid.zeros(2, 2))
+    tensor([[0, 1],
+            [2, 3]])
+    """
     return view(x, other.shape)
 
 
@@ -122,7 +126,13 @@ def flatten(x, start_dim: int = 0, end_dim: int = -1):
 
 
 def unflatten(x, dim: int, sizes):
-    """Dimension `dim` as several."""
+    """Dimension `dim` as several.
+
+    >>> import lucid
+    >>> lucid.arange(6).unflatten(0, (2, -1))
+    tensor([[0, 1, 2],
+            [3, 4, 5]])
+    """
     d = normal_dim("unflatten", dim, x.ndim)
     return reshape(x, (*x.shape[:d], *_fill(x.shape[d], sizes), *x.shape[d + 1 :]))
 
@@ -136,20 +146,35 @@ def _fill(n: int, sizes: Sequence[int]) -> list[int]:
 
 @one_view
 def ravel(x):
-    """x as a vector."""
+    """x as a vector.
+
+    >>> import lucid
+    >>> lucid.tensor([[1, 2], [3, 4]]).ravel()
+    tensor([1, 2, 3, 4])
+    """
     return _reshape, ((x.numel(),),)
 
 
 @one_view
 def squeeze(x, dim=None):
-    """Without the dimensions of size 1, or without those of `dim` that have size 1."""
+    """Without the dimensions of size 1, or without those of `dim` that have size 1.
+
+    >>> import lucid
+    >>> lucid.zeros(1, 2, 1).squeeze().shape
+    lucid.Size([2])
+    """
     dims = normal_dims("squeeze", dim, x.ndim)
     return _reshape, (tuple(n for d, n in enumerate(x.shape) if n != 1 or d not in dims),)
 
 
 @one_view
 def unsqueeze(x, dim: int):
-    """With a new dimension of size 1 at `dim`."""
+    """With a new dimension of size 1 at `dim`.
+
+    >>> import lucid
+    >>> lucid.zeros(2).unsqueeze(1).shape
+    lucid.Size([2, 1])
+    """
     d = normal_dim("unsqueeze", dim, x.ndim + 1)
     return _reshape, ((*x.shape[:d], 1, *x.shape[d:]),)
 
@@ -171,7 +196,12 @@ def permute(x, *dims):
 
 @one_view
 def transpose(x, dim0: int, dim1: int):
-    """Two dimensions swapped."""
+    """Two dimensions swapped.
+
+    >>> import lucid
+    >>> lucid.zeros(2, 3, 4).transpose(0, 2).shape
+    lucid.Size([4, 3, 2])
+    """
     a, b = normal_dim("transpose", dim0, x.ndim), normal_dim("transpose", dim1, x.ndim)
     order = list(range(x.ndim))
     if x.ndim:
@@ -181,7 +211,13 @@ def transpose(x, dim0: int, dim1: int):
 
 @one_view
 def t(x):
-    """A matrix transposed; vectors and scalars as they are."""
+    """A matrix transposed; vectors and scalars as they are.
+
+    >>> import lucid
+    >>> lucid.tensor([[1, 2], [3, 4]]).t()
+    tensor([[1, 3],
+            [2, 4]])
+    """
     if x.ndim > 2:
         raise RuntimeError(f"t: at most 2 dimensions, got {x.ndim}; use transpose or mT")
     return _permute, (tuple(reversed(range(x.ndim))),)
@@ -195,7 +231,12 @@ def reversed_(x):
 
 @one_view
 def movedim(x, source, destination):
-    """Dimensions moved to other places, the others in order."""
+    """Dimensions moved to other places, the others in order.
+
+    >>> import lucid
+    >>> lucid.zeros(2, 3, 4).movedim(0, -1).shape
+    lucid.Size([3, 4, 2])
+    """
     source = [source] if hasattr(source, "__index__") else list(source)
     destination = [destination] if hasattr(destination, "__index__") else list(destination)
     a = [normal_dim("movedim", d, x.ndim) for d in source]
@@ -251,7 +292,13 @@ def expand_as(x, other):
 
 
 def broadcast_to(x, size):
-    """x expanded to the given shape."""
+    """x expanded to the given shape.
+
+    >>> import lucid
+    >>> lucid.broadcast_to(lucid.tensor([1, 2]), (2, 2))
+    tensor([[1, 2],
+            [1, 2]])
+    """
     return expand(x, size)
 
 
@@ -273,13 +320,24 @@ def repeat(x, *repeats):
 
 
 def tile(x, *dims):
-    """`repeat` that accepts fewer numbers than dimensions."""
+    """`repeat` that accepts fewer numbers than dimensions.
+
+    >>> import lucid
+    >>> lucid.tile(lucid.tensor([[1], [2]]), 2)
+    tensor([[1, 1],
+            [2, 2]])
+    """
     times = size_of(dims)
     return repeat(x, (1,) * (x.ndim - len(times)) + times)
 
 
 def repeat_interleave(x, repeats, dim: int | None = None):
-    """Each element repeated, along `dim` or flattened."""
+    """Each element repeated, along `dim` or flattened.
+
+    >>> import lucid
+    >>> lucid.repeat_interleave(lucid.tensor([1, 2]), lucid.tensor([2, 1]))
+    tensor([1, 1, 2])
+    """
     if dim is None:
         x, dim = ravel(x), 0
     d = normal_dim("repeat_interleave", dim, x.ndim)
@@ -291,7 +349,12 @@ def repeat_interleave(x, repeats, dim: int | None = None):
 
 
 def narrow(x, dim: int, start: int, length: int):
-    """x[start : start + length] along dim."""
+    """x[start : start + length] along dim.
+
+    >>> import lucid
+    >>> lucid.narrow(lucid.arange(5), 0, 1, 3)
+    tensor([1, 2, 3])
+    """
     d = normal_dim("narrow", dim, x.ndim)
     n = x.shape[d]
     start = start.item() if isinstance(start, Array) else start
@@ -311,7 +374,12 @@ def _cut(x: Any, d: int, start: int, length: int) -> Any:
 
 
 def select(x, dim: int, index: int):
-    """x at one index of a dimension, which vanishes."""
+    """x at one index of a dimension, which vanishes.
+
+    >>> import lucid
+    >>> lucid.tensor([[1, 2], [3, 4]]).select(1, 0)
+    tensor([1, 3])
+    """
     d = normal_dim("select", dim, x.ndim)
     if x.ndim == 0:
         raise IndexError("select: a tensor of 0 dimensions has none to select from")
@@ -362,7 +430,12 @@ def chunk(x, chunks: int, dim: int = 0):
 
 
 def tensor_split(x, indices_or_sections, dim: int = 0):
-    """Parts that differ in size by at most one, or cut at given indices."""
+    """Parts that differ in size by at most one, or cut at given indices.
+
+    >>> import lucid
+    >>> [part.tolist() for part in lucid.tensor_split(lucid.arange(5), 2)]
+    [[0, 1, 2], [3, 4]]
+    """
     d = normal_dim("tensor_split", dim, x.ndim)
     n = x.shape[d]
     if isinstance(indices_or_sections, int):
@@ -375,124 +448,14 @@ def tensor_split(x, indices_or_sections, dim: int = 0):
 
 
 def unbind(x, dim: int = 0):
-    """The slices along a dimension, which vanishes from them."""
+    """The slices along a dimension, which vanishes from them.
+
+    >>> import lucid
+    >>> lucid.unbind(lucid.tensor([[1, 2], [3, 4]]))
+    (tensor([1, 2]), tensor([3, 4]))
+    """
     d = normal_dim("unbind", dim, x.ndim)
     return tuple(select(x, d, i) for i in range(x.shape[d]))
-
-
-class Join(Opaque, abstract=True):
-    """Tensors one after another along a dimension: a copy of each into its place."""
-
-    public, numbered = False, ("dim",)
-
-    def infer(types, params):
-        dim = params[0]
-        shape, kind, _ = types[0]
-        total = 0
-        for i, (other, k, _) in enumerate(types):
-            if len(other) != len(shape) or any(
-                a != b for d, (a, b) in enumerate(zip(shape, other, strict=True)) if d != dim
-            ):
-                raise RuntimeError(
-                    f"cat: tensor {i} has shape {other}, the first {shape}: all dimensions but "
-                    f"{dim} must be equal"
-                )
-            if k is not kind:
-                raise TypeError(f"cat: {k!r} beside {kind!r}")
-            total += other[dim]
-        return [(tuple(total if d == dim else n for d, n in enumerate(shape)), kind)]
-
-    def lower(context, inputs, params, outputs):
-        y, dim = outputs[0], params[0]
-        steps, at = [], 0
-        for x in inputs:
-            if 0 not in x.shape:
-                offset = y.offset + at * y.strides[dim]
-                part = Operand(y.value, x.shape, y.strides, y.dtype, offset)
-                steps.append(copy_step(x, part))
-            at += x.shape[dim]
-        return steps
-
-
-def _cat_record(n: int) -> Any:
-    names = tuple(f"x{i}" for i in range(n))
-
-    def rule_of(i: int):
-        def rule(g, dim, **metas):
-            start = sum(metas[f"{name}_meta"].shape[dim] for name in names[:i])
-            return narrow(g, dim, start, metas[f"{names[i]}_meta"].shape[dim])
-
-        rule.needs = ("g", "dim", *(f"{name}_meta" for name in names))  # type: ignore
-        return rule
-
-    members: dict[str, Any] = {f"vjp_{name}": rule_of(i) for i, name in enumerate(names)}
-    members |= {
-        "arguments": (names, ("dim",)),
-        "__doc__": f"{n} tensors one after another.",
-    }
-    return type(Join)(f"cat_{n}", (Join,), members)
-
-
-_CAT: dict[int, Any] = {}
-
-
-def cat(tensors, dim: int = 0):
-    """The tensors one after another along `dim`; all other dimensions must be equal.
-
-    >>> import lucid
-    >>> lucid.cat([lucid.zeros(1), lucid.ones(2)])
-    tensor([0., 1., 1.])
-    """
-    tensors = list(tensors)
-    if not tensors:
-        raise RuntimeError("cat: expected at least one tensor")
-    for x in tensors:
-        if not isinstance(x, Array):
-            raise TypeError(f"cat: expected tensors, got {type(x).__name__}")
-    used = [x for x in tensors if tuple(x.shape) != (0,)] or tensors[:1]
-    kind = used[0].dtype
-    for x in tensors:
-        kind = promote(kind, x.dtype)
-    used = [to_dtype(x, kind) for x in used]
-    d = normal_dim("cat", dim, used[0].ndim)
-    if used[0].ndim == 0:
-        raise RuntimeError("cat: 0-d tensors cannot be joined; use stack")
-    n = len(used)
-    if n not in _CAT:
-        _CAT[n] = _cat_record(n)
-    return _CAT[n].dispatch(_CAT[n], tuple(used), (d,))
-
-
-def stack(tensors, dim: int = 0):
-    """Tensors of one shape along a new dimension.
-
-    >>> import lucid
-    >>> lucid.stack([lucid.zeros(2), lucid.ones(2)])
-    tensor([[0., 0.],
-            [1., 1.]])
-    """
-    tensors = list(tensors)
-    if not tensors:
-        raise RuntimeError("stack: expected at least one tensor")
-    for i, x in enumerate(tensors):
-        if tuple(x.shape) != tuple(tensors[0].shape):
-            raise RuntimeError(
-                f"stack: tensor {i} has shape {tuple(x.shape)}, the first "
-                f"{tuple(tensors[0].shape)}: they must be equal"
-            )
-    d = normal_dim("stack", dim, tensors[0].ndim + 1)
-    return cat([unsqueeze(x, d) for x in tensors], d)
-
-
-def hstack(tensors):
-    """cat along dimension 1, vectors along 0."""
-    tensors = [_reshape(x, (1,)) if x.ndim == 0 else x for x in tensors]
-    return cat(tensors, 0 if tensors[0].ndim == 1 else 1)
-
-
-def vstack(tensors):
-    """cat along dimension 0, vectors as rows."""
-    return cat([_reshape(x, (1, x.numel())) if x.ndim < 2 else x for x in tensors], 0)
 
 
 def flip(x, *dims):
@@ -508,25 +471,13 @@ def flip(x, *dims):
     )
 
 
-def roll(x, shifts, dims=None):
-    """Elements moved along dimensions, those that leave come in at the other end."""
-    if dims is None:
-        return reshape(roll(ravel(x), shifts, 0), x.shape)
-    shifts = (shifts,) if hasattr(shifts, "__index__") else tuple(shifts)
-    dims = (dims,) if hasattr(dims, "__index__") else tuple(dims)
-    if len(shifts) != len(dims):
-        raise RuntimeError(f"roll: {len(shifts)} shifts for {len(dims)} dimensions")
-    for shift, dim in zip(shifts, dims, strict=True):
-        d = normal_dim("roll", dim, x.ndim)
-        n = x.shape[d]
-        k = shift % n if n else 0
-        if k:
-            x = cat([_cut(x, d, n - k, k), _cut(x, d, 0, n - k)], d)
-    return x
-
-
 def diagonal(x, offset: int = 0, dim1: int = 0, dim2: int = 1):
-    """The diagonal of two dimensions as a view, in a last dimension."""
+    """The diagonal of two dimensions as a view, in a last dimension.
+
+    >>> import lucid
+    >>> lucid.diagonal(lucid.tensor([[1, 2], [3, 4]]))
+    tensor([1, 4])
+    """
     a, b = normal_dim("diagonal", dim1, x.ndim), normal_dim("diagonal", dim2, x.ndim)
     if a == b:
         raise RuntimeError(f"diagonal: dim1 and dim2 are both {a}")
@@ -534,7 +485,13 @@ def diagonal(x, offset: int = 0, dim1: int = 0, dim2: int = 1):
 
 
 def diag(x, diagonal: int = 0):
-    """A vector as a diagonal matrix, or the diagonal of a matrix."""
+    """A vector as a diagonal matrix, or the diagonal of a matrix.
+
+    >>> import lucid
+    >>> lucid.diag(lucid.tensor([1, 2]))
+    tensor([[1, 0],
+            [0, 2]])
+    """
     if x.ndim == 1:
         n = x.shape[0] + abs(diagonal)
         return diagonal_back(x, (n, n), diagonal, 0, 1)
@@ -544,14 +501,26 @@ def diag(x, diagonal: int = 0):
 
 
 def trace(x):
-    """The sum of a matrix's diagonal."""
+    """The sum of a matrix's diagonal.
+
+    >>> import lucid
+    >>> lucid.trace(lucid.tensor([[1, 2], [3, 4]]))
+    tensor(5)
+    """
     if x.ndim != 2:
         raise RuntimeError(f"trace: a matrix is needed, got shape {tuple(x.shape)}")
     return _diagonal(x, 0, 0, 1).sum()
 
 
 def unfold(x, dimension: int, size: int, step: int):
-    """Windows of `size` elements, `step` apart, along a dimension, in a new last one (a view)."""
+    """Windows of `size` elements, `step` apart, along a dimension, in a new last one (a view).
+
+    >>> import lucid
+    >>> lucid.arange(4).unfold(0, 2, 1)
+    tensor([[0, 1],
+            [1, 2],
+            [2, 3]])
+    """
     d = normal_dim("unfold", dimension, x.ndim)
     if size > x.shape[d]:
         raise RuntimeError(f"unfold: a window of {size} in dimension {d} of size {x.shape[d]}")
@@ -561,7 +530,12 @@ def unfold(x, dimension: int, size: int, step: int):
 
 
 def contiguous(x, memory_format=None):
-    """x itself if it is row-major, else a copy that is."""
+    """x itself if it is row-major, else a copy that is.
+
+    >>> import lucid
+    >>> lucid.zeros(2, 3).t().contiguous().stride()
+    (2, 1)
+    """
     form = str(memory_format) if memory_format is not None else "contiguous_format"
     if form.endswith("channels_last"):
         return channels_last(x)
@@ -576,7 +550,13 @@ def channels_last(x: Any) -> Any:
 
 
 def clone(x, *, memory_format=None):
-    """The same values in new memory; dense tensors keep their dimension order."""
+    """The same values in new memory; dense tensors keep their dimension order.
+
+    >>> import lucid
+    >>> x = lucid.zeros(2)
+    >>> x.clone().add_(1), x
+    (tensor([1., 1.]), tensor([0., 0.]))
+    """
     form = None if memory_format is None else str(memory_format)
     if form is not None and form.endswith("channels_last"):
         return _permute(contiguous_copy(_permute(x, (0, 2, 3, 1))), (0, 3, 1, 2))
@@ -586,7 +566,13 @@ def clone(x, *, memory_format=None):
 
 
 def as_strided(x, size, stride, storage_offset: int | None = None):
-    """A view by explicit strides; every element must lie in x's storage. Without a gradient."""
+    """A view by explicit strides; every element must lie in x's storage. Without a gradient.
+
+    >>> import lucid
+    >>> lucid.as_strided(lucid.arange(4), (2, 2), (1, 1), 1)
+    tensor([[1, 2],
+            [2, 3]])
+    """
     if x._requires_grad:
         raise RuntimeError("as_strided: has no gradient yet; use detach(), or other views")
     lay = layout(tuple(size), tuple(stride), x.dtype, x._layout.device)

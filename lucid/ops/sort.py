@@ -17,9 +17,10 @@ from lucid.ops.cast import to_dtype
 from lucid.ops.creation import arange, full, tensor
 from lucid.ops.elementwise import where
 from lucid.ops.gather import gather_, scatter_zeros, side_by_side
+from lucid.ops.join import cat
 from lucid.ops.reduce import any_, max_located, sum_
 from lucid.ops.running import cummax
-from lucid.ops.shape import cat, movedim
+from lucid.ops.shape import movedim
 from lucid.ops.statistics import Pair
 from lucid.ops.view import expand, reshape
 from lucid.plan.steps import HEAD, Bound, Step

@@ -6,13 +6,10 @@ from typing import Any
 import numpy as np
 
 from lucid.array import Array
-from lucid.dtypes import FLOATING, dtype, get_default_dtype, int64
-from lucid.kernel import expr
-from lucid.kernel.loops import Axis, Scan, Store, after, state
-from lucid.op import Composite, Opaque, normal_dim, normal_dims
+from lucid.dtypes import FLOATING, dtype, get_default_dtype
+from lucid.op import Composite, normal_dim, normal_dims
 from lucid.ops.cast import to_dtype
 from lucid.ops.elementwise import abs_, maximum, minimum, sign, sqrt, where
-from lucid.ops.padding import pad
 from lucid.ops.reduce import (
     all_,
     amax_,
@@ -24,9 +21,9 @@ from lucid.ops.reduce import (
     spread,
     sum_,
 )
+from lucid.ops.scan import cumprod_, reversed_along, shifted
 from lucid.ops.transcendental import exp, log, pow_
-from lucid.ops.view import flip, permute, reshape
-from lucid.plan.nest import Nest, array_of, step
+from lucid.ops.view import permute, reshape
 
 
 def sum(x, dim=None, keepdim: bool = False, *, dtype: dtype | None = None):
@@ -160,13 +157,23 @@ class std_(Composite):
 
 
 def var_mean(x, dim=None, unbiased=None, keepdim: bool = False, *, correction=None):
-    """(var, mean)."""
+    """(var, mean).
+
+    >>> import lucid
+    >>> lucid.var_mean(lucid.tensor([1.0, 3.0]))
+    (tensor(2.), tensor(2.))
+    """
     both = var(x, dim, unbiased, keepdim, correction=correction)
     return both, mean(x, None if isinstance(dim, bool) else dim, keepdim)
 
 
 def std_mean(x, dim=None, unbiased=None, keepdim: bool = False, *, correction=None):
-    """(std, mean)."""
+    """(std, mean).
+
+    >>> import lucid
+    >>> lucid.std_mean(lucid.tensor([1.0, 3.0]), correction=0)
+    (tensor(1.), tensor(2.))
+    """
     both = std(x, dim, unbiased, keepdim, correction=correction)
     return both, mean(x, None if isinstance(dim, bool) else dim, keepdim)
 
@@ -199,8 +206,8 @@ class product_over(Composite):
         rows = tuple(x.shape[d] for d in lead)
         line = reshape(turned, (*rows, _count(x, dims)))
         last = len(rows)
-        before = cumprod_(_shifted(line, last, 1.0), last)
-        after = _reversed(cumprod_(_shifted(_reversed(line, last), last, 1.0), last), last)
+        before = cumprod_(shifted(line, last, 1.0), last)
+        after = reversed_along(cumprod_(shifted(reversed_along(line, last), last, 1.0), last), last)
         each = reshape(before * after, tuple(turned.shape))
         places = (*lead, *dims)
         each = permute(each, tuple(places.index(d) for d in range(len(places))))
@@ -222,12 +229,22 @@ def amax(x, dim=(), keepdim: bool = False):
 
 
 def amin(x, dim=(), keepdim: bool = False):
-    """The smallest over `dim`; equal elements share the gradient."""
+    """The smallest over `dim`; equal elements share the gradient.
+
+    >>> import lucid
+    >>> lucid.amin(lucid.tensor([[1, 5], [7, 2]]), 0)
+    tensor([1, 2])
+    """
     return amin_(x, _dims("amin", x, dim), keepdim)
 
 
 def aminmax(x, *, dim=None, keepdim: bool = False):
-    """(amin, amax)."""
+    """(amin, amax).
+
+    >>> import lucid
+    >>> lucid.aminmax(lucid.tensor([3, 1, 2]))
+    (tensor(1), tensor(3))
+    """
     return amin(x, () if dim is None else dim, keepdim), amax(
         x, () if dim is None else dim, keepdim
     )
@@ -262,7 +279,12 @@ def max(x, dim=None, keepdim: bool = False):
 
 
 def min(x, dim=None, keepdim: bool = False):
-    """The smallest element; with `dim` (values, indices) along it; with a tensor, `minimum`."""
+    """The smallest element; with `dim` (values, indices) along it; with a tensor, `minimum`.
+
+    >>> import lucid
+    >>> lucid.tensor([[1, 5], [7, 2]]).min(1)
+    (tensor([1, 2]), tensor([0, 1]))
+    """
     if isinstance(dim, Array):
         return minimum(x, dim)
     if dim is None:
@@ -289,7 +311,12 @@ def argmax(x, dim=None, keepdim: bool = False):
 
 
 def argmin(x, dim=None, keepdim: bool = False):
-    """The index of the first smallest element, of the flattened tensor or along `dim`."""
+    """The index of the first smallest element, of the flattened tensor or along `dim`.
+
+    >>> import lucid
+    >>> lucid.argmin(lucid.tensor([3, 1, 2]))
+    tensor(1)
+    """
     return _argument("argmin", min_located, x, dim, keepdim)
 
 
@@ -321,7 +348,12 @@ def all(x, dim=None, keepdim: bool = False):
 
 
 def count_nonzero(x, dim=None):
-    """How many elements are non-zero."""
+    """How many elements are non-zero.
+
+    >>> import lucid
+    >>> lucid.count_nonzero(lucid.tensor([0, 3, 4]))
+    tensor(2)
+    """
     return sum_(x != 0, _dims("count_nonzero", x, dim), False)
 
 
@@ -409,148 +441,6 @@ class norm_(Composite):
         return np.sum(np.abs(x) ** p, axis=dims, keepdims=keepdim) ** (1 / p)
 
 
-class Running(Opaque, abstract=True):
-    """A running combination along one dimension: serial there, parallel over the others."""
-
-    public = False
-    numbered = ("dim",)
-
-    def names(x, *, dim):
-        pass
-
-    @classmethod
-    def infer(cls, types, params):
-        shape, kind, _ = types[0]
-        return [(shape, kind if kind.category == FLOATING else int64)]
-
-    @classmethod
-    def lower(cls, context, inputs, params, outputs):
-        start, combine = cls.start, cls.combine  # type: ignore[attr-defined]
-        return running_step(cls.name, inputs, outputs[0], params[0], start, combine)
-
-
-def running_step(name: str, inputs: Any, y: Any, dim: int, start: int, combine: Any) -> list:
-    """y[i] = combine(y[i - 1], inputs[i]) along dim, `start` being before the first."""
-    axes = [f"i{d}" for d in range(len(y.shape))]
-    at = tuple(expr.index(a) for a in axes)
-    kind = y.dtype.compute
-    operands = {"y0": y} | {f"x{i}": x for i, x in enumerate(inputs)}
-    values = [expr.cast(expr.load(f"x{i}", at, x.dtype), kind) for i, x in enumerate(inputs)]
-    scan = Scan(
-        0,
-        (Axis(axes[dim], expr.ZERO),),
-        (expr.const(start, kind),),
-        (combine(state(0, 0, kind), *values),),
-        (Store("y0", at, expr.cast(after(0, 0, kind), y.dtype)),),
-    )
-    grid = [a for d, a in enumerate(axes) if d != dim]
-    arrays = {n: array_of(n, o, "out" if n == "y0" else "in") for n, o in operands.items()}
-    nest = Nest(name, arrays, dict(zip(axes, y.shape, strict=True)), grid, [axes[dim]], [scan], [])
-    return [step(nest, "grid" if grid and dim != len(axes) - 1 else "none", operands)]
-
-
-class cumsum_(Running):
-    """y[i] = x[0] + ... + x[i]."""
-
-    start = 0
-
-    def combine(a, b):
-        return a + b
-
-    def vjp_x(g, dim):
-        return flip(cumsum_(flip(g, (dim,)), dim), (dim,))
-
-    def ref(x, dim):
-        return np.cumsum(x, axis=dim)
-
-
-class cumprod_(Running):
-    """y[i] = x[0] * ... * x[i]."""
-
-    start = 1
-
-    def combine(a, b):
-        return a * b
-
-    def vjp_x(g, x, y, dim):
-        # sum over i >= k of g[i] prod of x[j <= i, j != k]: what follows k is a recurrence from
-        # the end, which needs no division and so is right at zeros.
-        w = _shifted(_reversed(x, dim), dim, 0.0)
-        after = _reversed(recurrence(_reversed(g, dim), w, dim), dim)
-        return after * _shifted(y, dim, 1.0)
-
-    def ref(x, dim):
-        return np.cumprod(x, axis=dim)
-
-
-class recurrence(Opaque):
-    """y[i] = x[i] + w[i] * y[i - 1] along dim: a running weighted sum, serial there."""
-
-    public = False
-    numbered = ("dim",)
-
-    def names(x, w, *, dim):
-        pass
-
-    def infer(types, params):
-        return [(types[0][0], types[0][1])]
-
-    @classmethod
-    def lower(cls, context, inputs, params, outputs):
-        (x, w), y = inputs, outputs[0]
-
-        def moved(before, x, w):
-            return x + w * before
-
-        return running_step(cls.name, [x, w], y, params[0], 0, moved)
-
-    def vjp_x(g, w, dim):
-        return _recurrence_back(g, w, dim)
-
-    def vjp_w(g, w, y, dim):
-        return _recurrence_back(g, w, dim) * _shifted(y, dim, 0.0)
-
-    def ref(x, w, dim):
-        x, w = np.moveaxis(x, dim, 0), np.moveaxis(w, dim, 0)
-        y = np.zeros_like(x)
-        for i in range(len(x)):
-            y[i] = x[i] + (w[i] * y[i - 1] if i else 0)
-        return np.moveaxis(y, 0, dim)
-
-
-def _recurrence_back(g: Any, w: Any, dim: int) -> Any:
-    """The same recurrence from the end, with the weights one place on."""
-    later = _shifted(_reversed(w, dim), dim, 0.0)
-    return _reversed(recurrence(_reversed(g, dim), later, dim), dim)
-
-
-def _reversed(x: Any, dim: int) -> Any:
-    return flip(x, (dim,))
-
-
-def _shifted(x: Any, dim: int, start: float) -> Any:
-    """x one place on along dim, with `start` in front and without its last."""
-    none = [0, 0] * (len(x.shape) - 1 - dim)
-    return pad(x, [*none, 1, -1], value=start)
-
-
-def cumsum(x, dim: int, *, dtype=None):
-    """Running sums along `dim`.
-
-    >>> import lucid
-    >>> lucid.tensor([1, 2, 3]).cumsum(0)
-    tensor([1, 3, 6])
-    """
-    x = x if dtype is None else to_dtype(x, dtype)
-    return cumsum_(x, normal_dim("cumsum", dim, x.ndim)) if x.ndim else x.clone()
-
-
-def cumprod(x, dim: int, *, dtype=None):
-    """Running products along `dim`."""
-    x = x if dtype is None else to_dtype(x, dtype)
-    return cumprod_(x, normal_dim("cumprod", dim, x.ndim)) if x.ndim else x.clone()
-
-
 def allclose(x, other, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Whether |x - other| <= atol + rtol |other| everywhere.
 
@@ -562,7 +452,12 @@ def allclose(x, other, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool =
 
 
 def isclose(x, other, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False):
-    """Where |x - other| <= atol + rtol |other|; equal infinities are close."""
+    """Where |x - other| <= atol + rtol |other|; equal infinities are close.
+
+    >>> import lucid
+    >>> lucid.isclose(lucid.ones(2), lucid.tensor([1.0, 1.1]))
+    tensor([ True, False])
+    """
     close = (x == other) | (
         ((x - other).abs() <= atol + rtol * other.abs()) & other.isfinite() & x.isfinite()
     )
@@ -570,7 +465,12 @@ def isclose(x, other, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = 
 
 
 def equal(x, other) -> bool:
-    """Whether two tensors have the same shape and elements."""
+    """Whether two tensors have the same shape and elements.
+
+    >>> import lucid
+    >>> lucid.equal(lucid.ones(2), lucid.ones(2))
+    True
+    """
     if tuple(x.shape) != tuple(other.shape):
         return False
     return x.numel() == 0 or bool((x == other).all().item())

@@ -9,7 +9,12 @@ from lucid.ops.view import expand, reshape
 
 
 def broadcast_tensors(*tensors):
-    """The tensors expanded to their common shape."""
+    """The tensors expanded to their common shape.
+
+    >>> import lucid
+    >>> lucid.broadcast_tensors(lucid.ones(2), lucid.zeros(1))
+    (tensor([1., 1.]), tensor([0., 0.]))
+    """
     shape = broadcast_shapes("broadcast_tensors", *(tuple(x.shape) for x in tensors))
     return tuple(expand(x, shape) for x in tensors)
 

@@ -171,7 +171,12 @@ erfinv = unary("erfinv", "The inverse of erf.", _erfinv, _special("erfinv"), (-0
 
 
 class atan2(Elementwise):
-    """atan2(x, w): the angle of the point (w, x), in radians."""
+    """atan2(x, w): the angle of the point (w, x), in radians.
+
+    >>> import lucid
+    >>> lucid.atan2(lucid.tensor([1.0, 0.0]), lucid.tensor([0.0, -1.0]))
+    tensor([1.5708, 3.1416])
+    """
 
     result = "float"
 
@@ -221,7 +226,12 @@ class pow_(Elementwise):
 
 
 class logaddexp(Elementwise):
-    """logaddexp(x, w) = log(e^x + e^w)."""
+    """logaddexp(x, w) = log(e^x + e^w).
+
+    >>> import lucid
+    >>> lucid.logaddexp(lucid.tensor([0.0]), lucid.tensor([0.0]))
+    tensor([0.6931])
+    """
 
     result = "float"
 
@@ -240,7 +250,12 @@ class logaddexp(Elementwise):
 
 
 class xlogy(Elementwise):
-    """xlogy(x, w) = x log(w), and 0 where x is 0 unless w is NaN."""
+    """xlogy(x, w) = x log(w), and 0 where x is 0 unless w is NaN.
+
+    >>> import lucid
+    >>> lucid.xlogy(lucid.tensor([0.0, 2.0]), lucid.tensor([0.0, 1.0]))
+    tensor([0., 0.])
+    """
 
     result = "float"
 
@@ -301,7 +316,12 @@ class relu(Elementwise):
 
 
 class relu6(Elementwise):
-    """relu6(x) = min(max(x, 0), 6)."""
+    """relu6(x) = min(max(x, 0), 6).
+
+    >>> import lucid
+    >>> lucid.nn.functional.relu6(lucid.tensor([-1.0, 3.0, 9.0]))
+    tensor([0., 3., 6.])
+    """
 
     def body(b, x):
         return b.minimum(b.maximum(x, zero(x)), b.const(6, x.dtype))
@@ -314,7 +334,12 @@ class relu6(Elementwise):
 
 
 class leaky_relu(Elementwise):
-    """leaky_relu(x, negative_slope=0.01) = x if x > 0 else negative_slope * x."""
+    """leaky_relu(x, negative_slope=0.01) = x if x > 0 else negative_slope * x.
+
+    >>> import lucid
+    >>> lucid.nn.functional.leaky_relu(lucid.tensor([-2.0, 3.0]), 0.5)
+    tensor([-1.,  3.])
+    """
 
     def body(b, x, negative_slope):
         return b.where(x > 0.0, x, x * negative_slope)
@@ -329,7 +354,12 @@ class leaky_relu(Elementwise):
 
 
 class elu(Elementwise):
-    """elu(x, alpha=1) = x if x > 0 else alpha (e^x - 1)."""
+    """elu(x, alpha=1) = x if x > 0 else alpha (e^x - 1).
+
+    >>> import lucid
+    >>> lucid.nn.functional.elu(lucid.tensor([-1.0, 2.0]))
+    tensor([-0.6321,  2.0000])
+    """
 
     def body(b, x, alpha):
         return b.where(x > 0.0, x, alpha * math("expm1", x))
@@ -344,7 +374,12 @@ class elu(Elementwise):
 
 
 class silu(Elementwise):
-    """silu(x) = x sigmoid(x)."""
+    """silu(x) = x sigmoid(x).
+
+    >>> import lucid
+    >>> lucid.nn.functional.silu(lucid.tensor([0.0, 2.0]))
+    tensor([0.0000, 1.7616])
+    """
 
     result = "float"
 
@@ -478,7 +513,12 @@ class logsigmoid(Elementwise):
 
 
 class hardtanh(Elementwise):
-    """hardtanh(x, min_val=-1, max_val=1) = min(max(x, min_val), max_val)."""
+    """hardtanh(x, min_val=-1, max_val=1) = min(max(x, min_val), max_val).
+
+    >>> import lucid
+    >>> lucid.nn.functional.hardtanh(lucid.tensor([-3.0, 0.5]))
+    tensor([-1.0000,  0.5000])
+    """
 
     def body(b, x, min_val, max_val):
         return b.minimum(b.maximum(x, min_val), max_val)
@@ -493,7 +533,12 @@ class hardtanh(Elementwise):
 
 
 class hardsigmoid(Elementwise):
-    """hardsigmoid(x) = min(max(x / 6 + 1/2, 0), 1)."""
+    """hardsigmoid(x) = min(max(x / 6 + 1/2, 0), 1).
+
+    >>> import lucid
+    >>> lucid.nn.functional.hardsigmoid(lucid.tensor([-3.0, 0.0]))
+    tensor([0.0000, 0.5000])
+    """
 
     result = "float"
 
@@ -508,7 +553,12 @@ class hardsigmoid(Elementwise):
 
 
 class hardswish(Elementwise):
-    """hardswish(x) = x min(max(x + 3, 0), 6) / 6."""
+    """hardswish(x) = x min(max(x + 3, 0), 6) / 6.
+
+    >>> import lucid
+    >>> lucid.nn.functional.hardswish(lucid.tensor([-3.0, 3.0]))
+    tensor([-0.,  3.])
+    """
 
     result = "float"
 
@@ -523,7 +573,12 @@ class hardswish(Elementwise):
 
 
 class mish(Elementwise):
-    """mish(x) = x tanh(softplus(x))."""
+    """mish(x) = x tanh(softplus(x)).
+
+    >>> import lucid
+    >>> lucid.nn.functional.mish(lucid.tensor([0.0, 2.0]))
+    tensor([0.0000, 1.9440])
+    """
 
     result = "float"
 

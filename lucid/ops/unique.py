@@ -14,11 +14,12 @@ from lucid.ops.creation import arange, full, linspace, ones, zeros
 from lucid.ops.elementwise import where
 from lucid.ops.gather import put_zeros, take
 from lucid.ops.index import nonzero
+from lucid.ops.join import cat
 from lucid.ops.reduce import any_
+from lucid.ops.scan import cumsum_
 from lucid.ops.search import search
-from lucid.ops.shape import cat, movedim
+from lucid.ops.shape import movedim
 from lucid.ops.sort import argsort, ordered, starts
-from lucid.ops.statistics import cumsum_
 from lucid.ops.view import reshape
 
 

@@ -1,0 +1,160 @@
+"""Joins: tensors one after another, which takes a copy. Functions that cut: shape.py."""
+
+from typing import Any
+
+from lucid.array import Array
+from lucid.dtypes import promote
+from lucid.op import Opaque, normal_dim
+from lucid.ops.cast import to_dtype
+from lucid.ops.gather import copy_step
+from lucid.ops.shape import _cut, narrow, ravel, unsqueeze
+from lucid.ops.view import reshape
+from lucid.plan.steps import Operand
+
+
+class Join(Opaque, abstract=True):
+    """Tensors one after another along a dimension: a copy of each into its place."""
+
+    public, numbered = False, ("dim",)
+
+    def infer(types, params):
+        dim = params[0]
+        shape, kind, _ = types[0]
+        total = 0
+        for i, (other, k, _) in enumerate(types):
+            if len(other) != len(shape) or any(
+                a != b for d, (a, b) in enumerate(zip(shape, other, strict=True)) if d != dim
+            ):
+                raise RuntimeError(
+                    f"cat: tensor {i} has shape {other}, the first {shape}: all dimensions but "
+                    f"{dim} must be equal"
+                )
+            if k is not kind:
+                raise TypeError(f"cat: {k!r} beside {kind!r}")
+            total += other[dim]
+        return [(tuple(total if d == dim else n for d, n in enumerate(shape)), kind)]
+
+    def lower(context, inputs, params, outputs):
+        y, dim = outputs[0], params[0]
+        steps, at = [], 0
+        for x in inputs:
+            if 0 not in x.shape:
+                offset = y.offset + at * y.strides[dim]
+                part = Operand(y.value, x.shape, y.strides, y.dtype, offset)
+                steps.append(copy_step(x, part))
+            at += x.shape[dim]
+        return steps
+
+
+def _cat_record(n: int) -> Any:
+    names = tuple(f"x{i}" for i in range(n))
+
+    def rule_of(i: int):
+        def rule(g, dim, **metas):
+            start = sum(metas[f"{name}_meta"].shape[dim] for name in names[:i])
+            return narrow(g, dim, start, metas[f"{names[i]}_meta"].shape[dim])
+
+        rule.needs = ("g", "dim", *(f"{name}_meta" for name in names))  # type: ignore
+        return rule
+
+    members: dict[str, Any] = {f"vjp_{name}": rule_of(i) for i, name in enumerate(names)}
+    members |= {
+        "arguments": (names, ("dim",)),
+        "__doc__": f"{n} tensors one after another.",
+    }
+    return type(Join)(f"cat_{n}", (Join,), members)
+
+
+_CAT: dict[int, Any] = {}
+
+
+def cat(tensors, dim: int = 0):
+    """The tensors one after another along `dim`; all other dimensions must be equal.
+
+    >>> import lucid
+    >>> lucid.cat([lucid.zeros(1), lucid.ones(2)])
+    tensor([0., 1., 1.])
+    """
+    tensors = list(tensors)
+    if not tensors:
+        raise RuntimeError("cat: expected at least one tensor")
+    for x in tensors:
+        if not isinstance(x, Array):
+            raise TypeError(f"cat: expected tensors, got {type(x).__name__}")
+    used = [x for x in tensors if tuple(x.shape) != (0,)] or tensors[:1]
+    kind = used[0].dtype
+    for x in tensors:
+        kind = promote(kind, x.dtype)
+    used = [to_dtype(x, kind) for x in used]
+    d = normal_dim("cat", dim, used[0].ndim)
+    if used[0].ndim == 0:
+        raise RuntimeError("cat: 0-d tensors cannot be joined; use stack")
+    n = len(used)
+    if n not in _CAT:
+        _CAT[n] = _cat_record(n)
+    return _CAT[n].dispatch(_CAT[n], tuple(used), (d,))
+
+
+def stack(tensors, dim: int = 0):
+    """Tensors of one shape along a new dimension.
+
+    >>> import lucid
+    >>> lucid.stack([lucid.zeros(2), lucid.ones(2)])
+    tensor([[0., 0.],
+            [1., 1.]])
+    """
+    tensors = list(tensors)
+    if not tensors:
+        raise RuntimeError("stack: expected at least one tensor")
+    for i, x in enumerate(tensors):
+        if tuple(x.shape) != tuple(tensors[0].shape):
+            raise RuntimeError(
+                f"stack: tensor {i} has shape {tuple(x.shape)}, the first "
+                f"{tuple(tensors[0].shape)}: they must be equal"
+            )
+    d = normal_dim("stack", dim, tensors[0].ndim + 1)
+    return cat([unsqueeze(x, d) for x in tensors], d)
+
+
+def hstack(tensors):
+    """cat along dimension 1, vectors along 0.
+
+    >>> import lucid
+    >>> lucid.hstack([lucid.tensor([1]), lucid.tensor([2, 3])])
+    tensor([1, 2, 3])
+    """
+    tensors = [reshape(x, (1,)) if x.ndim == 0 else x for x in tensors]
+    return cat(tensors, 0 if tensors[0].ndim == 1 else 1)
+
+
+def vstack(tensors):
+    """cat along dimension 0, vectors as rows.
+
+    >>> import lucid
+    >>> lucid.vstack([lucid.tensor([1, 2]), lucid.tensor([3, 4])])
+    tensor([[1, 2],
+            [3, 4]])
+    """
+    return cat([reshape(x, (1, x.numel())) if x.ndim < 2 else x for x in tensors], 0)
+
+
+def roll(x, shifts, dims=None):
+    """Elements moved along dimensions, those that leave come in at the other end.
+
+    >>> import lucid
+    >>> lucid.roll(lucid.arange(4), 1)
+    tensor([3, 0, 1, 2])
+    """
+    if dims is None:
+        return reshape(roll(ravel(x), shifts, 0), x.shape)
+    shifts = (shifts,) if hasattr(shifts, "__index__") else tuple(shifts)
+    dims = (dims,) if hasattr(dims, "__index__") else tuple(dims)
+    if len(shifts) != len(dims):
+        raise RuntimeError(f"roll: {len(shifts)} shifts for {len(dims)} dimensions")
+    for shift, dim in zip(shifts, dims, strict=True):
+        d = normal_dim("roll", dim, x.ndim)
+        n = x.shape[d]
+        k = shift % n if n else 0
+        if k:
+            x = cat([_cut(x, d, n - k, k), _cut(x, d, 0, n - k)], d)
+    return x
