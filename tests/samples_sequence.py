@@ -59,3 +59,21 @@ def bags(n, kind):
         F.embedding_bag(places, w, mode="sum", per_sample_weights=R(3, 2, kind=kind)),
         F.embedding(places, R(5, n, kind=kind), scale_grad_by_freq=True, max_norm=0.5),
     ]
+
+
+@sample
+def recurrent_layers(n, kind):
+    kind = kind if kind is lucid.float64 else lucid.float32
+    size = min(n, 5)
+    made = []
+    for model in (
+        lucid.nn.LSTM(3, size),
+        lucid.nn.LSTM(3, size, proj_size=1, bidirectional=True),
+        lucid.nn.GRU(3, size),
+        lucid.nn.RNN(3, size),
+    ):
+        model = model.to(kind)
+        x = R(2, 10, 3, kind=kind)
+        packed = lucid.nn.utils.rnn.pack_padded_sequence(x, [2] * 4 + [1] * 6)
+        made += [model(x)[0], model(packed)[0].data]
+    return made

@@ -196,3 +196,51 @@ module(
     "EmbeddingBag.weights", lambda nn: nn.EmbeddingBag(10, 3, mode="sum"),
     _INDICES.reshape(-1), _OFFSETS, N(15),
 )  # fmt: skip
+
+# Recurrent networks
+_HX = {"LSTM": 2, "GRU": 1, "RNN": 1}
+for _name, _options in (
+    ("LSTM", {"num_layers": 2}),
+    ("LSTM", {"bidirectional": True, "batch_first": True}),
+    ("LSTM", {"proj_size": 2, "num_layers": 2, "bidirectional": True}),
+    ("LSTM", {"bias": False}),
+    ("GRU", {"num_layers": 2, "bidirectional": True}),
+    ("GRU", {"bias": False, "batch_first": True}),
+    ("RNN", {"num_layers": 2}),
+    ("RNN", {"nonlinearity": "relu", "bidirectional": True}),
+):
+
+    def _make(nn, name=_name, options=_options):
+        return getattr(nn, name)(3, 5, **options)
+
+    def _with_state(t, m, x, *hx):
+        return m(x, hx if len(hx) > 1 else hx[0])
+
+    _rows = _options.get("num_layers", 1) * (2 if _options.get("bidirectional") else 1)
+    _sizes = [_options.get("proj_size") or 5, 5][: _HX[_name]]
+    _text = ".".join(f"{k}={v}" for k, v in _options.items())
+    module(f"{_name}.{_text}", _make, N(4, 4, 3))
+    module(
+        f"{_name}.{_text}.state", _make, N(4, 4, 3), *[N(_rows, 4, n) for n in _sizes],
+        call=_with_state,
+    )  # fmt: skip
+    module(f"{_name}.{_text}.single", _make, N(6, 3))
+
+    def _packed(t, m, x, *hx, first="batch_first" in _options):
+        packed = t.nn.utils.rnn.pack_padded_sequence(
+            x, t.tensor([2, 4, 1]), batch_first=first, enforce_sorted=False
+        )
+        y, last = m(packed, hx if len(hx) > 1 else hx[0])
+        return t.nn.utils.rnn.pad_packed_sequence(y, batch_first=first)[0], last
+
+    _shape = (3, 4, 3) if _options.get("batch_first") else (4, 3, 3)
+    module(
+        f"{_name}.{_text}.packed", _make, N(*_shape), *[N(_rows, 3, n) for n in _sizes],
+        call=_packed,
+    )  # fmt: skip
+module("LSTMCell", lambda nn: nn.LSTMCell(3, 5), N(2, 3), N(2, 5), N(2, 5),
+       call=lambda t, m, x, h, c: m(x, (h, c)))  # fmt: skip
+module("LSTMCell.single", lambda nn: nn.LSTMCell(3, 5, bias=False), N(3))
+module("GRUCell", lambda nn: nn.GRUCell(3, 5), N(2, 3), N(2, 5))
+module("RNNCell", lambda nn: nn.RNNCell(3, 5), N(2, 3), N(2, 5))
+module("RNNCell.relu", lambda nn: nn.RNNCell(3, 5, nonlinearity="relu"), N(2, 3), N(2, 5))

@@ -143,7 +143,11 @@ def rules_of(
             given["g"] = zeros(outputs[0].shape, dtype=outputs[0].dtype)
         if rule.function not in shared:
             shared[rule.function] = rule.function(**{n: given.get(n) for n in rule.names})
-        results.append(fit(shared[rule.function], lay))
+        made = shared[rule.function]
+        if isinstance(made, dict):  # one rule for several inputs; what costs more is a function
+            made = made[name]
+            made = made() if callable(made) else made
+        results.append(fit(made, lay))
     return tuple(results)
 
 
