@@ -12,6 +12,11 @@ import numpy as np
 
 import lucid
 
+__all__ = [
+    "PackedSequence", "invert_permutation", "pack_padded_sequence", "pack_sequence",
+    "pad_packed_sequence", "pad_sequence", "unpack_sequence", "unpad_sequence",
+]  # fmt: skip
+
 
 class _Packed(NamedTuple):
     data: lucid.Tensor
@@ -141,9 +146,9 @@ def pack_padded_sequence(
     return PackedSequence(flat[lucid.tensor(places)], lucid.tensor(sizes), order)
 
 
-def places_of(sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def places_of(batch_sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """(T, B): the row of the packed data for each time and sequence, and whether there is one."""
-    sizes = np.asarray(sizes, np.int64)
+    sizes = np.asarray(batch_sizes, np.int64)
     starts = np.cumsum(sizes) - sizes
     columns = np.arange(sizes[0] if len(sizes) else 0)
     there = columns < sizes[:, None]
