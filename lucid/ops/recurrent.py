@@ -14,6 +14,7 @@ from lucid.op import Opaque
 from lucid.ops.contract import Product, product, transposed
 from lucid.ops.creation import zeros
 from lucid.ops.gather import copy_step
+from lucid.ops.join import cat
 from lucid.ops.recurrent_cells import (
     CELLS,
     add_step,
@@ -23,7 +24,6 @@ from lucid.ops.recurrent_cells import (
     unproject_step,
 )
 from lucid.ops.reduce import sum_
-from lucid.ops.shape import cat
 from lucid.ops.unroll import Moving, at_time, walk
 from lucid.ops.view import reshape
 from lucid.plan.steps import Operand, Step

@@ -7,7 +7,8 @@ from typing import Any
 from lucid.lazy import lazy
 from lucid.ops.contract import matmul
 from lucid.ops.elementwise import where
-from lucid.ops.shape import chunk, stack
+from lucid.ops.join import stack
+from lucid.ops.shape import chunk
 from lucid.ops.transcendental import relu, sigmoid, tanh
 from lucid.ops.view import permute, reshape
 
