@@ -43,7 +43,11 @@ class Watch:
         return self
 
     def __exit__(self, *details: object) -> None:
-        sys.setprofile(self._before)
+        if self._before is None or callable(self._before):
+            sys.setprofile(self._before)
+        else:  # a profiler of C, such as cProfile
+            sys.setprofile(None)
+            self._before.enable()
 
     def _event(self, frame: FrameType, event: str, argument: Any) -> None:
         code = frame.f_code

@@ -5,7 +5,7 @@ where nobody reads the old ones afterwards; elsewhere it is made beside and copi
 such steps stand behind those that may still fail, so that an error leaves every input as it was.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lucid.graph import Value
@@ -23,7 +23,12 @@ def commit(context: Any, pairs: Sequence[tuple[Value, Value]]) -> None:
     order = [i for i in range(len(context.steps)) if i not in late] + sorted(late)
     groups = {new: context.groups[old] for new, old in enumerate(order) if old in context.groups}
     context.steps, context.groups = [context.steps[i] for i in order], groups
-    copies = [p for p in pairs if not _in_place(context, *p)]
+    writers, readers = _places(context.steps, written_by), _places(context.steps, read_by)
+    copies = [
+        (output, target)
+        for output, target in pairs
+        if not _in_place(context, writers.get(id(output), []), readers.get(id(target), []), target)
+    ]
     for output, _ in copies:
         _beside(context, output)
 
@@ -61,11 +66,17 @@ def inputs_of(s: Step) -> list[Value]:
     return [v for e in s.equations for v in e.inputs if not v.weak]
 
 
-def _in_place(context: Any, output: Value, target: Value) -> bool:
-    """Whether the input's old bytes are read nowhere after, or elsewhere in, the writing step."""
-    steps = context.steps
-    writers = [i for i, s in enumerate(steps) if id(output) in written_by(s)]
-    readers = [i for i, s in enumerate(steps) if id(target) in read_by(s)]
+def _places(steps: Sequence[Step], values: Callable[[Step], set[int]]) -> dict[int, list[int]]:
+    """By value, the steps that write, or read, it."""
+    found: dict[int, list[int]] = {}
+    for i, s in enumerate(steps):
+        for key in values(s):
+            found.setdefault(key, []).append(i)
+    return found
+
+
+def _in_place(context: Any, writers: list[int], readers: list[int], target: Value) -> bool:
+    """Whether the target's old bytes are read nowhere after, or elsewhere in, the writing step."""
     if len(writers) != 1 or any(i > writers[0] for i in readers):
         return False
     if writers[0] not in readers:
