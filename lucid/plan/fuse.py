@@ -49,7 +49,11 @@ class Group:
     computed: dict[int, Equation] = field(default_factory=dict)  # the equations inlined here
     fold: tuple | None = None  # in a program: how its folds are built
     closed: int = 0  # the only call whose equations may join, if any
-    shared: int = 0  # how often what the group already reads or folds was asked for again
+    # Of the attempt to put one more thing in: how many there were, how many buffers were read
+    # before, and how often it asked for what the group has already.
+    attempts: int = 0
+    known: int = 0
+    shared: int = 0
     memo: dict = field(default_factory=dict)
     axes: tuple[Expr, ...] = ()
 
@@ -181,7 +185,8 @@ class Partition:
         lists = (group.folds, group.stores, group.reads, group.numbers, group.loads)
         saved = [len(items) for items in lists]
         made, folds = dict(self.made), dict(self.fold_group)
-        group.shared = 0
+        group.shared, group.known = 0, len(group.reads)
+        group.attempts += 1
         try:
             attempt(group)
             if self.program is not None and not group.shared:
@@ -229,16 +234,16 @@ class Partition:
         found = group.memo.get(key)
         if found is None:
             # The indices are kept with the entry: their ids must stay theirs.
-            found = group.memo[key] = (self._pull_new(value, index, group), index)
-        elif found[0].op == "load":
+            made = self._pull_new(value, index, group)
+            found = group.memo[key] = (made, index, group.attempts)
+        elif found[2] < group.attempts:
             group.shared += 1
         return found[0]
 
     def _load(self, value: Value, index: tuple[Expr, ...], group: Group) -> Expr:
         """An element of what is in memory."""
-        known = len(group.reads)
         place = position(group.reads, value)
-        group.shared += place < known
+        group.shared += place < group.known
         group.loads.append((value, index))
         return compute(expr.load(f"x{place}", index, value.dtype))
 
