@@ -31,6 +31,8 @@ class Settings:
     trace_grad_mode: bool = field(default_factory=lambda: _integer("LUCID_TRACE_GRAD_MODE", 0) > 0)
     # LUCID_TARGET: avx512, avx2, plain, or empty for the best that this machine has.
     target: str = field(default_factory=lambda: os.environ.get("LUCID_TARGET", ""))
+    # LUCID_PASSES: passes over compiled programs to leave out, as "-same,-assemble".
+    passes: str = field(default_factory=lambda: os.environ.get("LUCID_PASSES", ""))
     # LUCID_CACHE_DIR: where machine code is kept; empty means ~/.cache/lucid.
     cache_dir: str = field(default_factory=lambda: os.environ.get("LUCID_CACHE_DIR", ""))
     # LUCID_CACHE_MB: cap of the code cache in MiB; 0 keeps machine code in memory only.

@@ -13,12 +13,14 @@ from lucid.array import Array
 from lucid.autograd.mode import no_grad
 from lucid.autograd.node import Node, Recipe, Saved, keep
 from lucid.compiler.capture import Captured, Output
+from lucid.compiler.constants import fold
 from lucid.compiler.host import Snapshot, replay
 from lucid.compiler.split import split
 from lucid.compiler.tree import unflatten
 from lucid.graph import Value
 from lucid.layout import Layout, layout
 from lucid.op import Opaque
+from lucid.plan.passes import improve
 from lucid.plan.run import Plan
 from lucid.write import last_write, needs_gradient
 
@@ -44,6 +46,7 @@ class Runner:
         wanted = [*captured.storages, *written]
         self.residuals: list[Value] = []
         self.second: Plan | None = None
+        self.second_fixed: list[tuple[Value, Any]] = []
         graph = captured.graph
         slopes = [v for v in captured.slopes if v is not None]
         inputs = [i.value for i in captured.inputs]
@@ -62,16 +65,22 @@ class Runner:
                 *self.kept_numbers,
                 *captured.cotangents,
             ]
-            self.second = Plan(backward.fresh(), [None] * len(slopes), f"{name}_backward")
+            later = improve(backward.fresh())
+            self.second_fixed = fold(later)
+            later.inputs += [v for v, _ in self.second_fixed]
+            self.second = Plan(later, [None] * len(slopes), f"{name}_backward", {})
             self.slopes = [layout(v.shape, None, v.dtype, CPU) for v in slopes]
         else:
             graph.outputs = wanted
-        graph.inputs = [*inputs, *numbers]
+        improve(graph)
+        self.fixed = fold(graph)
+        graph.inputs = [*inputs, *numbers, *[v for v, _ in self.fixed]]
         fresh = [lay.strides for lay in captured.layouts] + [v.strides for v in self.residuals]
         strides = fresh + [i.cell.layout.strides for i, *_ in captured.writes]
         into = {len(fresh) + k: i.value for k, (i, *_) in enumerate(captured.writes)}
-        self.plan = Plan(graph.pruned(), strides, name, into)
+        self.plan = Plan(graph, strides, name, into)
         self.kept_layouts = [layout(v.shape, v.strides, v.dtype, CPU) for v in self.residuals]
+        self.addresses = [block.ptr for _, block in self.fixed]
         self.places = [i for i in captured.inputs if i.source.place >= 0]
 
     def matches(self, leaves: Sequence[Any]) -> bool:
@@ -112,7 +121,7 @@ class Runner:
             by_value = {id(i.value): at for i, at in zip(captured.inputs, inputs, strict=True)}
             targets = [by_value[id(i.value)] for i, *_ in captured.writes]
             blocks = [block.ptr for block, _ in (*made, *kept)]
-            self.plan.run(*blocks, *targets, *inputs, *numbers)
+            self.plan.run(*blocks, *targets, *inputs, *numbers, *self.addresses)
         except BaseException:
             for snapshot in reversed(undo):
                 snapshot.restore()
@@ -194,6 +203,7 @@ class Runner:
             held.append(g)
             arguments.append(g._ptr)
         made = [(storage.allocate(lay.nbytes), lay) for lay in self.slopes]
+        arguments += [block.ptr for _, block in self.second_fixed]
         self.second.run(*[block.ptr for block, _ in made], *arguments)
         results = iter([wrap(block, lay) for block, lay in made])
         return [None if v is None else next(results) for v in self.captured.slopes]

@@ -212,7 +212,7 @@ def _stamp() -> str:
     """Sizes and times of the files that emit code: an edited emitter makes other keys."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     marks = []
-    for folder in ("kernel", "backend/cpu"):
+    for folder in ("kernel", "backend/cpu", "backend/cpu/math"):
         with os.scandir(os.path.join(root, folder)) as items:
             for item in items:
                 if item.name.endswith(".py"):

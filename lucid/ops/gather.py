@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lucid.dtypes import INTEGER, int64
+from lucid.dtypes import FLOATING, INTEGER, int64
 from lucid.kernel import expr
 from lucid.kernel.expr import Expr, checked
 from lucid.kernel.loops import Axis, Map, Scan, Store
@@ -41,8 +41,8 @@ def check_index(name: str, kind: Any) -> None:
         raise IndexError(f"{name}: an index tensor must be of an integer type, got {kind!r}")
 
 
-def copy_step(source: Operand | None, target: Operand) -> Step:
-    """target = source, or zeros."""
+def copy_step(source: Operand | None, target: Operand, plus_zero: bool = False) -> Step:
+    """target = source, or zeros; `plus_zero` adds 0, which makes 0.0 of -0.0."""
     axes = [f"i{d}" for d in range(len(target.shape))]
     at = tuple(expr.index(a) for a in axes)
     arrays = {"y0": array_of("y0", target, "out")}
@@ -52,6 +52,9 @@ def copy_step(source: Operand | None, target: Operand) -> Step:
         arrays["x0"] = array_of("x0", source, "in")
         operands["x0"] = source
         value = expr.load("x0", at, source.dtype)
+        if plus_zero and source.dtype.category == FLOATING:
+            wide = expr.cast(value, source.dtype.compute)
+            value = expr.cast(wide + expr.zero(wide), source.dtype)
     nest = Nest(
         "copy", arrays, dict(zip(axes, target.shape, strict=True)), axes, [],
         [Map((), (Store("y0", at, value),))], [],

@@ -4,6 +4,7 @@ compiler/trace.py uses these; eager code writes in place and needs neither.
 """
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from lucid.kernel import expr
@@ -47,6 +48,29 @@ class overwritten(Opaque):
         part = through(y, params[0])
         steps = [copy_step(x, y)] if 0 not in y.shape else []
         return [*steps, copy_step(v, part)] if 0 not in part.shape else steps
+
+
+class assembled(Opaque):
+    """Zeros of the given size plus each input where `subscript` with its (starts, steps, lengths,
+    drop) reads; the places do not overlap."""
+
+    public = False
+    arguments = ((), ("size", "regions"))
+
+    def infer(types, params):
+        return [(params[0], types[0][1])]
+
+    def lower(context, inputs, params, outputs):
+        y = outputs[0]
+        if 0 in y.shape:
+            return []
+        parts = [through(y, (("subscript", region),)) for region in params[1]]
+        covered = sum(prod(part.shape) for part in parts)
+        steps = [copy_step(None, y)] if covered < prod(y.shape) else []
+        for x, part in zip(inputs, parts, strict=True):
+            if 0 not in part.shape:
+                steps.append(copy_step(x, part, plus_zero=True))
+        return steps
 
 
 def through(y: Operand, chain: Sequence[tuple[str, tuple]]) -> Operand:

@@ -236,7 +236,7 @@ class Partition:
             # The indices are kept with the entry: their ids must stay theirs.
             made = self._pull_new(value, index, group)
             found = group.memo[key] = (made, index, group.attempts)
-        elif found[2] < group.attempts:
+        elif found[2] < group.attempts and not value.weak:
             group.shared += 1
         return found[0]
 

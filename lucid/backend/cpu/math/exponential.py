@@ -46,26 +46,32 @@ def reduced(f: Format, x: Expr, low: Expr | None = None) -> tuple[Expr, Expr, Ex
 
 def exp(f: Format, x: Expr, low: Expr | None = None, factor: "Expr | float | None" = None) -> Expr:
     """factor e^(x + low), where the factor is about 1 and `low` small beside x."""
-    low = None if low is None else where(x < EXP_RANGE[f.name][0], 0.0, low)
-    r, _, bits = reduced(f, clamped(x, EXP_RANGE[f.name]), low)
+    least, most = EXP_RANGE[f.name]
+    # Masked scores are -inf. What is 0 is chosen, not computed: a product that underflows takes
+    # some processors a hundred times as long as another.
+    none = x < least
+    low = None if low is None else where(none, 0.0, low)
+    limited = where(none, 0.0, x)
+    r, _, bits = reduced(f, where(limited > most, most, limited), low)
     y = mad(r * r, f.polynomial("exp", r), r) + 1
     if factor is not None:  # before the scaling, which may end in a denormal number
         y = y * factor
     first, second = powers(f, bits)
-    return y * first * second
+    return where(none, 0.0, y * first * second)
 
 
 def exp2(f: Format, x: Expr, low: Expr | None = None) -> Expr:
     """2^(x + low), `low` small beside x."""
-    limits = EXP2_RANGE[f.name]
-    limited = clamped(x, limits)
+    least, most = EXP2_RANGE[f.name]
+    none, large = x < least, x > most
+    limited = where(large, most, where(none, 0.0, x))
     n, bits = nearest(f, limited, 1)
     r = limited - n
     if low is not None:
-        r = r + where((x < limits[0]) | (x > limits[1]), 0.0, low)
+        r = r + where(none | large, 0.0, low)
     y = mad(r, f.polynomial("exp2", r), 1)
     first, second = powers(f, bits)
-    return y * first * second
+    return where(none, 0.0, y * first * second)
 
 
 def expm1(f: Format, x: Expr) -> Expr:

@@ -1,0 +1,31 @@
+"""Passes: what is made simpler in a program's graph before it is planned, bits unchanged.
+
+compiler/runner.py calls `improve`. Each pass is a file here and a name in PASSES;
+`LUCID_PASSES=-same,-assemble` leaves some out. Fusion, memory and order come later, in lower.py.
+"""
+
+from lucid.config import settings
+from lucid.graph import Graph
+from lucid.plan.passes.assemble import assemble
+from lucid.plan.passes.identity import identity
+from lucid.plan.passes.same import same
+
+PASSES = {
+    "identity": identity,  # copies and views that change nothing
+    "same": same,  # what is computed twice is computed once
+    "assemble": assemble,  # sums of parts that do not overlap are copied into their places
+}
+
+
+def improve(graph: Graph) -> Graph:
+    """The graph after all passes, without what leads to no output."""
+    off = {name.strip().lstrip("-") for name in settings.passes.split(",") if name.strip()}
+    if off - PASSES.keys():
+        raise ValueError(
+            f"LUCID_PASSES={settings.passes!r}: there is no {', '.join(sorted(off - PASSES.keys()))}; "
+            f"passes are {', '.join(PASSES)}"
+        )
+    for name, run in PASSES.items():
+        if name not in off:
+            run(graph.pruned())
+    return graph.pruned()
