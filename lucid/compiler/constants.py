@@ -1,7 +1,9 @@
-"""Constant folding: what a program computes from numbers alone is computed once, when it is planned.
+"""Constant folding: what a program computes from numbers alone is computed when it is planned.
 
-runner.py calls `fold`. Masks and positions are such: small tensors that every call would make anew.
+runner.py calls `fold`. Masks and positions are such: small tensors that each call would make anew.
 """
+
+from typing import Any
 
 from lucid import storage
 from lucid.apply import CPU
@@ -12,7 +14,7 @@ from lucid.plan.run import Plan
 LEAST, MOST = 64, 1 << 20  # elements
 
 
-def fold(graph: Graph) -> list[tuple[Value, object]]:
+def fold(graph: Graph) -> list[tuple[Value, Any]]:
     """Take constants out of the graph: each becomes an input, with the storage of its elements."""
     constant: set[int] = set()
     for equation in graph.equations:
@@ -24,7 +26,7 @@ def fold(graph: Graph) -> list[tuple[Value, object]]:
             inside = all(id(y) in constant for y in equation.outputs)
             if id(v) in constant and not inside and _worthwhile(v):
                 wanted[id(v)] = v
-    found = []
+    found: list[tuple[Value, Any]] = []
     for v in wanted.values():
         alone = Graph([], list(graph.equations), [v]).pruned().fresh()
         lay = layout(v.shape, v.strides, v.dtype, CPU)

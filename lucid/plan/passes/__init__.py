@@ -20,10 +20,11 @@ PASSES = {
 def improve(graph: Graph) -> Graph:
     """The graph after all passes, without what leads to no output."""
     off = {name.strip().lstrip("-") for name in settings.passes.split(",") if name.strip()}
-    if off - PASSES.keys():
+    unknown = sorted(off - PASSES.keys())
+    if unknown:
         raise ValueError(
-            f"LUCID_PASSES={settings.passes!r}: there is no {', '.join(sorted(off - PASSES.keys()))}; "
-            f"passes are {', '.join(PASSES)}"
+            f"LUCID_PASSES={settings.passes!r}: there is no {', '.join(unknown)}; passes are "
+            f"{', '.join(PASSES)}"
         )
     for name, run in PASSES.items():
         if name not in off:
