@@ -1,4 +1,4 @@
-"""The command line: `lucid demo`, `lucid --version`; also `python -m lucid`.
+"""The command line: `lucid demo`, `lucid run`, `lucid --version`; also `python -m lucid`.
 
 Called by the script `lucid` that the package installs.
 """
@@ -11,6 +11,7 @@ from lucid.config import VERSION
 from lucid.lazy import lazy
 
 demo = lazy("lucid.show.demo")
+program = lazy("lucid.compat.run")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return 2
     try:
+        if options.command == "run":
+            return program.run(options.script, options.args, options.report, options.module)
         return demo.main(options)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -43,6 +46,17 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, default=0, help="seed of the weights and the order (0)")
     run.add_argument("--output", default="lucid-demo", help="directory to write to (lucid-demo)")
     run.add_argument("--quiet", action="store_true", help="no progress bar")
+    torch = commands.add_parser(
+        "run",
+        help="run a program that was written for PyTorch",
+        description="Run a Python program in which `import torch` is answered with Lucid.",
+    )
+    torch.add_argument(
+        "--report", action="store_true", help="list the names of PyTorch used, and those missing"
+    )
+    torch.add_argument("-m", dest="module", action="store_true", help="SCRIPT is a module's name")
+    torch.add_argument("script", help="the program")
+    torch.add_argument("args", nargs=argparse.REMAINDER, help="its arguments")
     return parser
 
 

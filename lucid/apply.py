@@ -24,7 +24,7 @@ from lucid.lines import user_line
 from lucid.op import Composite, Elementwise, Op, Opaque, View, find
 from lucid.plan import run as plans
 from lucid.plan.run import Plan
-from lucid.tracing import any_program, diverted, program, traced_by
+from lucid.tracing import any_casting, any_program, autocasted, diverted, program, traced_by, uncast
 from lucid.tracing import tracer as _tracer
 
 CPU = device("cpu")
@@ -55,7 +55,7 @@ _entries: dict[tuple, tuple] = kept_plans({})
 def apply(op: type[Op], inputs: tuple, params: tuple = ()) -> Any:
     """Run `op` on tensors and Python numbers."""
     if settings.debug:
-        return _apply(op, inputs, params)
+        return _apply(op, autocasted(op, inputs), params)
     return _hit(op, inputs, params)
 
 
@@ -83,10 +83,10 @@ def native_writer(entries: dict[tuple, tuple], miss: Callable, writers: dict[int
 
 def _first_hit(op: type[Op], inputs: tuple, params: tuple) -> Any:
     global _hit
-    if not any_program():
+    if not any_program() and not any_casting():
         _hit = _native()[0]
-        return _hit(op, inputs, params)
-    return _apply(op, inputs, params)
+    run = _apply if any_program() else _native()[0]
+    return run(op, autocasted(op, inputs), params)
 
 
 _hit: Callable = _first_hit
@@ -528,7 +528,7 @@ def _trace_of(inputs: Sequence) -> Any:
 def trace_call(function: Callable, inputs: Sequence) -> Graph:
     """The graph of function(*inputs); no kernel runs."""
     trace = Trace()
-    with traced_by(trace):
+    with traced_by(trace), uncast():
         made = function(*[trace.input(x) for x in inputs])
     outputs = made if isinstance(made, (tuple, list)) else (made,)
     trace.graph.outputs = [y._value for y in outputs]

@@ -1,6 +1,8 @@
-"""Which trace is going on in this context, and whether a whole program is being traced anywhere.
+"""What a call of the funnel asks for first: which trace is going on in this context, whether a whole
+program is being traced anywhere, and whether autocast is on.
 
-apply.py, write.py and whatever reads bytes or `.grad` ask here; compiler/ traces programs.
+apply.py, write.py and whatever reads bytes or `.grad` ask here; compiler/ traces programs, amp/
+casts.
 """
 
 import contextlib
@@ -17,6 +19,10 @@ tracing = tracer.get
 _programs = 0
 _counting = threading.Lock()
 diverted: list[Callable[[], None]] = []  # called when a program's trace begins and when it ends
+# What autocast is to do here (amp/state.py), which has `cast(op, inputs) -> inputs`. It is None within
+# the trace of one op and in backward passes: their calls were decided on by the one they belong to.
+casting: ContextVar[Any] = ContextVar("lucid_autocast", default=None)
+_castings = 0  # blocks that are on, in any thread: no call takes the native way meanwhile
 
 
 def program() -> Any:
@@ -39,6 +45,36 @@ def count_programs(change: int) -> None:
         _programs += change
         for divert in diverted:
             divert()
+
+
+def any_casting() -> bool:
+    """Whether autocast is on, in any thread."""
+    return _castings > 0
+
+
+def count_castings(change: int) -> None:
+    """One block of autocast more, or one less."""
+    global _castings
+    with _counting:
+        _castings += change
+        for divert in diverted:
+            divert()
+
+
+def autocasted(op: Any, inputs: tuple) -> tuple:
+    """The inputs of a call in the types that autocast asks for here."""
+    state = casting.get()
+    return inputs if state is None else state.cast(op, inputs)
+
+
+@contextlib.contextmanager
+def uncast() -> Iterator[None]:
+    """Autocast is off within."""
+    token = casting.set(None)
+    try:
+        yield
+    finally:
+        casting.reset(token)
 
 
 def note_grad(x: Any) -> None:

@@ -19,7 +19,7 @@ CORE_FOLDERS = ("kernel", "plan")
 LATE = (
     "llvmlite", "rich", "safetensors", "scipy", "torch", "multiprocessing", "concurrent.futures",
     "asyncio", "http", "ssl", "sqlite3", "unittest", "lucid.nn", "lucid.optim", "lucid.data",
-    "lucid.io", "lucid.show", "lucid.func", "lucid.autograd.batch",
+    "lucid.io", "lucid.show", "lucid.compat", "lucid.amp", "lucid.func", "lucid.autograd.batch",
 )  # fmt: skip
 SKIP = {".git", ".venv", "build", "dist", "__pycache__"}
 

@@ -15,6 +15,7 @@ from lucid.ops.methods import creators, functions
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 PUBLIC = (
     "lucid",
+    "lucid.amp",
     "lucid.autograd",
     "lucid.data",
     "lucid.io",

@@ -29,7 +29,7 @@ ROWS = [
     ["lucid.compiler"],
     ["lucid"],  # the package itself: what users build with is loaded late from it, and may use it
     ["lucid.func"],
-    ["lucid.nn", "lucid.optim", "lucid.data", "lucid.io", "lucid.show", "lucid.utils"],
+    ["lucid.nn", "lucid.optim", "lucid.data", "lucid.io", "lucid.amp", "lucid.show", "lucid.utils"],
     ["lucid.distributed", "lucid.compat"],
     ["lucid.__main__"],
 ]

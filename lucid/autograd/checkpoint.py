@@ -6,6 +6,7 @@ run. So the graph is the plain one: hooks, `autograd.grad`, closures and create_
 
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from lucid.apply import current_node, wrap
@@ -13,12 +14,13 @@ from lucid.array import Array
 from lucid.autograd.mode import enable_grad, is_grad_enabled
 from lucid.autograd.node import Deferred, Node, Saved, keep, newest
 from lucid.ops.random import default_generator
+from lucid.tracing import casting
 
 
 class _Segment(Deferred):
     """One checkpointed call: how to run it again, and the Nodes that wait for that."""
 
-    __slots__ = ("function", "inputs", "options", "state", "nodes")
+    __slots__ = ("function", "inputs", "options", "state", "nodes", "casting")
 
     def __init__(self, function: Callable, args: tuple, options: dict, keep_state: bool):
         self.function = function
@@ -26,6 +28,11 @@ class _Segment(Deferred):
         self.options = {name: _kept(a) for name, a in options.items()}
         self.state = default_generator.get_state() if keep_state else None
         self.nodes: list[weakref.ref[Node]] = []
+        self.casting = casting.get()
+
+    def types(self) -> AbstractContextManager:
+        """Autocast as it was, with no parameter cast yet: both runs record the same."""
+        return nullcontext() if self.casting is None else self.casting.renewed()
 
     def fill(self) -> None:
         stands_for: dict[int, Any] = {}  # leaf or Node of the second run -> where it belongs
@@ -60,7 +67,7 @@ class _Segment(Deferred):
         if self.state is not None:
             default_generator.set_state(self.state)
         try:
-            with enable_grad():
+            with enable_grad(), self.types():
                 return self.function(*args, **options)
         finally:
             if self.state is not None:
@@ -163,7 +170,8 @@ def checkpoint(
         return function(*args, **kwargs)
     segment = _Segment(function, args, kwargs, preserve_rng_state)
     start = newest()
-    made = function(*args, **kwargs)
+    with segment.types():
+        made = function(*args, **kwargs)
     nodes = _nodes_since(start, made)
     segment.nodes = [weakref.ref(node) for node in nodes]
     for node in nodes:

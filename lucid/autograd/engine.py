@@ -17,7 +17,7 @@ from lucid.autograd.node import Deferred, Node
 from lucid.autograd.rules import pull_back
 from lucid.op import find
 from lucid.ops.elementwise import add
-from lucid.tracing import note_grad
+from lucid.tracing import note_grad, uncast
 from lucid.write import write
 
 # Threads that run backward at once may add to the same leaf; hooks run outside of it.
@@ -47,7 +47,7 @@ def run(
     runs; return the targets' gradients (None where nothing arrives), or with `accumulate` add them
     to the targets' `.grad`.
     """
-    with set_grad_enabled(create):
+    with set_grad_enabled(create), uncast():  # gradients have the types of what they belong to
         state = _Pass(targets, keep, create)
         state.run(roots, cotangents)
         if targets is not None and accumulate:

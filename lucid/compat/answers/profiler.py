@@ -1,0 +1,26 @@
+"""`torch.profiler`: labels are inert, profiling raises; LUCID_DEBUG=1 prints kernels and times."""
+
+from contextlib import ContextDecorator
+from typing import Any
+
+from lucid.compat.answers.refuse import refused
+
+_WHY = "Lucid prints kernels and their times with LUCID_DEBUG=1"
+
+
+class record_function(ContextDecorator):
+    """A label around code; nothing reads it."""
+
+    def __init__(self, name: str, args: str | None = None):
+        self.name = name
+
+    def __enter__(self) -> "record_function":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        return None
+
+
+profile = refused("torch.profiler.profile", _WHY)
+schedule = refused("torch.profiler.schedule", _WHY)
+emit_nvtx = refused("torch.autograd.profiler.emit_nvtx", _WHY)

@@ -1,0 +1,133 @@
+"""Which modules of Lucid stand for each of PyTorch's. Called by finder.py.
+
+The first one is asked first: a file of answers/, "" where there is none. Then, after PyTorch's own
+submodules, the others in their order. A module of Lucid that does not exist has no names.
+"""
+
+_OWN = "lucid.compat.answers."
+_NN = ("lucid.nn",)
+
+MODULES: dict[str, tuple[str, ...]] = {
+    "torch": (_OWN + "root", "lucid"),
+    "torch.nn": ("", "lucid.nn", _OWN + "parallel"),
+    "torch.nn.functional": ("", "lucid.nn.functional"),
+    "torch.nn.init": ("", "lucid.nn.init"),
+    "torch.nn.modules.utils": (_OWN + "tuples",),
+    "torch.nn.parallel": (_OWN + "parallel",),
+    "torch.nn.parallel.distributed": (_OWN + "parallel",),
+    "torch.nn.parallel.data_parallel": (_OWN + "parallel",),
+    "torch.nn.parallel.scatter_gather": (_OWN + "parallel",),
+    "torch.nn.attention": ("lucid.nn.attention",),
+    "torch.nn.utils.clip_grad": ("", "lucid.nn.utils"),
+    "torch.nn.utils.convert_parameters": ("", "lucid.nn.utils"),
+    "torch.nn.utils.stateless": ("", "lucid.func"),
+    "torch.optim.optimizer": ("", "lucid.optim.optimizer", "lucid.optim"),
+    "torch.autograd": (_OWN + "autograd", "lucid.autograd"),
+    "torch.autograd.variable": (_OWN + "autograd", "lucid.autograd"),
+    "torch.autograd.functional": ("", "lucid.autograd.functional", "lucid.func"),
+    "torch.autograd.grad_mode": ("", "lucid.autograd"),
+    "torch.autograd.gradcheck": ("", "lucid.autograd"),
+    "torch.autograd.graph": ("", "lucid.autograd.graph"),
+    "torch.autograd.profiler": (_OWN + "profiler",),
+    "torch.accelerator": (_OWN + "accelerator",),
+    "torch.amp": ("", "lucid.amp"),
+    "torch.amp.autocast_mode": ("", "lucid.amp"),
+    "torch.amp.grad_scaler": ("", "lucid.amp"),
+    "torch.backends": (_OWN + "backends",),
+    "torch.compiler": (_OWN + "compiler",),
+    "torch.cuda": (_OWN + "cuda",),
+    "torch.cuda.amp": (_OWN + "cuda_amp",),
+    "torch.cuda.amp.autocast_mode": (_OWN + "cuda_amp",),
+    "torch.cuda.amp.grad_scaler": (_OWN + "cuda_amp",),
+    "torch.cuda.amp.common": (_OWN + "cuda_amp",),
+    "torch.cuda.random": (_OWN + "cuda",),
+    "torch.distributed": (_OWN + "distributed",),
+    "torch.distributions": ("", "lucid.distributions"),
+    "torch.fft": ("", "lucid.fft"),
+    "torch.func": ("", "lucid.func"),
+    "torch.functional": (_OWN + "root", "lucid"),
+    "torch.hub": (_OWN + "hub",),
+    "torch.jit": (_OWN + "jit",),
+    "torch.linalg": ("", "lucid.linalg"),
+    "torch.mps": (_OWN + "mps",),
+    "torch.multiprocessing": (_OWN + "multiprocessing",),
+    "torch.overrides": (_OWN + "overrides",),
+    "torch.profiler": (_OWN + "profiler",),
+    "torch.random": (_OWN + "random", "lucid"),
+    "torch.serialization": (_OWN + "root",),
+    "torch.signal": ("", "lucid.signal"),
+    "torch.signal.windows": ("", "lucid.signal.windows"),
+    "torch.special": ("", "lucid.special"),
+    "torch.testing": (_OWN + "testing",),
+    "torch.types": (_OWN + "types",),
+    "torch.utils": ("", "lucid.utils"),
+    "torch.utils.checkpoint": ("", "lucid.utils.checkpoint"),
+    "torch.utils.data": ("", "lucid.data"),
+    "torch.utils.hooks": ("", "lucid.nn.hooks"),
+    "torch.utils.model_zoo": (_OWN + "hub",),
+    "torch.version": (_OWN + "version",),
+    "torch.xpu": (_OWN + "xpu",),
+}
+
+# Modules that only divide what another module has.
+for _whole, _source, _parts in (
+    ("torch.nn.parameter", _NN, ("",)),
+    ("torch.nn.modules", _NN, (
+        "", ".activation", ".adaptive", ".batchnorm", ".channelshuffle", ".container", ".conv",
+        ".distance", ".dropout", ".flatten", ".fold", ".instancenorm", ".lazy", ".linear", ".loss",
+        ".normalization", ".padding", ".pixelshuffle", ".pooling", ".rnn", ".sparse",
+        ".transformer", ".upsampling",
+    )),
+    ("torch.nn.modules.module", ("lucid.nn.module", "lucid.nn.hooks", "lucid.nn"), ("",)),
+    ("torch.nn.modules._functions", (), ()),
+    ("torch.nn.utils", ("lucid.nn.utils",), ("",)),
+    ("torch.nn.utils.rnn", ("lucid.nn.utils.rnn",), ("",)),
+    ("torch.nn.utils.parametrize", ("lucid.nn.utils.parametrize",), ("",)),
+    ("torch.nn.utils.parametrizations", ("lucid.nn.utils.parametrizations",), ("",)),
+    ("torch.nn.utils.prune", ("lucid.nn.utils.prune",), ("",)),
+    ("torch.optim", ("lucid.optim",), (
+        "", ".adadelta", ".adagrad", ".adam", ".adamax", ".adamw", ".asgd", ".lbfgs", ".nadam",
+        ".radam", ".rmsprop", ".rprop", ".sgd", ".sparse_adam",
+    )),
+    ("torch.optim.lr_scheduler", ("lucid.optim.lr_scheduler",), ("",)),
+    ("torch.optim.swa_utils", ("lucid.optim.swa_utils",), ("",)),
+    ("torch.autograd.function", ("lucid.autograd",), ("",)),
+    ("torch.backends", (_OWN + "backends",), (
+        ".cpu", ".cuda", ".cudnn", ".mkl", ".mkldnn", ".mps", ".openmp", ".opt_einsum", ".xnnpack",
+    )),
+    ("torch.distributions", ("lucid.distributions",), (
+        ".bernoulli", ".beta", ".binomial", ".categorical", ".cauchy", ".constraints", ".dirichlet",
+        ".distribution", ".exponential", ".gamma", ".independent", ".kl", ".laplace", ".log_normal",
+        ".multivariate_normal", ".normal", ".one_hot_categorical", ".relaxed_bernoulli",
+        ".relaxed_categorical", ".transformed_distribution", ".transforms", ".uniform", ".utils",
+    )),
+    ("torch.utils.data", ("lucid.data",), (
+        ".dataloader", ".dataset", ".distributed", ".sampler", "._utils.collate",
+    )),
+):  # fmt: skip
+    for _part in _parts:
+        # lucid.nn.conv has what is not public in torch.nn.modules.conv, such as base classes
+        _near = [
+            one + _part for one in _source[-1:] if _part and one in ("lucid.nn", "lucid.optim")
+        ]
+        MODULES.setdefault(_whole + _part, ("", *_source, *_near))
+for _part in ("cpu", "cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp", "opt_einsum", "xnnpack"):
+    MODULES[f"torch.backends.{_part}"] = (f"{_OWN}backend_{_part}",)
+MODULES["torch.utils.data._utils"] = ("", "lucid.data")
+
+# Modules that programs import and Lucid does without, with the reason.
+REFUSED = {
+    "torch.utils.tensorboard": "Lucid writes no TensorBoard files; write scalars as JSON or CSV",
+    "torch.utils.cpp_extension": "Lucid builds no C++; write the op in Python",
+    "torch.onnx": "Lucid exports no ONNX",
+    "torch.fx": "Lucid has graphs of its own (lucid.compile), not torch.fx",
+    "torch.export": "Lucid exports no programs",
+    "torch.package": "Lucid has no torch.package",
+    "torch.quantization": "Lucid has no quantization",
+    "torch.ao": "Lucid has no quantization",
+    "torch._C": "Lucid has no C++ part",
+    "torch._dynamo": "Lucid has a compiler of its own: lucid.compile",
+    "torch._inductor": "Lucid has a compiler of its own: lucid.compile",
+    "torch.nested": "Lucid has no nested tensors",
+    "torch.sparse": "Lucid has no module torch.sparse",
+}

@@ -1,0 +1,286 @@
+"""Programs for PyTorch on Lucid: what `import torch` answers, `lucid run` and its report."""
+
+import importlib
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import lucid
+from lucid.compat import finder, names, scan
+
+PROGRAM = """
+    import os, sys
+    import torch
+    import torch.nn as nn
+    import torch.nn.functional as F
+    import torch.optim as optim
+    from torch import Tensor, autograd
+    from torch.autograd import Variable
+    from torch.backends import cudnn
+    from torch.nn import Parameter, init
+    from torch.nn.modules.batchnorm import _BatchNorm
+    from torch.nn.modules.utils import _pair, _single, _triple
+    from torch.nn.parallel import DataParallel, DistributedDataParallel
+    from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, _LRScheduler
+    from torch.utils.checkpoint import checkpoint
+    from torch.utils.data import DataLoader, Dataset, TensorDataset, random_split
+    from torch.utils.data.dataset import Subset
+    from torch.utils.data.sampler import Sampler
+    import torch.utils.data as data
+    import torch.multiprocessing as mp
+    import torch.distributed as dist
+    import torch.cuda.amp as amp
+
+    assert sys.argv[1:] == ["--epochs", "2"], sys.argv
+    assert __name__ == "__main__" and os.path.basename(__file__) == "program.py"
+    from beside import answer
+    assert answer() == 3
+
+    torch.manual_seed(0)
+    cudnn.benchmark = True
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.set_float32_matmul_precision("high")
+    assert torch.get_float32_matmul_precision() == "high"
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    assert str(device) == "cpu" and torch.cuda.device_count() == 0
+    torch.cuda.manual_seed_all(0); torch.cuda.empty_cache()
+    assert torch.cuda.max_memory_allocated() == 0
+    assert not torch.backends.mps.is_available() and not torch.jit.is_scripting()
+    assert tuple(int(x) for x in torch.__version__.split(".")[:2]) >= (2, 0)
+    assert torch.version.cuda is None
+    assert not hasattr(torch, "no_such_name") and hasattr(torch, "compile")
+
+    class Net(nn.Module):
+        scale: torch.jit.Final[float]
+
+        def __init__(self):
+            super().__init__()
+            self.scale = 1.0
+            self.body = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2))
+
+        @torch.jit.ignore
+        def helper(self):
+            return 1
+
+        def forward(self, x: Tensor) -> Tensor:
+            return checkpoint(self.body, x, use_reentrant=False) * self.scale
+
+    x = torch.randn(64, 4)
+    t = (x.sum(1) > 0).long()
+    parts = random_split(TensorDataset(x, t), [48, 16])
+    loader = DataLoader(parts[0], batch_size=16, shuffle=True, pin_memory=True)
+    model = torch.compile(torch.jit.script(DataParallel(Net())))
+    optimizer = optim.AdamW(model.parameters(), lr=0.05)
+    scheduler = CosineAnnealingLR(optimizer, T_max=10)
+    for epoch in range(10):
+        for batch, target in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(batch.to(device)), target)
+            loss.backward()
+            optimizer.step()
+        scheduler.step()
+    assert loss.item() < 0.4, loss
+    assert isinstance(Variable(x), Variable) and isinstance(x, torch.Tensor)
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, "saved.pt")
+    saved = torch.load("saved.pt", map_location=device, weights_only=True)
+    assert list(saved["model"])[0] == "module.body.0.weight"
+    model.load_state_dict(saved["model"]); optimizer.load_state_dict(saved["optimizer"])
+
+    dist.init_process_group("gloo", rank=0, world_size=1)
+    assert dist.get_rank() == 0 and dist.get_world_size() == 1
+    dist.all_reduce(x); dist.barrier()
+    wrapped = DistributedDataParallel(Net())
+    dist.destroy_process_group()
+    assert not dist.is_initialized()
+
+    import warnings
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scaler = amp.GradScaler()
+        with amp.autocast():
+            y = model(x)
+        assert y.dtype is torch.float32 and not scaler.is_enabled()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert nn.Linear(4, 4)(x).dtype is torch.bfloat16
+    with torch.random.fork_rng():
+        torch.rand(1)
+    torch.testing.assert_close(x, x.clone())
+    try:
+        torch.testing.assert_close(x, x + 1)
+    except AssertionError:
+        pass
+    else:
+        raise SystemExit("assert_close")
+    for call in (lambda: torch.jit.trace(model, x), lambda: torch.hub.load("a/b", "c"),
+                 lambda: torch.hub.load_state_dict_from_url("https://example.com")):
+        try:
+            call()
+        except NotImplementedError as error:
+            assert "torch." in str(error)
+        else:
+            raise SystemExit("not refused")
+    try:
+        torch.cuda.synchronize()
+    except AssertionError as error:
+        assert "torch.cuda.synchronize" in str(error)
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        assert "torch.utils.tensorboard" in str(error)
+    try:
+        from torch import never_there
+    except ImportError as error:
+        assert "never_there" in str(error)
+    try:
+        import torch.never_either
+    except ModuleNotFoundError as error:
+        assert "torch.never_either" in str(error)
+    try:
+        torch.nn.NeverThat
+    except AttributeError as error:
+        assert "torch.nn.NeverThat is not in Lucid" in str(error)
+    print("finished")
+    sys.exit(5)
+"""
+
+
+def lucid_run(tmp_path, program, *arguments, options=()):
+    path = tmp_path / "program.py"
+    path.write_text(textwrap.dedent(program))
+    (tmp_path / "beside.py").write_text(
+        "import torch\n\ndef answer():\n    return torch.tensor(3).item()\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-m", "lucid", "run", *options, str(path), *arguments],
+        capture_output=True, text=True, cwd=tmp_path, timeout=120,
+    )  # fmt: skip
+
+
+def test_a_program_runs(tmp_path):
+    done = lucid_run(tmp_path, PROGRAM, "--epochs", "2", options=("--report",))
+    assert done.stdout == "finished\n", done.stderr
+    assert done.returncode == 5
+    have, lack = done.stderr.split("names are not in Lucid")
+    for name in ("torch.nn.Linear", "torch.optim.AdamW", "torch.utils.data.DataLoader"):
+        assert f"  {name}\n" in have, name
+    for name in ("torch.utils.tensorboard", "torch.never_there", "torch.never_either"):
+        assert f"  {name} (asked for)" in lack, name
+    assert "torch.nn.NeverThat" in lack and "torch.tensor\n" in have
+
+
+def test_an_error_is_shown_from_the_program_on(tmp_path):
+    done = lucid_run(tmp_path, "import torch\n\ndef f():\n    torch.not_there(1)\n\nf()\n")
+    assert done.returncode == 1
+    assert "torch.not_there is not in Lucid" in done.stderr
+    assert 'program.py", line 6' in done.stderr and "compat/run.py" not in done.stderr
+    missing = subprocess.run(
+        [sys.executable, "-m", "lucid", "run", "no_such.py"], capture_output=True, text=True
+    )
+    assert missing.returncode == 2 and "no_such.py" in missing.stderr
+
+
+def test_the_alias_needs_no_run(tmp_path):
+    code = """
+        import sys
+        import lucid.compat.torch as torch
+        import lucid.compat.torch.nn as nn
+        from lucid.compat.torch.utils.data import DataLoader
+        import lucid
+        assert nn.Linear is lucid.nn.Linear and DataLoader is lucid.data.DataLoader
+        import torch as by_name
+        import torch.nn.functional as F
+        assert by_name is torch and by_name.nn is nn and F.relu is lucid.nn.functional.relu
+        from lucid import compat
+        compat.uninstall()
+        assert "torch" not in sys.modules
+        print("fine")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "fine\n", done.stderr
+
+
+def test_pytorch_itself_is_left_alone():
+    torch = pytest.importorskip("torch")
+    importlib.import_module("lucid.compat.torch")
+    assert sys.modules["torch"] is torch
+    with pytest.raises(ImportError, match="imported already"):
+        finder.install()
+
+
+def test_every_answer_loads():
+    """Each file of the answers, and each module of Lucid that names.py promises."""
+    lacking = {
+        "lucid.func", "lucid.linalg", "lucid.fft", "lucid.special", "lucid.distributions",
+        "lucid.signal", "lucid.signal.windows", "lucid.nn.utils.rnn", "lucid.nn.attention",
+        "lucid.nn.utils.parametrize", "lucid.nn.utils.parametrizations", "lucid.nn.utils.prune",
+        "lucid.autograd.graph",
+    }  # fmt: skip
+    for name, sources in names.MODULES.items():
+        for source in filter(None, sources):
+            if finder._loaded(source) is None:
+                near = source.startswith(("lucid.nn.", "lucid.optim."))
+                assert near or source in lacking, f"{name}: there is no {source}"
+            else:
+                assert not source.startswith("lucid.compat") or finder._loaded(source).__doc__
+    assert not set(names.MODULES) & set(names.REFUSED)
+
+
+def test_names_of_a_script(tmp_path):
+    (tmp_path / "main.py").write_text(
+        textwrap.dedent(
+            """
+            import torch, os.path
+            import torch.nn as nn
+            from torch.nn import functional as F, Linear as L
+            from torch import *
+            from other import thing
+            x = F.relu(L(2, 3)(torch.randn(2).cuda()))
+            nn.init.xavier_uniform_(x)
+            os.path.join("torch")
+            """
+        )
+    )
+    (tmp_path / "other.py").write_text("import torch.optim.lr_scheduler\nthing = 1\n")
+    assert scan.names_of(tmp_path / "main.py") == [
+        "torch.nn.Linear", "torch.nn.functional.relu", "torch.nn.init.xavier_uniform_",
+        "torch.optim.lr_scheduler", "torch.randn",
+    ]  # fmt: skip
+
+
+def test_what_exists():
+    for name in (
+        "torch", "torch.nn.functional.relu", "torch.Tensor.view", "torch.cuda.amp.autocast",
+        "torch.optim.lr_scheduler.StepLR", "torch.utils.data.DataLoader",
+    ):  # fmt: skip
+        assert finder.exists(name), name
+    for name in ("torch.none", "torch.nn.None_", "torch._C.x", "torch.Tensor.none", "numpy.zeros"):
+        assert not finder.exists(name), name
+
+
+def test_switches(tmp_path):
+    root = finder.answer("torch")
+    root.use_deterministic_algorithms(True, warn_only=True)
+    assert root.are_deterministic_algorithms_enabled()
+    root.use_deterministic_algorithms(False)
+    with pytest.raises(RuntimeError, match="highest, high, medium"):
+        root.set_float32_matmul_precision("low")
+    root.set_default_tensor_type("torch.DoubleTensor")
+    try:
+        assert lucid.zeros(1).dtype is lucid.float64
+    finally:
+        root.set_default_tensor_type("torch.FloatTensor")
+    with pytest.raises(TypeError, match="CUDA"):
+        root.set_default_tensor_type("torch.cuda.FloatTensor")
+    with pytest.raises(NotImplementedError, match="before 1.6"):
+        root.save({}, tmp_path / "x", _use_new_zipfile_serialization=False)
+    with pytest.raises(NotImplementedError, match="world_size=2"):
+        finder.answer("torch.distributed").init_process_group(world_size=2)
+    with pytest.raises(ValueError, match="not been initialized"):
+        finder.answer("torch.distributed").get_rank()
+    with pytest.raises(NotImplementedError, match="GPU"):
+        finder.answer("torch.nn").DataParallel(lucid.nn.Linear(1, 1), device_ids=[0])
