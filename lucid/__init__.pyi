@@ -3,6 +3,7 @@
 import builtins as _b
 from typing import Any
 
+from lucid import amp as amp
 from lucid import autograd as autograd
 from lucid import data as data
 from lucid import func as func
@@ -12,6 +13,18 @@ from lucid import nn as nn
 from lucid import optim as optim
 from lucid import show as show
 from lucid import utils as utils
+from lucid.amp.scaler import GradScaler as GradScaler
+from lucid.amp.state import autocast as autocast
+from lucid.amp.state import clear_autocast_cache as clear_autocast_cache
+from lucid.amp.state import get_autocast_cpu_dtype as get_autocast_cpu_dtype
+from lucid.amp.state import get_autocast_dtype as get_autocast_dtype
+from lucid.amp.state import get_autocast_gpu_dtype as get_autocast_gpu_dtype
+from lucid.amp.state import is_autocast_available as is_autocast_available
+from lucid.amp.state import is_autocast_cache_enabled as is_autocast_cache_enabled
+from lucid.amp.state import is_autocast_cpu_enabled as is_autocast_cpu_enabled
+from lucid.amp.state import is_autocast_enabled as is_autocast_enabled
+from lucid.amp.state import set_autocast_dtype as set_autocast_dtype
+from lucid.amp.state import set_autocast_enabled as set_autocast_enabled
 from lucid.autograd.flag import is_grad_enabled as is_grad_enabled
 from lucid.autograd.mode import enable_grad as enable_grad
 from lucid.autograd.mode import inference_mode as inference_mode
