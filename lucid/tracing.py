@@ -1,5 +1,5 @@
-"""What a call of the funnel asks for first: which trace is going on in this context, whether a whole
-program is being traced anywhere, and whether autocast is on.
+"""What a call of the funnel asks for first: which trace is going on in this context, whether a
+whole program is being traced anywhere, and whether autocast is on.
 
 apply.py, write.py and whatever reads bytes or `.grad` ask here; compiler/ traces programs, amp/
 casts.
@@ -19,8 +19,8 @@ tracing = tracer.get
 _programs = 0
 _counting = threading.Lock()
 diverted: list[Callable[[], None]] = []  # called when a program's trace begins and when it ends
-# What autocast is to do here (amp/state.py), which has `cast(op, inputs) -> inputs`. It is None within
-# the trace of one op and in backward passes: their calls were decided on by the one they belong to.
+# What autocast is to do here (amp/state.py), which has `cast(op, inputs) -> inputs`. It is None in
+# the trace of one op and in backward passes: what they belong to has decided on their types.
 casting: ContextVar[Any] = ContextVar("lucid_autocast", default=None)
 _castings = 0  # blocks that are on, in any thread: no call takes the native way meanwhile
 
