@@ -4,11 +4,6 @@ import multiprocessing
 from multiprocessing import *  # noqa: F403
 from typing import Any
 
-Process = multiprocessing.Process
-Queue = multiprocessing.Queue
-SimpleQueue = multiprocessing.SimpleQueue
-Pool = multiprocessing.Pool
-get_context = multiprocessing.get_context
 _strategy = ["file_system"]
 
 

@@ -54,13 +54,11 @@ def assert_close(
     if check_stride and tuple(a.stride()) != tuple(b.stride()):
         raise AssertionError(f"the strides differ: {a.stride()} and {b.stride()}")
     pairs = [_TOLERANCES.get(x.dtype.name, (0.0, 0.0)) for x in (a, b)]
-    relative, absolute = (
-        (max(p[i] for p in pairs) for i in (0, 1)) if rtol is None else (rtol, atol)
-    )
-    wide = [x.detach().to(lucid.float64).numpy() if x.is_floating_point() else x.detach().numpy()
-            for x in (a, b)]  # fmt: skip
+    relative = max(p[0] for p in pairs) if rtol is None else rtol
+    absolute = max(p[1] for p in pairs) if atol is None else atol
+    x, w = (t.detach().to(lucid.float64 if t.is_floating_point() else t.dtype) for t in (a, b))
     try:
-        np.testing.assert_allclose(*wide, rtol=relative, atol=absolute, equal_nan=equal_nan)  # type: ignore[arg-type]
+        np.testing.assert_allclose(x.numpy(), w.numpy(), relative, absolute, equal_nan)
     except AssertionError as error:
         text = msg(str(error)) if callable(msg) else msg
         raise AssertionError(text or f"Tensor-likes are not close!{error}") from None
