@@ -32,7 +32,8 @@ PUBLIC = (
 MODULES = sorted(
     m.name
     for m in pkgutil.walk_packages(lucid.__path__, "lucid.")
-    if not m.name.endswith("__main__")
+    # Importing the second has an effect: from then on `torch` is Lucid.
+    if m.name not in ("lucid.__main__", "lucid.compat.torch")
 )
 
 
