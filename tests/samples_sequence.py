@@ -77,3 +77,12 @@ def recurrent_layers(n, kind):
         packed = lucid.nn.utils.rnn.pack_padded_sequence(x, [2] * 4 + [1] * 6)
         made += [model(x)[0], model(packed)[0].data]
     return made
+
+
+@sample
+def attention_with_dropout(n, kind):
+    q, k, mask = R(2, 2, n, 4, kind=kind), R(2, 1, n, 4, kind=kind), R(n, n, kind=kind)
+    return [
+        F.scaled_dot_product_attention(q, q, q, mask, dropout_p=0.3),
+        F.scaled_dot_product_attention(q, k, k, dropout_p=0.3, enable_gqa=True),
+    ]

@@ -244,3 +244,92 @@ module("LSTMCell.single", lambda nn: nn.LSTMCell(3, 5, bias=False), N(3))
 module("GRUCell", lambda nn: nn.GRUCell(3, 5), N(2, 3), N(2, 5))
 module("RNNCell", lambda nn: nn.RNNCell(3, 5), N(2, 3), N(2, 5))
 module("RNNCell.relu", lambda nn: nn.RNNCell(3, 5, nonlinearity="relu"), N(2, 3), N(2, 5))
+
+# Attention
+_CAUSAL = np.triu(np.full((4, 4), -np.inf), 1)
+_PADDING = np.array([[False, False, False, True], [False, False, True, True]])
+for _name, _options, _call in (
+    ("plain", {}, {}),
+    ("heads", {}, {"average_attn_weights": False}),
+    ("no weights", {}, {"need_weights": False}),
+    ("no bias", {"bias": False}, {}),
+    ("more keys", {"add_bias_kv": True, "add_zero_attn": True}, {"padded": True, "causal": True}),
+    ("causal", {}, {"causal": True}),
+    ("causal hint", {}, {"causal": True, "is_causal": True, "need_weights": False}),
+    ("padded", {}, {"padded": True}),
+    ("batch first", {"batch_first": True}, {"padded": True}),
+):
+
+    def _attend(t, m, x, *more, call=_call, first="batch_first" in _options):
+        call = dict(call)
+        if call.pop("causal", False):
+            call["attn_mask"] = t.from_numpy(_CAUSAL)
+        if call.pop("padded", False):
+            padding = t.from_numpy(np.where(_PADDING, -np.inf, 0.0))
+            call["key_padding_mask"] = padding
+        return m(x, *(more or (x, x)), **call)
+
+    def _make_attention(nn, options=_options):
+        return nn.MultiheadAttention(8, 2, **options)
+
+    _size = (2, 4, 8) if _options.get("batch_first") else (4, 2, 8)
+    module(f"MultiheadAttention.{_name}", _make_attention, N(*_size), call=_attend)
+    module(
+        f"MultiheadAttention.{_name}.three", _make_attention, N(*_size), N(*_size), N(*_size),
+        call=_attend,
+    )  # fmt: skip
+module(
+    "MultiheadAttention.separate", lambda nn: nn.MultiheadAttention(8, 2, kdim=5, vdim=3),
+    N(4, 2, 8), N(6, 2, 5), N(6, 2, 3),
+)  # fmt: skip
+module("MultiheadAttention.single", lambda nn: nn.MultiheadAttention(8, 2), N(4, 8),
+       call=lambda t, m, x: m(x, x, x))  # fmt: skip
+for _name, _options in (("sdpa", {}), ("causal", {"is_causal": True}), ("scale", {"scale": 0.3}),
+                        ("groups", {"enable_gqa": True})):  # fmt: skip
+    module(
+        f"attention.{_name}", lambda nn: None, N(2, 4, 5, 8),
+        N(2, 2 if _name == "groups" else 4, 5, 8), N(2, 2 if _name == "groups" else 4, 5, 6),
+        call=lambda t, m, *x, o=_options: (
+            t.nn.functional.scaled_dot_product_attention(*x, **o)
+        ),
+    )  # fmt: skip
+for _name, _mask in (("bool", lambda rng: np.tri(5, dtype=bool)), ("float", N(2, 1, 5, 5))):
+    module(
+        f"attention.mask {_name}", lambda nn: None, N(2, 4, 5, 8), N(2, 4, 5, 8), N(2, 4, 5, 6),
+        _mask, call=lambda t, m, *x: t.nn.functional.scaled_dot_product_attention(*x),
+    )  # fmt: skip
+for _first in (False, True):
+    for _norm_first in (False, True):
+        _made = {"dropout": 0.0, "norm_first": _norm_first, "batch_first": _first}
+        _made |= {"activation": "gelu"} if _norm_first else {}
+        module(
+            f"TransformerEncoderLayer.{_first}.{_norm_first}",
+            lambda nn, o=_made: nn.TransformerEncoderLayer(8, 2, 12, **o),
+            N(2, 4, 8) if _first else N(4, 2, 8),
+            call=lambda t, m, x: m(x, src_mask=t.from_numpy(_CAUSAL)),
+        )
+        module(
+            f"TransformerDecoderLayer.{_first}.{_norm_first}",
+            lambda nn, o=_made: nn.TransformerDecoderLayer(8, 2, 12, **o),
+            N(2, 4, 8) if _first else N(4, 2, 8), N(2, 3, 8) if _first else N(3, 2, 8),
+            call=lambda t, m, x, y: m(x, y, tgt_mask=t.from_numpy(_CAUSAL)),
+        )  # fmt: skip
+module(
+    "TransformerEncoder",
+    lambda nn: nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(8, 2, 12, dropout=0.0), 2, nn.LayerNorm(8),
+        enable_nested_tensor=False,
+    ),
+    N(4, 2, 8),
+    call=lambda t, m, x: m(x, src_key_padding_mask=t.from_numpy(_PADDING)),
+)  # fmt: skip
+module(
+    "Transformer",
+    lambda nn: nn.Transformer(8, 2, 1, 2, 12, dropout=0.0, bias=False),
+    N(3, 2, 8), N(4, 2, 8),
+    call=lambda t, m, x, y: m(
+        x, y, tgt_mask=m.generate_square_subsequent_mask(4, dtype=t.float64), tgt_is_causal=True
+    ),
+)  # fmt: skip
+module("Transformer.single", lambda nn: nn.Transformer(8, 2, 1, 1, 12, dropout=0.0),
+       N(3, 8), N(4, 8))  # fmt: skip

@@ -37,6 +37,7 @@ from lucid.nn.activation_more import (
     Threshold,
 )
 from lucid.nn.adaptive import AdaptiveLogSoftmaxWithLoss
+from lucid.nn.attention import MultiheadAttention
 from lucid.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from lucid.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from lucid.nn.conv import Conv2d
@@ -71,6 +72,13 @@ from lucid.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from lucid.nn.rnn import GRU, LSTM, RNN, RNNBase
 from lucid.nn.rnn_cell import GRUCell, LSTMCell, RNNCell, RNNCellBase
 from lucid.nn.sparse import Embedding, EmbeddingBag
+from lucid.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
     "AdaptiveAvgPool2d", "AdaptiveLogSoftmaxWithLoss", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss",
@@ -81,10 +89,12 @@ __all__ = [
     "KLDivLoss", "L1Loss", "LSTM", "LSTMCell", "LayerNorm", "LeakyReLU", "Linear",
     "LinearCrossEntropyLoss", "LogSigmoid", "LogSoftmax", "MSELoss", "MarginRankingLoss",
     "MaxPool2d", "Mish", "Module", "ModuleDict", "ModuleList", "MultiLabelMarginLoss",
-    "MultiLabelSoftMarginLoss", "MultiMarginLoss", "NLLLoss", "PReLU", "PairwiseDistance",
-    "Parameter", "ParameterDict", "ParameterList", "PoissonNLLLoss", "RNN", "RNNBase", "RNNCell",
-    "RNNCellBase", "RReLU", "ReLU", "ReLU6", "SELU", "Sequential", "SiLU", "Sigmoid",
-    "SmoothL1Loss", "SoftMarginLoss", "Softmax", "Softmax2d", "Softmin", "Softplus", "Softshrink",
-    "Softsign", "Tanh", "Tanhshrink", "Threshold", "TripletMarginLoss",
-    "TripletMarginWithDistanceLoss", "Unflatten", "functional", "init", "utils",
+    "MultiLabelSoftMarginLoss", "MultiMarginLoss", "MultiheadAttention", "NLLLoss", "PReLU",
+    "PairwiseDistance", "Parameter", "ParameterDict", "ParameterList", "PoissonNLLLoss", "RNN",
+    "RNNBase", "RNNCell", "RNNCellBase", "RReLU", "ReLU", "ReLU6", "SELU", "Sequential", "SiLU",
+    "Sigmoid", "SmoothL1Loss", "SoftMarginLoss", "Softmax", "Softmax2d", "Softmin", "Softplus",
+    "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold", "Transformer",
+    "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
+    "TransformerEncoderLayer", "TripletMarginLoss", "TripletMarginWithDistanceLoss", "Unflatten",
+    "functional", "init", "utils",
 ]  # fmt: skip

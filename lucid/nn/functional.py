@@ -33,6 +33,7 @@ from lucid.nn.functional_activation import (
     threshold,
     threshold_,
 )
+from lucid.nn.functional_attention import multi_head_attention_forward
 from lucid.ops import (
     adaptive_avg_pool2d,
     avg_pool2d,
@@ -93,7 +94,8 @@ __all__ = [
     "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "hinge_embedding_loss", "huber_loss",
     "kl_div", "l1_loss", "layer_norm", "leaky_relu", "leaky_relu_", "linear",
     "linear_cross_entropy", "log_softmax", "logsigmoid", "margin_ranking_loss", "max_pool2d",
-    "mish", "mse_loss", "multi_margin_loss", "multilabel_margin_loss",
+    "mish", "mse_loss", "multi_margin_loss", "multi_head_attention_forward",
+    "multilabel_margin_loss",
     "multilabel_soft_margin_loss", "nll_loss", "normalize", "one_hot", "pad", "pairwise_distance",
     "pdist", "poisson_nll_loss", "prelu", "relu", "relu6", "relu_", "rrelu", "rrelu_",
     "scaled_dot_product_attention", "selu", "selu_", "sigmoid", "silu", "smooth_l1_loss",
