@@ -5,6 +5,7 @@ import pytest
 
 import lucid
 import lucid.nn.functional as F
+from lucid.apply import fused
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 3), (2, 3, 2)])
@@ -39,3 +40,61 @@ def test_long_folds_read_nothing_behind_the_end():
     assert x.sum().item() == wide[:100_000].sum(dtype=np.float64)
     assert x.argmax().item() == 99_999
     assert x.max(0).indices.item() == 99_999
+
+
+SIGNED = np.array([7, 6, -7, -6, 1, -1, 0, 5], np.int64)
+
+
+@pytest.mark.parametrize("divisor", [-3, -2, 2, 3])
+@pytest.mark.parametrize("kind", [np.int64, np.int8, np.float64])
+def test_divisions_of_every_sign(kind, divisor):
+    x, w = SIGNED.astype(kind), np.full(8, divisor, kind)
+    for name, reference in (
+        ("floor_divide", np.floor_divide), ("remainder", np.remainder), ("fmod", np.fmod),
+    ):  # fmt: skip
+        y = getattr(lucid, name)(lucid.tensor(x), lucid.tensor(w))
+        np.testing.assert_array_equal(y.numpy(), reference(x, w))
+    y = lucid.div(lucid.tensor(x), lucid.tensor(w), rounding_mode="trunc")
+    np.testing.assert_array_equal(y.numpy(), np.trunc(x / w).astype(kind))
+
+
+def test_floor_division_of_floating_numbers_by_zero():
+    y = lucid.floor_divide(lucid.tensor([1.0, -1.0, 0.0]), 0.0)
+    assert y.tolist()[:2] == [float("inf"), float("-inf")] and y[2].isnan()
+
+
+def test_writes_that_overlap_what_they_read():
+    """More than a vector of elements: one store at a time would read what it has written."""
+    a = np.random.default_rng(0).standard_normal(300)
+    for target, source in (
+        (slice(1, None), slice(None, -1)),
+        (slice(None, -1), slice(1, None)),
+        (slice(20, None), slice(None, -20)),
+    ):
+        x, want = lucid.tensor(a), a.copy()
+        x[target].add_(x[source])
+        want[target] = a[target] + a[source]
+        np.testing.assert_array_equal(x.numpy(), want)
+
+
+def test_rows_that_are_read_in_another_order_than_they_are_folded():
+    """The sum of another row is not at hand where a row is computed."""
+    a = np.random.default_rng(0).standard_normal((5, 7))
+    x = lucid.tensor(a)
+
+    def turned(x):
+        return (x * x.sum(1).flip(0).reshape(5, 1),)
+
+    def shifted(x):
+        return (x[1:] * x.sum(1)[:-1].reshape(4, 1),)
+
+    def across(x):
+        return (x[:, :5] * x.sum(1),)
+
+    total = a.sum(1)
+    for function, want in (
+        (turned, a * total[::-1, None]), (shifted, a[1:] * total[:-1, None]),
+        (across, a[:, :5] * total),
+    ):  # fmt: skip
+        (y,) = fused((function.__name__,), function, (x,), function.__name__)
+        np.testing.assert_allclose(y.numpy(), want, rtol=1e-12)
