@@ -419,7 +419,7 @@ def _regenerate(x: Any, base: Any) -> None:
 def view_again(y: Any, chain: tuple) -> Any:
     """The views of a chain, one after another, on another tensor."""
     for op, params in chain:
-        y = _view(op, y, params)
+        y = _dispatch_view(op, (y,), params)
     return y
 
 

@@ -573,3 +573,40 @@ def test_modules():
     with pytest.raises(RuntimeError, match="same for|from outside"):
         vmap(batch_norm)(real(B, 4, 2))
     assert vmap(batch_norm.eval())(real(B, 4, 2)).shape == (B, 4, 2)
+
+
+# Several cotangents in one pass
+
+
+def test_batched_cotangents():
+    """Through views and writes, composites, kinks and a Function, as one cotangent after another."""
+    x, w = real(3, 4).requires_grad_(), real(4, 2).requires_grad_()
+
+    def outputs(x, w):
+        y = (x @ w).softmax(1)
+        z = y.clone()
+        z[0] = z[1] * 2
+        z[:, 0].mul_(y[:, 1])
+        return z, F.layer_norm(x, (4,)).sum(1), x.std(0), Cube.apply(x, 2)
+
+    made = outputs(x, w)
+    given = [real(5, *y.shape) for y in made]
+    got = lucid.autograd.grad(made, [x, w], given, retain_graph=True, is_grads_batched=True)
+    for b in range(5):
+        one = [g[b] for g in given]
+        want = lucid.autograd.grad(made, [x, w], one, retain_graph=True)
+        for g, v in zip(got, want, strict=True):
+            np.testing.assert_allclose(g[b].numpy(), v.numpy(), rtol=1e-11, atol=1e-13)
+
+
+def test_a_jacobian_and_its_derivative():
+    x = real(4).requires_grad_()
+    rows = lucid.eye(4, dtype=lucid.float64)
+    (jacobian,) = lucid.autograd.grad(
+        x**3, x, rows, create_graph=True, is_grads_batched=True
+    )  # fmt: skip
+    np.testing.assert_allclose(jacobian.detach().numpy(), np.diag(3 * x.detach().numpy() ** 2))
+    (second,) = lucid.autograd.grad(jacobian.sum(), x)
+    np.testing.assert_allclose(second.numpy(), 6 * x.detach().numpy())
+    with pytest.raises(RuntimeError, match="first dimension of one size"):
+        lucid.autograd.grad(x.sum(), x, is_grads_batched=True)

@@ -115,6 +115,10 @@ class Level:
         y._trace, y._held = self, held
         return y
 
+    def whole_of(self, y: Any) -> Any:
+        """All elements of a result of the mapped function, along dimension 0."""
+        return y._held if self.owns(y) else expand(y, (self.size, *y._layout.shape))
+
     def lifted(self, x: Any) -> Any:
         """x as what a random op draws for: in the batch of each level that asks for different
         numbers."""

@@ -8,9 +8,12 @@ from lucid.apply import current_node
 from lucid.array import Array
 from lucid.autograd import engine
 from lucid.autograd.node import Handle
+from lucid.lazy import lazy
 from lucid.ops.cast import to_dtype
 from lucid.ops.creation import ones
 from lucid.write import needs_gradient
+
+_batch = lazy("lucid.autograd.batch")
 
 
 def backward(
@@ -53,7 +56,8 @@ def grad(
     """The gradients of `outputs` with respect to `inputs`; no `.grad` is touched.
 
     An input that the outputs do not depend on raises unless allow_unused (then None) or
-    materialize_grads (then zeros).
+    materialize_grads (then zeros). With is_grads_batched, grad_outputs have one more dimension in
+    front and so have the results: one pass, mapped as by vmap, for as many cotangents.
 
     >>> import lucid
     >>> x = lucid.tensor(3.0, requires_grad=True)
@@ -61,7 +65,10 @@ def grad(
     (tensor(6.),)
     """
     if is_grads_batched:
-        raise NotImplementedError("grad: is_grads_batched needs vmap, which is not built yet")
+        return _batched(
+            outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused,
+            materialize_grads,
+        )  # fmt: skip
     roots = [outputs] if isinstance(outputs, Array) else list(outputs)
     targets = _targets("grad", inputs)
     cotangents = _cotangents("grad", roots, grad_outputs)
@@ -77,6 +84,22 @@ def grad(
                     "get None for it"
                 )
     return tuple(found)
+
+
+def _batched(outputs: Any, inputs: Any, cotangents: Any, *options: Any) -> tuple:
+    """`grad` for cotangents along a first dimension."""
+    given = [cotangents] if isinstance(cotangents, Array) else list(cotangents or ())
+    sizes = {g._layout.shape[:1] for g in given if g is not None}
+    if len(sizes) != 1 or () in sizes:
+        raise RuntimeError(
+            "grad: with is_grads_batched every cotangent needs a first dimension of one size; got "
+            f"shapes {[g._layout.shape for g in given if g is not None]}"
+        )
+    level = _batch.Level(sizes.pop()[0], "error")
+    with level:
+        mapped = [g if g is None else level.wrap(g) for g in given]
+        found = grad(outputs, inputs, mapped, *options[:3], False, options[3])
+    return tuple(None if g is None else level.whole_of(g) for g in found)
 
 
 def _targets(name: str, inputs: Any) -> list[Any]:

@@ -181,10 +181,7 @@ def _result(name: str, level: Level, y: Any, dim: Any) -> Any:
             raise ValueError(f"vmap: out_dims has None for a result of {name} that differs from "
                              "element to element")  # fmt: skip
         return y
-    if level.owns(y):
-        y = y._held  # type: ignore[attr-defined]
-    else:
-        y = expand(y, level.size, *y._layout.shape)
+    y = level.whole_of(y)
     rank = len(y._layout.shape)
     if not -rank <= dim < rank:
         raise ValueError(f"vmap: out_dims has {dim} for a result of shape {y._layout.shape[1:]}")
