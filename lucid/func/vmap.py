@@ -10,7 +10,7 @@ from typing import Any
 
 from lucid.array import Array
 from lucid.autograd.batch import Level, outside, to_front
-from lucid.ops.shape import expand, movedim
+from lucid.ops.shape import movedim
 
 RANDOMNESS = ("error", "different", "same")
 

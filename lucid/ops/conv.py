@@ -14,7 +14,7 @@ from lucid.op import Opaque
 from lucid.ops.gather import side_by_side
 from lucid.ops.pool import pair
 from lucid.ops.reduce import sum_
-from lucid.ops.view import permute, reshape
+from lucid.ops.view import reshape, with_batch, without_batch
 from lucid.plan.steps import Operand, template_step
 
 _native = lazy("lucid.backend.cpu.conv")
@@ -185,12 +185,10 @@ class conv2d_weight(Convolution):
 
 def _by_batch(call: Any, x: Any, *rest: Any) -> Any:
     """The batch of a vmap and that of the images, as one."""
-    n, images = x.shape[:2]
-    params = call.params
+    x, params = with_batch(x, 0), call.params
     if len(params) == 5:
-        params = (*params[:4], (n * images, *params[4][1:]))
-    y = call.run((reshape(x, (n * images, *x.shape[2:])), *rest), params)
-    return reshape(y, (n, images, *y.shape[1:]))
+        params = (*params[:4], (x.shape[0], *params[4][1:]))
+    return without_batch(call.run((x, *rest), params), call.size, 0)
 
 
 def _by_groups(call: Any, a: Any, b: Any, run: Any = None) -> Any:
@@ -198,23 +196,14 @@ def _by_groups(call: Any, a: Any, b: Any, run: Any = None) -> Any:
     n, (stride, padding, dilation, groups, *size) = call.size, call.params
     kind = (run or call.op).kind
 
-    def images(v: Any) -> Any:  # (B, N, C, ...) -> (N, B C, ...)
-        v = permute(v, (1, 0, *range(2, len(v.shape))))
-        return reshape(v, (v.shape[0], n * v.shape[2], *v.shape[3:]))
-
-    def weights(v: Any) -> Any:  # (B, O, C, ...) -> (B O, C, ...)
-        return reshape(v, (n * v.shape[1], *v.shape[2:]))
-
-    both = (images(a), images(b) if kind == "weight" else weights(b))
+    # (B, N, C, ...) -> (N, B C, ...); weights (B, O, C, ...) -> (B O, C, ...)
+    both = (with_batch(a, 1), with_batch(b, int(kind == "weight")))
     if size:
         of = size[0]
         size = [(n * of[0], *of[1:]) if kind == "weight" else (of[0], n * of[1], *of[2:])]
     params = (stride, padding, dilation, n * groups, *size)
     y = run(*both, *params) if run else call.run(both, params)
-    if kind == "weight":
-        return reshape(y, (n, y.shape[0] // max(n, 1), *y.shape[1:]))
-    y = reshape(y, (y.shape[0], n, y.shape[1] // max(n, 1), *y.shape[2:]))
-    return permute(y, (1, 0, *range(2, len(y.shape))))
+    return without_batch(y, n, int(kind != "weight"))
 
 
 def _shape(x: Sequence[int], w: Sequence[int], params: tuple) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from lucid.ops.gather import copy_step, scatter_plus
 from lucid.ops.loss_terms import check_reduction
 from lucid.ops.transcendental import exp
 from lucid.ops.unroll import at_time, moving, walk
-from lucid.ops.view import expand, permute, reshape
+from lucid.ops.view import expand, reshape, with_batch, without_batch
 from lucid.plan.nest import Nest, array_of, step
 from lucid.plan.steps import Operand, Step
 
@@ -166,17 +166,9 @@ class ctc_(Composite):
 
     def axis_map(call):
         """The batch and the sequences as one; sequences are dimension 1 of x and inside."""
-        n, given = call.size, []
-        for i, v in enumerate(call.spread()):
-            if i in (0, 3):
-                v = permute(v, (1, 0, *range(2, len(v.shape))))
-                given.append(reshape(v, (v.shape[0], n * v.shape[2], *v.shape[3:])))
-            else:
-                given.append(reshape(v, (n * v.shape[1], *v.shape[2:])))
+        given = [with_batch(v, int(i in (0, 3))) for i, v in enumerate(call.spread())]
         loss, alphas = call.run(given, call.params)
-        loss = reshape(loss, (n, loss.shape[0] // max(n, 1)))
-        alphas = reshape(alphas, (alphas.shape[0], *loss.shape, alphas.shape[2]))
-        return loss, permute(alphas, (1, 0, 2, 3))
+        return without_batch(loss, call.size, 0), without_batch(alphas, call.size, 1)
 
 
 def _final(alphas: Any, end: Any) -> Any:

@@ -15,7 +15,7 @@ from lucid.ops.loss_terms import check_reduction, legacy, reduced
 from lucid.ops.normalize import log_softmax, variant_of
 from lucid.ops.reduce import amax_, sum_
 from lucid.ops.transcendental import exp, log
-from lucid.ops.view import expand, reshape
+from lucid.ops.view import expand, reshape, with_batch, without_batch
 
 
 class picked(Pointwise):
@@ -82,9 +82,8 @@ class placed(Pointwise):
 
 def _by_rows(call: Any) -> Any:
     """The batch and dimension 0 as one: rows know nothing of each other."""
-    x, t = (reshape(v, (v.shape[0] * v.shape[1], *v.shape[2:])) for v in call.spread())
-    y = call.run((x, t), call.params)
-    return reshape(y, (call.size, y.shape[0] // max(call.size, 1), *y.shape[1:]))
+    y = call.run([with_batch(v, 0) for v in call.spread()], call.params)
+    return without_batch(y, call.size, 0)
 
 
 class nll_(Composite):

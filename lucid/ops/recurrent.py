@@ -25,7 +25,7 @@ from lucid.ops.recurrent_cells import (
 )
 from lucid.ops.reduce import sum_
 from lucid.ops.unroll import Moving, at_time, walk
-from lucid.ops.view import reshape
+from lucid.ops.view import reshape, with_batch, without_batch
 from lucid.plan.steps import Operand, Step
 
 _composite = lazy("lucid.ops.recurrent_composite")
@@ -110,6 +110,15 @@ class Recurrent(Opaque, abstract=True):
         return dict(zip(cls.inputs, values, strict=True))
 
     @classmethod
+    def axis_map(cls, call):
+        return _by_rows(call, {"y": 1, "kept": 1, "cell": 1, "raw": 1})
+
+    @classmethod
+    def made(cls):
+        """The names of the outputs."""
+        return ["y", "h_n", *(["c_n"] if "c" in cls.inputs else []), *cls.hidden]
+
+    @classmethod
     def infer(cls, types, params):
         static = cls.static(params)
         given = cls.named([t[0] for t in types])
@@ -127,8 +136,7 @@ class Recurrent(Opaque, abstract=True):
     @classmethod
     def lower(cls, context, inputs, params, outputs):
         static, x = cls.static(params), cls.named(inputs)
-        names = ["y", "h_n", *(["c_n"] if "c" in x else []), *cls.hidden]
-        out = dict(zip(names, outputs, strict=True))
+        out = dict(zip(cls.made(), outputs, strict=True))
         kind, keep, frames = static["kind"], static["keep"], x["z"].shape[0]
         rows, state = x["h"].shape
         size = x["z"].shape[2] // CELLS[kind].gates
@@ -176,6 +184,27 @@ class Recurrent(Opaque, abstract=True):
         return [*steps, walk(cls.name, [(times, made.made)])]
 
 
+SEQUENCES = {"z", "inside", "g", "y", "kept", "cell"}  # whose dimension 0 is time
+WEIGHTS = {"w", "b", "p"}
+
+
+def _by_rows(call: Any, made: dict[str, int]) -> tuple:
+    """The batch and the sequences as one, for weights that are the same for all; `made`: the
+    outputs whose dimension 0 is time."""
+    names = call.op.inputs
+    for name, own in zip(names, call.batched, strict=True):
+        if own and name in WEIGHTS:
+            raise NotImplementedError(
+                f"vmap: {call.op.label} with weights that differ from element to element"
+            )
+    given = [
+        x if name in WEIGHTS else with_batch(v, int(name in SEQUENCES))
+        for name, x, v in zip(names, call.inputs, call.spread(), strict=True)
+    ]
+    outputs = zip(call.op.made(), call.run(given, call.params), strict=True)
+    return tuple(without_batch(y, call.size, made.get(name, 0)) for name, y in outputs)
+
+
 def _turned(w: Operand) -> Operand:
     return Operand(w.value, w.shape[::-1], w.strides[::-1], w.dtype, w.offset)
 
@@ -186,6 +215,17 @@ class RecurrentBack(Opaque, abstract=True):
     public = False
     label = "rnn_backward"
     forward: Any
+
+    @classmethod
+    def axis_map(cls, call):
+        return _by_rows(call, {"dz": 1, "dq": 1, "states": 1})
+
+    @classmethod
+    def made(cls):
+        """The names of the outputs."""
+        names = ["dz", "dh", *(["dq"] if cls.name.startswith("gru") else [])]
+        return [*names, *(["dc"] if "c" in cls.inputs else []),
+                *(["states"] if "p" in cls.inputs else [])]  # fmt: skip
 
     @classmethod
     def infer(cls, types, params):

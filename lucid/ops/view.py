@@ -338,3 +338,17 @@ class unfold_back(Reduction):
 
     def vjp_g(g, dim, size, step):
         return unfold(g, dim, size, step)
+
+
+def with_batch(v, dim: int):
+    """For axis maps: the batch, dimension 0 of v, and dimension `dim` of its elements as one."""
+    if dim:
+        v = permute(v, (*range(1, dim + 1), 0, *range(dim + 1, len(v.shape))))
+    return reshape(v, (*v.shape[:dim], v.shape[dim] * v.shape[dim + 1], *v.shape[dim + 2 :]))
+
+
+def without_batch(y, n: int, dim: int):
+    """What `with_batch` has joined apart again: n elements in front."""
+    size = (*y.shape[:dim], n, y.shape[dim] // max(n, 1), *y.shape[dim + 1 :])
+    y = reshape(y, size)
+    return permute(y, (dim, *(d for d in range(len(size)) if d != dim))) if dim else y
