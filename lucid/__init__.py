@@ -148,6 +148,8 @@ _late, __dir__ = exports(
     __name__,
     {
         "compile": "lucid.compiler",
+        "explain": "lucid.show.explain",
+        "profile": "lucid.show.profile",
         "nn": "lucid.nn",
         "optim": "lucid.optim",
         "func": "lucid.func",

@@ -46,6 +46,8 @@ from lucid.ops.methods import finfo as finfo
 from lucid.ops.methods import iinfo as iinfo
 from lucid.ops.random import Generator as Generator
 from lucid.printing import set_printoptions as set_printoptions
+from lucid.show.explain import explain as explain
+from lucid.show.profile import profile as profile
 from lucid.tensor import Size as Size
 from lucid.tensor import Tensor as Tensor
 

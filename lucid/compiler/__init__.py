@@ -79,6 +79,12 @@ class Compiled:
                     continue
         return self._first(key, leaves, args, kwargs)
 
+    def find(self, args: tuple, kwargs: dict) -> tuple[Runner | None, list[Any]]:
+        """The plan that a call with these arguments takes, if there is one, and their leaves."""
+        leaves, form = flatten((args, kwargs))
+        known = self.plans.get((*_surroundings(), form, *[_kind(x) for x in leaves]), ())
+        return next((r for r in known if r.matches(leaves)), None), leaves
+
     def _first(self, key: tuple, leaves: Sequence[Any], args: tuple, kwargs: dict) -> Any:
         """Trace, plan, run; or run op by op where an optimizer has yet to make its state."""
         with self._lock:

@@ -4,7 +4,7 @@ compiler/__init__.py asks `matches` and calls `run`. A run takes addresses and n
 caller's tensors, calls one native segment, and gives the results and gradients their tensors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lucid import storage
@@ -107,7 +107,13 @@ class Runner:
                 return f"{i.source} is {x._layout if x is not None else None!r}, it was {was}"
         return self.captured.check.failed() or "tensors share bytes that did not, or the reverse"
 
-    def run(self, leaves: Sequence[Any]) -> Any:
+    def timed(self, leaves: Sequence[Any]) -> list[float]:
+        """`run`, with the seconds that each step of the plan took."""
+        found: list[float] = []
+        self.run(leaves, lambda *arguments: found.extend(self.plan.times(*arguments)))
+        return found
+
+    def run(self, leaves: Sequence[Any], plan: Callable[..., None] | None = None) -> Any:
         """One call. Python's bookkeeping comes first; where a kernel fails it is undone."""
         captured = self.captured
         found = [i.source.find(leaves) for i in captured.inputs]
@@ -121,7 +127,7 @@ class Runner:
             by_value = {id(i.value): at for i, at in zip(captured.inputs, inputs, strict=True)}
             targets = [by_value[id(i.value)] for i, *_ in captured.writes]
             blocks = [block.ptr for block, _ in (*made, *kept)]
-            self.plan.run(*blocks, *targets, *inputs, *numbers, *self.addresses)
+            (plan or self.plan.run)(*blocks, *targets, *inputs, *numbers, *self.addresses)
         except BaseException:
             for snapshot in reversed(undo):
                 snapshot.restore()

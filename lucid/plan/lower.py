@@ -161,8 +161,8 @@ def _build(context: Context, group: Group) -> Built | None:
     except fuse.Misaligned:
         raise NotAsAlone(group) from None
     work = 1
-    for n in made.extents.values():
-        work *= n
+    for axis in (*made.grid, *made.inner):
+        work *= made.extents[axis]
     built = Built(group, made, vector, operands, work)
     halves = nest.split(made, vector)
     if halves is not None:

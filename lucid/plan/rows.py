@@ -30,4 +30,5 @@ def join(plans: Sequence[Plan], numbers: int) -> Callable[..., object]:
             patches = [(word, places[argument], offset) for word, argument, offset in one.patches]
             calls.append(call.Call(one.address, one.words, patches))
         start += tensors
-    return call.Segment(calls, any(plan.segment.releases_gil for plan in plans)).run
+    segment = call.Segment(calls, any(plan.segment.releases_gil for plan in plans))
+    return lambda *arguments: call.run_of(segment)(*arguments)

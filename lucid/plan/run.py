@@ -63,9 +63,9 @@ class Plan:
         segment = self.bind()
         if self.arena_bytes:
             arena = storage.allocate(self.arena_bytes)
-            outcome = segment.run(*arguments, arena.ptr)
+            outcome = call.run_of(segment)(*arguments, arena.ptr)
         else:
-            outcome = segment.run(*arguments)
+            outcome = call.run_of(segment)(*arguments)
         if outcome is not None:
             self.fail(outcome)
 

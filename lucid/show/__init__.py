@@ -1,4 +1,8 @@
-"""What Lucid shows: the main job `lucid demo` and the page that it writes.
+"""What Lucid shows: the demo and its page, what compiled functions became, and where time goes.
 
-Called by the command line; loaded on first use.
+`lucid.explain` and `lucid.profile` stand here; loaded on first use.
 """
+
+from lucid.lazy import exports
+
+__getattr__, __dir__ = exports(__name__, {"machine": "lucid.show.limits"})

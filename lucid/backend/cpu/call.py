@@ -95,8 +95,21 @@ class _Traced:
         return outcome
 
 
+def run_of(segment: Segment) -> Callable[..., Outcome]:
+    """`segment.run`, which is reported while LUCID_DEBUG or a profile asks for it."""
+    if settings.debug and not isinstance(segment.run, _Traced):
+        return _Traced(segment)
+    return segment.run
+
+
+watcher: Callable[[list[str], float], None] | None = None  # of show/profile.py
+
+
 def report(segment: Segment, seconds: float) -> None:
-    """Print the kernels of a segment that has run."""
+    """Print the kernels of a segment that has run, or tell them to the profile that is open."""
+    if watcher is not None:
+        watcher([jit.name(call.address) for call in segment.calls], seconds)
+        return
     for call in segment.calls:
         print(f"lucid: {jit.name(call.address)}", file=sys.stderr)
     print(f"lucid: {len(segment.calls)} kernels, {seconds * 1e6:.1f} us", file=sys.stderr)

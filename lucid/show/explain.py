@@ -1,0 +1,194 @@
+"""`lucid.explain`: what a compiled function became, and where its time goes.
+
+The report holds the graph before and after the passes, every kernel with the user's lines that it
+came from, what it reads, computes and takes, and when each value lives in the plan's memory.
+"""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from lucid.compiler import Compiled
+from lucid.compiler.capture import capture
+from lucid.kernel import expr
+from lucid.kernel.loops import Kernel
+from lucid.lazy import lazy
+from lucid.plan.lower import nbytes
+from lucid.plan.nest import expressions
+from lucid.plan.steps import Step
+from lucid.show.limits import Machine, machine
+
+_page = lazy("lucid.show.explain_page")
+
+ARITHMETIC = frozenset(("add", "sub", "mul", "div", "mad", "sqrt", "max", "min", "neg", "abs"))
+MATH_COST = 20  # operations that a function of the vector math is counted as
+
+
+@dataclass(frozen=True)
+class KernelReport:
+    """One kernel of a plan."""
+
+    name: str
+    lines: tuple[str, ...]  # of the user's program
+    text: str  # the loop nest; for a template, its name and shapes
+    bytes: int
+    flops: int
+    seconds: float
+
+    def share(self, limits: Machine) -> float:
+        """The time that the machine would need at least, as a fraction of the time taken."""
+        least = max(self.bytes / limits.bandwidth, self.flops / limits.flops)
+        return min(least / self.seconds, 1.0) if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Block:
+    """A value between two kernels: where it lies in the arena, and from which step to which."""
+
+    name: str
+    offset: int
+    bytes: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `explain` found: print it, or write it as a page with `html(path)`."""
+
+    name: str
+    before: str
+    after: str
+    kernels: tuple[KernelReport, ...]
+    arena: int
+    least: int  # the largest live set, which no plan can do with less
+    blocks: tuple[Block, ...]
+    segments: int
+    traces: int
+    reasons: tuple[str, ...]
+    limits: Machine
+
+    @property
+    def seconds(self) -> float:
+        """The time of all kernels."""
+        return sum(k.seconds for k in self.kernels)
+
+    def table(self) -> Table:
+        """The kernels as a table of rich."""
+        made = Table(title=f"{self.name}: {len(self.kernels)} kernels, {self.seconds * 1e3:.3f} ms")
+        for title in ("kernel", "ms", "MB", "MFLOP", "of the limit", "lines"):
+            made.add_column(title, justify="left" if title in ("kernel", "lines") else "right")
+        for k in self.kernels:
+            made.add_row(
+                k.name, f"{k.seconds * 1e3:.3f}", f"{k.bytes / 1e6:.2f}", f"{k.flops / 1e6:.2f}",
+                f"{k.share(self.limits):.0%}", ", ".join(k.lines),
+            )  # fmt: skip
+        return made
+
+    def facts(self) -> dict[str, str]:
+        """The rest of the report in lines."""
+        return {
+            "machine": str(self.limits),
+            "memory": f"{self.arena:,} bytes between kernels, {self.least:,} live at once",
+            "segments": f"{self.segments} of native code in a call",
+            "traces": f"{self.traces}" + "".join(f"\n  again: {r}" for r in self.reasons),
+        }
+
+    def __str__(self) -> str:
+        console = Console(width=120, no_color=True, file=None)
+        with console.capture() as caught:
+            self._print(console)
+        return caught.get()
+
+    def print(self) -> None:
+        """Print the report to the terminal."""
+        self._print(Console())
+
+    def _print(self, console: Console) -> None:
+        console.print(self.table())
+        for name, text in self.facts().items():
+            console.print(f"{name}: {text}", highlight=False, markup=False)
+
+    def html(self, path: str) -> None:
+        """Write the report as one HTML file that needs no other."""
+        _page.write(self, path)
+
+
+def explain(function: Any, *args: Any, **kwargs: Any) -> Report:
+    """Call a function compiled, and report what it became.
+
+    `function` is called twice or three times, with all that it does: a training step trains. The
+    times are those of the last call, in which each kernel is started and timed on its own.
+
+    >>> import lucid
+    >>> report = lucid.explain(lambda x: (x * 2 + 1).relu(), lucid.ones(1000))
+    >>> len(report.kernels)
+    1
+    """
+    compiled = function if isinstance(function, Compiled) else Compiled(function)
+    runner, leaves = None, []
+    for _ in range(3):
+        compiled(*args, **kwargs)
+        runner, leaves = compiled.find(args, kwargs)
+        if runner is not None:
+            break
+    if runner is None:
+        raise RuntimeError(f"explain: no plan of this call was kept: {compiled.reasons}")
+    before = str(capture(compiled.function, args, kwargs).graph)
+    seconds = runner.timed(leaves)
+    plan = runner.plan
+    steps = plan.lowered.steps
+    kernels = tuple(_kernel(s, t) for s, t in zip(steps, seconds, strict=True))
+    blocks = tuple(_blocks(plan))
+    live = [sum(b.bytes for b in blocks if b.first <= i <= b.last) for i in range(len(steps))]
+    return Report(
+        name=runner.name,
+        before=before,
+        after=str(plan.graph),
+        kernels=kernels,
+        arena=plan.arena_bytes,
+        least=max(live, default=0),
+        blocks=blocks,
+        segments=1,
+        traces=compiled.traces,
+        reasons=tuple(compiled.reasons),
+        limits=machine(),
+    )
+
+
+def _kernel(step: Step, seconds: float) -> KernelReport:
+    lines = tuple(dict.fromkeys(e.line for e in step.equations if e.line))
+    seen = {id(o.value): o for o in step.operands}
+    size = sum(prod(o.shape) * o.dtype.itemsize for o in seen.values())
+    if step.kernel is None:
+        shapes = " ".join(str(o.shape) for o in step.operands)
+        return KernelReport(step.name, lines, f"{step.name} {shapes}", size, 2 * step.work, seconds)
+    flops = step.work * _operations(step.kernel)
+    return KernelReport(step.name, lines, str(step.kernel), size, flops, seconds)
+
+
+def _operations(kernel: Kernel) -> int:
+    """Operations for each element of the loops, every stage's added up."""
+    count = 0
+    for node in expr.postorder(expressions(list(kernel.stages))):
+        count += MATH_COST if node.op in expr.MATH else node.op in ARITHMETIC
+    return max(count, 1)
+
+
+def _blocks(plan: Any) -> list[Block]:
+    lowered = plan.lowered
+    found: dict[int, list[int]] = {}
+    for i, step in enumerate(lowered.steps):
+        for operand in step.operands:
+            if id(operand.value) in lowered.arena:
+                found.setdefault(id(operand.value), [i, i])[1] = i
+    values = {id(v): v for v in lowered.values}
+    made = []
+    for key, (first, last) in found.items():
+        v = values[key]
+        name = v.equation.op.name if v.equation is not None else "scratch"
+        made.append(Block(f"{name} {v.type}", lowered.arena[key], nbytes(v), first, last))
+    return sorted(made, key=lambda b: (b.first, b.offset))
