@@ -13,6 +13,7 @@ from rich.table import Table
 
 from lucid.compiler import Compiled
 from lucid.compiler.capture import capture
+from lucid.compiler.runner import Runner
 from lucid.kernel import expr
 from lucid.kernel.loops import Kernel
 from lucid.lazy import lazy
@@ -129,7 +130,8 @@ def explain(function: Any, *args: Any, **kwargs: Any) -> Report:
     1
     """
     compiled = function if isinstance(function, Compiled) else Compiled(function)
-    runner, leaves = None, []
+    runner: Runner | None = None
+    leaves: list[Any] = []
     for _ in range(3):
         compiled(*args, **kwargs)
         runner, leaves = compiled.find(args, kwargs)

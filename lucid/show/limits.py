@@ -56,7 +56,7 @@ def machine() -> Machine:
 def _measured(threads: int) -> Machine:
     with lucid.no_grad():
         x = lucid.ones(threads * 65536)
-        flops = 2.0 * DEGREE * x.numel() / _best(lambda: multiply_adds(x), 40)
+        flops = 2.0 * DEGREE * x.numel() / _best(lambda: multiply_adds.call(x), 40)
         long = lucid.ones(1 << 26)
         bandwidth = long.nbytes / _best(lambda: long.sum(), 5)
     return Machine(threads, flops, bandwidth)
