@@ -7,7 +7,6 @@ generated into machine code. `nn`, `optim`, `data`, `io` load on first use.
 from math import e, inf, nan, pi
 
 from lucid import autograd, memory
-from lucid.apply import clear_plans as _clear_plans
 from lucid.autograd.mode import (
     enable_grad,
     grad_enabled,
@@ -17,10 +16,13 @@ from lucid.autograd.mode import (
     propagate_grad_mode,
     set_grad_enabled,
 )
+from lucid.caches import clear_plans as _clear_plans
 from lucid.config import VERSION as __version__
 from lucid.device import device
 from lucid.dtypes import (
     bfloat16,
+    complex64,
+    complex128,
     dtype,
     float16,
     float32,
@@ -66,6 +68,7 @@ globals().update(_creators)
 _threads = lazy("lucid.backend.cpu.threads")
 _int, _bool = int, type(True)
 half, double, short, long = float16, float64, int16, int64
+cfloat, cdouble = complex64, complex128
 float, int = float32, int32
 newaxis = None
 contiguous_format, preserve_format, channels_last = (
@@ -75,6 +78,7 @@ contiguous_format, preserve_format, channels_last = (
 )
 strided = "strided"
 Float16, Float32, Float64 = float16, float32, float64
+Complex64 = complex64
 Int8, Int16, Int32, Int64 = int8, int16, int32, int64
 
 
@@ -156,6 +160,10 @@ _late, __dir__ = exports(
         "vmap": "lucid.func",
         "data": "lucid.data",
         "utils": "lucid.utils",
+        "signal": "lucid.signal",
+        "linalg": "lucid.linalg",
+        "fft": "lucid.fft",
+        "special": "lucid.special",
         "io": "lucid.io",
         "show": "lucid.show",
         "compat": "lucid.compat",

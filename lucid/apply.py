@@ -16,36 +16,23 @@ from lucid.array import Array
 from lucid.autograd.mode import enable_grad, grad_state, is_grad_enabled
 from lucid.autograd.node import Node, Recipe, move_retained
 from lucid.autograd.pile import EACH, look
+from lucid.caches import kept_plans, trim
 from lucid.config import settings
 from lucid.device import device
+from lucid.dtypes import COMPLEX
 from lucid.graph import Graph, Value
 from lucid.layout import Layout, contiguous_strides, dense_order, layout, strides_in_order
 from lucid.lines import user_line
 from lucid.op import Composite, Elementwise, Op, Opaque, View, find
+from lucid.pairing import is_complex, lowered
 from lucid.plan import run as plans
 from lucid.plan.run import Plan
 from lucid.tracing import any_casting, any_program, autocasted, diverted, program, traced_by, uncast
 from lucid.tracing import tracer as _tracer
 
 CPU = device("cpu")
-MOST_PLANS = 8192
 
 tensor_class: type[Array] = Array  # tensor.py puts Tensor here
-
-
-_caches: list[dict] = []
-
-
-def kept_plans(cache: dict) -> dict:
-    """The cache, which `clear_plans` empties from now on."""
-    _caches.append(cache)
-    return cache
-
-
-def clear_plans() -> None:
-    """Forget every plan: after the number of threads or the target has changed."""
-    for cache in _caches:
-        cache.clear()
 
 
 # (op, params, layouts and types of numbers) -> Plan.entry
@@ -104,7 +91,11 @@ def _apply(op: type[Op], inputs: tuple, params: tuple, everything: bool = False)
     """Views, traces, and what was not planned before."""
     tracer = _tracer.get()
     if tracer is not None and tracer.whole:
+        if is_complex(inputs, params):
+            raise NotImplementedError(f"{op.label}: complex tensors cannot be traced yet")
         return tracer.call(op, inputs, params, everything)
+    if not issubclass(op, View) and is_complex(inputs, params):
+        return lowered[0](op, inputs, params)
     inputs = tuple([_operand(op, x) for x in inputs])
     if tracer is not None and not any(isinstance(x, Array) for x in inputs):
         return tracer.add(op, inputs, params, everything)  # the entries are not for a trace
@@ -259,6 +250,13 @@ _views: dict[tuple, Shown] = {}  # (op, params, layout)
 def _view(op: type[View], x: Any, params: tuple) -> Any:
     """Another layout over the same bytes; where that is impossible, over a copy."""
     found = _views.get((op, params, x._layout)) or view_of(op, x, params)
+    if op.retyped is not None:
+        offset, left = divmod(x._offset * x.itemsize, op.retyped(x._layout.dtype).itemsize)
+        if found is not None and not left:
+            y = show(x, found)
+            y._offset = offset + found.offset
+            return y
+        return _view(op, apply(find("contiguous_copy"), (x,)), params)
     return show(x, found) if found is not None else _view(op, contiguous(x), params)
 
 
@@ -270,7 +268,8 @@ def view_of(op: type[View], x: Any, params: tuple) -> Shown | None:
     there = op.strides(lay.shape, lay.strides, 0, **static)  # type: ignore[attr-defined]
     if there is None:
         return None
-    found = Shown(op, params, lay, layout(tuple(shape), there[0], lay.dtype, lay.device), there[1])
+    kind = lay.dtype if op.retyped is None else op.retyped(lay.dtype)
+    found = Shown(op, params, lay, layout(tuple(shape), there[0], kind, lay.device), there[1])
     trim(_views)
     _views[op, params, lay] = found
     return found
@@ -445,6 +444,8 @@ class Trace:
         """The stand-in of an input: a tensor's layout, or a number that arrives at run time."""
         if isinstance(x, Array):
             lay = x._layout
+            if lay.dtype.category == COMPLEX:
+                raise NotImplementedError("complex tensors are not supported by fused functions")
             value = Value(lay.shape, lay.dtype, strides=lay.strides)
         else:
             value = Value((), dtypes.of_scalar(x), True)
@@ -586,13 +587,6 @@ def keep_plan(key: tuple, plan: Any) -> Any:
     trim(planned)
     planned[key] = plan
     return plan
-
-
-def trim(cache: dict) -> None:
-    """Drop the older half of a full cache."""
-    if len(cache) >= MOST_PLANS:
-        for old in list(cache)[: MOST_PLANS // 2]:
-            cache.pop(old, None)
 
 
 Op.dispatch = staticmethod(apply)  # type: ignore[assignment]

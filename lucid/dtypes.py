@@ -9,10 +9,11 @@ from typing import Final
 import ml_dtypes
 import numpy as np
 
-# The order of the categories is the order of promotion: bool < integer < floating.
+# The order of the categories is the order of promotion: bool < integer < floating < complex.
 BOOL: Final = 0
 INTEGER: Final = 1
 FLOATING: Final = 2
+COMPLEX: Final = 3
 
 # The letters of `struct`, which has none for bfloat16.
 LETTERS: Final = {
@@ -24,7 +25,7 @@ LETTERS: Final = {
 class dtype:
     """An element type: `lucid.float32` and its siblings. Singletons; compare with `is` or `==`."""
 
-    __slots__ = ("name", "itemsize", "category", "numpy", "signed", "compute", "reader")
+    __slots__ = ("name", "itemsize", "category", "numpy", "signed", "compute", "reader", "parts")
 
     def __init__(self, name: str, itemsize: int, category: int, signed: bool, array: object):
         self.name = name
@@ -33,6 +34,7 @@ class dtype:
         self.signed = signed
         self.numpy: np.dtype = np.dtype(array)  # type: ignore[call-overload]
         self.compute: dtype = self  # the type in which kernels do arithmetic on it
+        self.parts: dtype = self  # of a complex type: that of its real and imaginary parts
         # Reads one element from a buffer, ten times as fast as through an array.
         letter = LETTERS.get(name)
         self.reader = struct.Struct(f"={letter}") if letter else None
@@ -52,14 +54,21 @@ class dtype:
 
     @property
     def is_complex(self) -> bool:
-        return False
+        return self.category == COMPLEX
 
     @property
     def is_signed(self) -> bool:
         return self.signed
 
     def to_complex(self) -> "dtype":
-        raise TypeError(f"{self!r}.to_complex(): complex types are not supported yet")
+        """The complex type whose parts are of this type; complex64 for smaller ones."""
+        if self.category == COMPLEX:
+            return self
+        return complex128 if self.name == "float64" else complex64
+
+    def to_real(self) -> "dtype":
+        """The type of the parts of a complex type; any other is itself."""
+        return self.parts
 
 
 bool_: Final = dtype("bool", 1, BOOL, False, np.bool_)
@@ -73,10 +82,14 @@ bfloat16: Final = dtype("bfloat16", 2, FLOATING, True, ml_dtypes.bfloat16)
 float32: Final = dtype("float32", 4, FLOATING, True, np.float32)
 float64: Final = dtype("float64", 8, FLOATING, True, np.float64)
 float16.compute = bfloat16.compute = float32
+# No kernel knows these: ops/complex.py makes pairs of real numbers of them first.
+complex64: Final = dtype("complex64", 8, COMPLEX, True, np.complex64)
+complex128: Final = dtype("complex128", 16, COMPLEX, True, np.complex128)
+complex64.parts, complex128.parts = float32, float64
 
 ALL: Final = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64)
-BY_NAME: Final = {d.name: d for d in ALL}
-BY_NUMPY: Final = {d.numpy: d for d in ALL}
+BY_NAME: Final = {d.name: d for d in (*ALL, complex64, complex128)}
+BY_NUMPY: Final = {d.numpy: d for d in (*ALL, complex64, complex128)}
 
 
 def _by_name(name: str) -> dtype:
@@ -87,7 +100,7 @@ def from_numpy(array_dtype: np.dtype) -> dtype:
     """The dtype of a NumPy dtype; TypeError names what is not supported."""
     found = BY_NUMPY.get(np.dtype(array_dtype))
     if found is None:
-        names = ", ".join(d.name for d in ALL)
+        names = ", ".join(BY_NAME)
         raise TypeError(f"NumPy dtype {array_dtype} is not supported; supported are {names}")
     return found
 
@@ -96,6 +109,9 @@ def promote(a: dtype, b: dtype) -> dtype:
     """The smallest type that holds both, by PyTorch's table."""
     if a is b:
         return a
+    if COMPLEX in (a.category, b.category):
+        wide = float64 in (a.parts, b.parts)
+        return complex128 if wide else complex64
     if a.category != b.category:
         return a if a.category > b.category else b
     if a.category == FLOATING:
@@ -134,4 +150,6 @@ def of_scalar(value: object) -> dtype:
         return int64
     if isinstance(value, float):
         return _default_dtype
-    raise TypeError(f"expected a bool, int or float, got {type(value).__name__}")
+    if isinstance(value, complex):
+        return _default_dtype.to_complex()
+    raise TypeError(f"expected a bool, int, float or complex, got {type(value).__name__}")

@@ -31,3 +31,7 @@ class OutOfMemoryError(MemoryError, RuntimeError):
 class TraceError(RuntimeError):
     """A function cannot be compiled as it is: it asks for a value while it is traced, or does
     what a plan cannot do again. The message says what, at which line, and what to write."""
+
+
+class LinAlgError(RuntimeError):
+    """A decomposition of `lucid.linalg` does not exist or did not converge."""

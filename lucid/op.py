@@ -39,6 +39,7 @@ REGISTRY: dict[str, "type[Op]"] = {}
 ERROR_INDEX = 1
 ERROR_DIVISION = 2
 ERROR_TARGET = 3
+ERROR_HOST = 4  # {value}: the number of the exception, see plan/host.py
 ERRORS: dict[int, tuple[type[Exception], str]] = {
     ERROR_INDEX: (IndexError, "index {value} is out of range{limits}"),
     ERROR_DIVISION: (ZeroDivisionError, "integer division by zero"),
@@ -332,12 +333,15 @@ class Reduction(Op, abstract=True):
 
 
 class View(Op, abstract=True):
-    """Other indices for the same elements.
+    """Other indices for the same elements; of another type where the record says which
+    (`retyped(kind) -> kind`).
 
     shape(shape, **static) -> the new shape;
     strides(shape, strides, offset, **static) -> (strides, offset), or None where it takes a copy;
     pull(shape, index, **static) -> the input's subscripts for the output's index.
     """
+
+    retyped: ClassVar[Callable | None] = None
 
     @classmethod
     def infer(cls, types: Sequence[Type], params: tuple) -> list[tuple[tuple[int, ...], dtype]]:

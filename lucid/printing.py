@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from lucid.dtypes import BOOL, FLOATING, INTEGER, bool_, get_default_dtype, int64
+from lucid.dtypes import BOOL, COMPLEX, FLOATING, INTEGER, bool_, get_default_dtype, int64
 
 
 class Options:
@@ -39,6 +39,19 @@ def set_printoptions(
     ):  # fmt: skip
         if value is not None:
             setattr(Options, name, value)
+
+
+class _Complex:
+    """Both parts, each with a width and notation of its own."""
+
+    def __init__(self, values: np.ndarray):
+        self.real = _Formatter(values.real, FLOATING)
+        self.imag = _Formatter(np.abs(values.imag), FLOATING)
+        self.width = self.real.width + self.imag.width + 2
+
+    def __call__(self, v: Any) -> str:
+        sign = "-" if np.signbit(v.imag) else "+"
+        return f"{self.real(v.real)}{sign}{self.imag(abs(v.imag))}j"
 
 
 class _Formatter:
@@ -85,7 +98,7 @@ def _summary(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _lines(array: np.ndarray, show: _Formatter, short: bool, indent: int) -> str:
+def _lines(array: np.ndarray, show: Any, short: bool, indent: int) -> str:
     n = Options.edgeitems
     if array.ndim == 0:
         return show(array[()])
@@ -133,9 +146,11 @@ def _tensor(x: Any, contents: str | None) -> str:
         if kind.category == FLOATING and kind.itemsize == 2:
             array = array.astype(np.float32)
         short = x.numel() > Options.threshold
-        show = _Formatter(_summary(array) if short else array, kind.category)
+        shown = _summary(array) if short else array
+        show: Any = _Complex(shown) if kind.category == COMPLEX else None
+        show = show or _Formatter(shown, kind.category)
         body = _lines(array, show, short, indent)
-        if kind not in (get_default_dtype(), int64, bool_):
+        if kind not in (get_default_dtype(), get_default_dtype().to_complex(), int64, bool_):
             suffixes.append(f"dtype={kind!r}")
     if x.grad_fn is not None:
         suffixes.append(f"grad_fn={x.grad_fn!r}")

@@ -13,7 +13,7 @@ from lucid import storage
 from lucid.apply import current_node, wrap
 from lucid.array import Array
 from lucid.autograd.node import Handle
-from lucid.dtypes import FLOATING, dtype, get_default_dtype
+from lucid.dtypes import COMPLEX, FLOATING, dtype, get_default_dtype
 from lucid.layout import layout
 from lucid.lazy import lazy
 from lucid.tracing import note_grad, program
@@ -237,8 +237,8 @@ class Tensor(Array):
         return self._layout.dtype.category == FLOATING
 
     def is_complex(self) -> bool:
-        """False: there are no complex tensors."""
-        return False
+        """Whether the elements are complex numbers."""
+        return self._layout.dtype.category == COMPLEX
 
     def is_signed(self) -> bool:
         """Whether the dtype has negative numbers."""
@@ -276,9 +276,10 @@ class Tensor(Array):
         """Say whether gradients are wanted for this leaf."""
         if not isinstance(requires_grad, bool):
             raise TypeError(f"requires_grad must be a bool, got {type(requires_grad).__name__}")
-        if requires_grad and self._layout.dtype.category != FLOATING:
+        if requires_grad and self._layout.dtype.category < FLOATING:
             raise RuntimeError(
-                f"only floating tensors can require gradients, this one is {self._layout.dtype!r}"
+                "only floating and complex tensors can require gradients, this one is "
+                f"{self._layout.dtype!r}"
             )
         if not requires_grad and current_node(self) is not None:
             raise RuntimeError(
@@ -331,7 +332,7 @@ class Tensor(Array):
 
     # To Python and NumPy
 
-    def item(self) -> bool | int | float:
+    def item(self) -> Any:
         """The only element as a Python number."""
         if self._layout.numel != 1:
             raise RuntimeError(
@@ -392,8 +393,11 @@ class Tensor(Array):
     def __float__(self) -> float:
         return float(self.item())
 
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
     def __index__(self) -> int:
-        if self._layout.dtype.category == FLOATING:
+        if self._layout.dtype.category >= FLOATING:
             raise TypeError("only integer tensors of one element can be used as an index")
         return int(self.item())
 

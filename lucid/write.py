@@ -25,9 +25,11 @@ from lucid.array import Array
 from lucid.autograd.mode import grad_state, is_grad_enabled
 from lucid.autograd.node import Node, Recipe, move_retained
 from lucid.config import settings
+from lucid.dtypes import COMPLEX
 from lucid.layout import Layout
 from lucid.lines import user_line
 from lucid.op import Elementwise, Op, find
+from lucid.pairing import is_complex
 from lucid.plan.run import Plan
 from lucid.tracing import any_program, diverted, program
 
@@ -67,6 +69,8 @@ def _write(op: type[Op], target: Any, inputs: tuple, params: tuple, name: str | 
     """What was not planned before, shares its bytes, or may be recorded."""
     if target._value is not None:
         return target._trace.write(op, target, inputs, params, name or f"{op.name}_")
+    if is_complex((target, *inputs), params):
+        return _write_complex(op, target, inputs, params, name)
     called = name or f"{op.name}_"
     recording = grad_state()[0] and _check(called, target, inputs)
     saved_inputs = inputs
@@ -94,6 +98,27 @@ def _write(op: type[Op], target: Any, inputs: tuple, params: tuple, name: str | 
     touched(called, target)
     if recording:
         _move_history(op, target, saved_inputs, params, edges)
+    return target
+
+
+def _write_complex(
+    op: type[Op], target: Any, inputs: tuple, params: tuple, name: str | None
+) -> Any:
+    """The result first, then its parts into those of the target."""
+    called = name or f"{op.name}_"
+    if target._layout.dtype.category != COMPLEX:
+        raise RuntimeError(
+            f"{called}: a complex result cannot be written into {target._layout.dtype!r}"
+        )
+    y = apply(
+        op, tuple([_kept_with_history(x) if _shares(x, target) else x for x in inputs]), params
+    )
+    if y.dtype is not target._layout.dtype:
+        y = apply(find("cast"), (y,), (target._layout.dtype,))
+    if tuple(y.shape) != target._layout.shape:
+        y = broadcast(called, y, target._layout.shape)
+    parts = find("view_as_real")
+    write(find("assign"), apply(parts, (target,)), (apply(parts, (y,)),), name=called)
     return target
 
 
@@ -298,6 +323,8 @@ _results: dict[tuple, tuple] = kept_plans({})
 
 def out(op: type[Op], target: Any, inputs: tuple, params: tuple = ()) -> Any:
     """The result into `out=`, which must have its shape and a type that can hold it."""
+    if is_complex((target, *inputs), params):
+        return write(op, target, inputs, params)
     if is_grad_enabled() and any(isinstance(x, Array) and needs_gradient(x)
                                  for x in (*inputs, target)):  # fmt: skip
         raise RuntimeError(f"{op.name}: out= has no gradient; use it under no_grad()")

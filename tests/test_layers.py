@@ -19,7 +19,7 @@ ROWS = [
     ["lucid.kernel"],
     ["lucid.backend"],
     ["lucid.storage", "lucid.memory", "lucid.layout"],  # their blocks come from backend/cpu/memory
-    ["lucid.array", "lucid.autograd.flag"],
+    ["lucid.array", "lucid.autograd.flag", "lucid.pairing", "lucid.caches"],
     ["lucid.op", "lucid.graph"],
     ["lucid.plan"],
     ["lucid.autograd.hold", "lucid.autograd.mode", "lucid.autograd.node", "lucid.autograd.pile"],
@@ -30,6 +30,7 @@ ROWS = [
     ["lucid"],  # the package itself: what users build with is loaded late from it, and may use it
     ["lucid.func"],
     ["lucid.nn", "lucid.optim", "lucid.data", "lucid.io", "lucid.amp", "lucid.show", "lucid.utils"],
+    ["lucid.signal", "lucid.linalg", "lucid.fft", "lucid.special"],
     ["lucid.distributed", "lucid.compat"],
     ["lucid.__main__"],
 ]

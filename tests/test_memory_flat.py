@@ -8,7 +8,7 @@ import gc
 import pytest
 
 import lucid
-from lucid import apply, memory, nn, write
+from lucid import apply, caches, memory, nn, write
 from lucid.ops import once
 
 
@@ -94,18 +94,18 @@ def test_views_writes_hooks_and_failures(no_collector):
 
 
 def test_caches_are_bounded(monkeypatch):
-    monkeypatch.setattr(apply, "MOST_PLANS", 32)
+    monkeypatch.setattr(caches, "MOST_PLANS", 32)
     w = lucid.ones(3, requires_grad=True)
-    caches = {
+    bounded = {
         "entries": apply._entries, "plans": apply.planned, "views": apply._views,
         "writes": write._entries, "subscripts": once.known, "recipes": apply._recipes,
     }  # fmt: skip
-    apply.clear_plans()
+    caches.clear_plans()
     for cache in (apply._views, once.known, apply._recipes):
         cache.clear()
     for n in range(1, 80):
         x = lucid.zeros(n, 3) * w
         x[n - 1].add_(1.0)
         x.reshape(3, n).sum().backward()
-    for name, cache in caches.items():
+    for name, cache in bounded.items():
         assert 0 < len(cache) <= 32, name

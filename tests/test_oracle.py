@@ -17,6 +17,7 @@ import lucid
 from lucid import apply as funnel
 from lucid.backend.cpu.math import expand
 from lucid.backend.cpu.target import target
+from lucid.caches import clear_plans
 from lucid.dtypes import FLOATING, INTEGER
 from lucid.graph import Graph
 from lucid.kernel import interp
@@ -26,7 +27,7 @@ from lucid.op import REGISTRY, View
 from lucid.plan import run as plans
 from lucid.plan.lower import lower
 from lucid.plan.steps import Step
-from tests import samples, samples_sequence, samples_sorted  # noqa: F401
+from tests import samples, samples_functions, samples_sequence, samples_sorted  # noqa: F401
 from tests.kernel_calls import available, on
 from tests.kernel_calls import run as run_native
 from tests.random_kernels import Case, compare, data
@@ -90,14 +91,14 @@ def collected():
         patch.setattr(plans, "lower", lower_and_note)
         patch.setattr(Graph, "add", add_and_note)
         patch.setattr(funnel, "_build", build_and_note)
-        funnel.clear_plans()
+        clear_plans()
         lucid.manual_seed(0)
         for kind, names in KINDS.items():
             for name in names:
                 sizes = SIZES if kind is lucid.float32 or FULL else SIZES[1:2]
                 for n in (*sizes, *([BEYOND[name]] if name in BEYOND else [])):
                     samples.run(name, n, kind)
-    funnel.clear_plans()
+    clear_plans()
     return kernels, ops
 
 

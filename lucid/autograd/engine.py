@@ -191,7 +191,7 @@ class _Pass:
             results = node.run(arrived)
         else:
             results = pull_back(node, needed, arrived, create)
-            fresh = not create
+            fresh = not create and not node.recipe.direct
         if node.hooks:
             results, fresh = _after(node, results, arrived), False
         if not self.keep:

@@ -203,7 +203,7 @@ def _record(
     context._node = weakref.ref(node)
     own = {}
     for nr, y in enumerate(tensors):
-        if y._layout.dtype.category != FLOATING or any(y is f for f in context._fixed):
+        if y._layout.dtype.category < FLOATING or any(y is f for f in context._fixed):
             continue
         own[id(y)] = nr
         _attach(y, node, nr, any(y is d for d in context._dirty))

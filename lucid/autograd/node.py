@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from lucid.array import Array
-from lucid.dtypes import FLOATING
+from lucid.dtypes import COMPLEX, FLOATING
 from lucid.layout import Layout
 from lucid.op import Op
 
@@ -56,6 +56,7 @@ class Recipe:
 
     __slots__ = (
         "op", "params", "inputs", "outputs", "needed", "kept", "names", "fixed", "floating",
+        "direct",
     )  # fmt: skip
 
     def __init__(
@@ -73,7 +74,10 @@ class Recipe:
                 self._ask(asked, kept)
         self.kept = tuple(kept.values())
         self.names = tuple(kept)
-        self.floating = tuple([n for n, y in enumerate(outputs) if y.dtype.category == FLOATING])
+        self.floating = tuple([n for n, y in enumerate(outputs) if y.dtype.category >= FLOATING])
+        # Complex numbers are not planned: such rules run call by call.
+        layouts = [lay for lay in (*inputs, *outputs) if lay is not None]
+        self.direct = any([lay.dtype.category == COMPLEX for lay in layouts])
 
     def _ask(self, name: str, kept: dict[str, tuple[bool, int]]) -> None:
         op = self.op

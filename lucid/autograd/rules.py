@@ -29,7 +29,7 @@ def unpack(node: Node, name: str, s: Any, create: bool) -> Any:
     y = wrap(s.storage, s.layout, s.offset)
     if create:
         if s.edge is None:
-            if s.nr is not None and s.layout.dtype.category == FLOATING:
+            if s.nr is not None and s.layout.dtype.category >= FLOATING:
                 y._node, y._nr, y._requires_grad = node, s.nr, True
         elif isinstance(s.edge[0], Node):
             y._node, y._nr, y._requires_grad = *s.edge, True
@@ -59,7 +59,7 @@ def pull_back(node: Node, needed: tuple, arrived: list, create: bool) -> Sequenc
     kept: Any = node.saved  # held until the call is over: another pass may give it back
     if not create and (tracer := program()) is not None:
         return tracer.rules(node, needed, arrived)
-    if create or tracing() is not None:
+    if create or recipe.direct or tracing() is not None:
         pairs = zip(recipe.names, kept, strict=True)
         saved = recipe.fixed | {name: unpack(node, name, s, create) for name, s in pairs}
         if create and recipe.op.hidden and issubclass(recipe.op, Composite):

@@ -391,14 +391,16 @@ def _array(data: Any, kind: dtype | None) -> np.ndarray:
         array = np.asarray(data)
     except ValueError as error:
         raise ValueError(f"tensor: the nested sequences differ in length: {error}") from None
-    if array.dtype == object or array.dtype.kind in "USMmc":
+    if array.dtype == object or array.dtype.kind in "USMm":
         raise TypeError(f"tensor: cannot make a tensor of {type(data).__name__} ({array.dtype})")
     if kind is None:
         numpy_kind = array.dtype.kind
         if array.size == 0 and not isinstance(data, (int, float, bool)) and numpy_kind == "f":
             kind = dtypes.get_default_dtype()
         else:
-            kind = {"b": bool_, "i": int64, "u": int64}.get(numpy_kind, dtypes.get_default_dtype())
+            floating = dtypes.get_default_dtype()
+            found = {"b": bool_, "i": int64, "u": int64, "c": floating.to_complex()}
+            kind = found.get(numpy_kind, floating)
     return array.astype(kind.numpy)
 
 

@@ -471,6 +471,7 @@ for _name in (
 ).split():
     creators[_name] = getattr(creation, _name)
 creators |= {name: with_out(function) for name, function in tables.creators.items()}
+creators |= tables.functions
 
 
 def _attach() -> None:
@@ -485,6 +486,8 @@ def _attach() -> None:
     ).split():
         if not hasattr(Tensor, f"{name}_") or name in ("add", "sub", "div", "pow", "round"):
             setattr(Tensor, f"{name}_", composed_in_place(name, functions[name]))
+    for name, function in tables.only_methods.items():
+        setattr(Tensor, name, function)
     for name in ("addcmul", "addcdiv", *tables.in_place):
         setattr(Tensor, f"{name}_", composed_in_place(name, functions[name]))
     for name, method in tables.own.items():
@@ -501,6 +504,7 @@ def _attach() -> None:
     Tensor.type = type_
     Tensor.type_as = type_as
     for name, kind in {
+        "cfloat": dtypes.complex64, "cdouble": dtypes.complex128,
         "float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16,
         "bfloat16": dtypes.bfloat16, "byte": dtypes.uint8, "char": dtypes.int8,
         "short": dtypes.int16, "int": dtypes.int32, "long": dtypes.int64, "bool": dtypes.bool_,
@@ -509,7 +513,7 @@ def _attach() -> None:
     for name in "zeros ones empty full".split():
         setattr(Tensor, f"new_{name}", _new(creators[name]))
     Tensor.new_tensor, Tensor.cpu, Tensor.where = new_tensor, cpu, where_method
-    for name, reading in {"T": _reversed, "mT": _matrix_transposed, "H": _transposed}.items():
+    for name, reading in {"T": _reversed, "mT": _matrix_transposed, **tables.properties}.items():
         setattr(Tensor, name, property(reading))
     for name in "squeeze unsqueeze transpose t".split():
         setattr(Tensor, f"{name}_", restride(name, getattr(shape, name)))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lucid.array import Array
-from lucid.dtypes import FLOATING, dtype, get_default_dtype
+from lucid.dtypes import COMPLEX, FLOATING, dtype, get_default_dtype
 from lucid.op import Composite, normal_dim, normal_dims
 from lucid.ops.cast import to_dtype
 from lucid.ops.elementwise import abs_, maximum, minimum, sign, sqrt, where
@@ -81,7 +81,8 @@ def mean(x, dim=None, keepdim: bool = False, *, dtype: dtype | None = None):
     >>> lucid.tensor([1.0, 3.0]).mean()
     tensor(2.)
     """
-    x = _floating("mean", x, dtype)
+    if dtype is not None or x.dtype.category != COMPLEX:
+        x = _floating("mean", x, dtype)
     return mean_(x, _dims("mean", x, dim), keepdim)
 
 
@@ -399,6 +400,7 @@ def norm(x, p=2, dim=None, keepdim: bool = False, dtype=None):
     >>> lucid.norm(lucid.tensor([3.0, 4.0])).item()
     5.0
     """
+    x = abs_(x) if x.dtype.category == COMPLEX else x
     x = _floating("norm", x, dtype)
     dims = _dims("norm", x, dim)
     if p in ("fro", None):

@@ -6,7 +6,28 @@ ops/methods.py reads the tables when it attaches everything.
 from collections.abc import Callable
 from types import ModuleType
 
-from lucid.ops import gamma, places, running, scatter, search, sort, unique
+from lucid.ops import (
+    calculus,
+    complex,
+    draws,
+    gamma,
+    join,
+    legacy,
+    linalg,
+    linalg_legacy,
+    lu,
+    numeric,
+    parts,
+    places,
+    products,
+    running,
+    scatter,
+    search,
+    sort,
+    stft,
+    unique,
+    windows,
+)
 
 
 def _of(module: ModuleType, names: str) -> dict[str, Callable]:
@@ -21,18 +42,77 @@ with_out: dict[str, Callable] = {
     **_of(unique, "histc histogram"),
     **_of(scatter, "scatter_reduce"),
     **_of(places, "take"),
+    **_of(numeric, "frexp ldexp float_power gcd lcm"),
+    **_of(calculus, "diff nansum nanmean cov corrcoef dist renorm index_reduce"),
+    **_of(products, "addmv addr addbmm inner vdot kron cross"),
+    **_of(parts, "diag_embed masked_scatter"),
+    **_of(
+        linalg,
+        "cholesky_solve cholesky_inverse slogdet logdet det matrix_exp matrix_power",
+    ),
+    "inverse": linalg.inv,
+    "pinverse": linalg.pinv,
+    "cholesky": linalg_legacy.cholesky_of,
+    "qr": linalg_legacy.qr_of,
+    "svd": linalg_legacy.svd_of,
+    "symeig": linalg_legacy.symeig,
+    "triangular_solve": linalg_legacy.triangular_solve,
+    "lu": lu.lu_of,
+    "lu_solve": lu.lu_solve_of,
 }
 methods: dict[str, Callable] = {
     **_of(unique, "unique unique_consecutive bincount"),
     "argwhere": places.argwhere,
+    **_of(numeric, "rsub isreal mvlgamma"),
+    **_of(
+        parts,
+        "hsplit vsplit dsplit split_with_sizes unsafe_split unsafe_chunk fliplr flipud rot90 "
+        "diagflat sum_to_size diagonal_scatter select_scatter slice_scatter as_strided_scatter put",
+    ),
+    **parts.copies,
+    "fill": legacy.fill,
+    **_of(stft, "stft istft"),
+    **{n: f for n, f in complex.functions.items() if n not in complex.properties},
 }
 # With `out=`, and no methods.
 creators: dict[str, Callable] = {
     **_of(search, "searchsorted bucketize isin"),
     "nonzero_static": unique.nonzero_static,
     "polygamma": gamma.polygamma,
+    **_of(parts, "column_stack dstack"),
+    **_of(calculus, "logspace"),
+    **_of(products, "chain_matmul"),
+}
+# Without `out=`, and no methods.
+functions: dict[str, Callable] = {
+    **_of(
+        parts,
+        "atleast_1d atleast_2d atleast_3d block_diag tril_indices triu_indices cartesian_prod "
+        "combinations unravel_index broadcast_shapes constant_pad_nd",
+    ),
+    **_of(calculus, "trapezoid cumulative_trapezoid gradient cdist"),
+    **_of(legacy, "set_default_tensor_type scalar_tensor empty_strided empty_permuted"),
+    **_of(windows, "hann_window hamming_window blackman_window bartlett_window kaiser_window"),
+    **legacy.constructors,
+    **complex.creators,
+    "real": complex.real,
+    "imag": complex.imag,
+    **_of(linalg_legacy, "svd_lowrank pca_lowrank"),
+    "lu_unpack": lu.lu_unpack,
+    "trapz": calculus.trapezoid,
+    "row_stack": join.vstack,
+    "range": legacy.range_,
+}
+# Methods alone.
+only_methods: dict[str, Callable] = {
+    **_of(legacy, "new resize resize_ resize_as_ new_empty_strided"),
+    **_of(draws, "exponential_ geometric_ cauchy_ log_normal_"),
 }
 # These have a form `name_` that computes and then writes.
-in_place: tuple[str, ...] = ("scatter_reduce",)
+in_place: tuple[str, ...] = (
+    "scatter_reduce", "addmv", "addr", "addbmm", "renorm", "masked_scatter", "put",
+    "index_reduce", "ldexp", "float_power", "gcd", "lcm",
+)  # fmt: skip
+properties: dict[str, Callable] = complex.properties
 # Methods whose arguments stand in another order than those of the function.
 own: dict[str, Callable] = {"polygamma": gamma.polygamma_of}

@@ -14,13 +14,14 @@ from lucid.config import settings
 from lucid.graph import Graph, Value
 from lucid.layout import Layout
 from lucid.lazy import lazy
-from lucid.op import ERRORS
+from lucid.op import ERROR_HOST, ERRORS
 from lucid.plan.lower import lower
 from lucid.plan.steps import bits
 
 call = lazy("lucid.backend.cpu.call")
 launch = lazy("lucid.backend.cpu.launch")
 threads = lazy("lucid.backend.cpu.threads")
+host = lazy("lucid.plan.host")
 
 LONG = 20_000  # elements of work above which a call releases the GIL
 
@@ -146,6 +147,8 @@ class Plan:
     def fail(self, outcome: tuple[int, int, int]) -> None:
         """Raise what native code reported."""
         code, value, place = outcome
+        if code == ERROR_HOST:
+            raise host.failure(value)
         kind, message = ERRORS[code]
         equations = self.lowered.steps[self.owners[place]].equations or self.graph.equations
         limits, name, at = "", self.name, ""

@@ -44,7 +44,7 @@ RESULTS = {
 # Methods whose result depends on whether a dimension is given.
 BY_DIM = {"size": "Size", "stride": "tuple[_b.int, ...]"}
 MODULES = {"autograd", "data", "io", "memory", "nn", "optim", "show", "utils", "func", "linalg",
-           "fft", "special", "random", "amp", "distributions"}  # fmt: skip
+           "fft", "signal", "special", "random", "amp", "distributions"}  # fmt: skip
 PLAIN = {"__len__": "int", "__int__": "int", "__index__": "int", "__float__": "float",
          "__bool__": "bool", "__contains__": "bool", "__repr__": "str", "__format__": "str",
          "__setitem__": None, "__hash__": "int"}  # fmt: skip
@@ -74,7 +74,7 @@ def parameter(p: inspect.Parameter) -> str:
 def signature(function: Any, method: bool) -> str:
     """The parameters of a function, those of a record by its inputs and static parameters."""
     function, in_place = getattr(function, "of", function), hasattr(function, "of")
-    record = function if isinstance(function, type) else getattr(function, "record", None)
+    record = function if hasattr(function, "optional") else getattr(function, "record", None)
     if record is not None:
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         defaults = {**record.optional, **record.defaults}

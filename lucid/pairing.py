@@ -1,0 +1,23 @@
+"""Which calls are of complex numbers, and who takes them: the funnel asks here.
+
+No kernel knows complex numbers. ops/complex.py puts the function into `lowered` that makes calls on
+pairs of real numbers of such a call.
+"""
+
+from collections.abc import Callable, Sequence
+
+from lucid.array import Array
+from lucid.dtypes import COMPLEX, dtype
+
+lowered: list[Callable] = []  # one function of (op, inputs, params)
+
+
+def is_complex(inputs: Sequence, params: Sequence = ()) -> bool:
+    """Whether a call is of complex numbers, or makes them."""
+    for x in inputs:
+        if isinstance(x, Array):
+            if x._layout.dtype.category == COMPLEX:
+                return True
+        elif isinstance(x, complex):
+            return True
+    return any([isinstance(p, dtype) and p.category == COMPLEX for p in params])

@@ -1,0 +1,5 @@
+"""Signal processing: `lucid.signal.windows`, loaded on first use."""
+
+from lucid.signal import windows
+
+__all__ = ["windows"]

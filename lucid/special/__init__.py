@@ -1,0 +1,67 @@
+"""Special functions under PyTorch's names, where Lucid has them. Loaded on first use."""
+
+import math
+from typing import Any
+
+from lucid.ops import functions as _all
+from lucid.ops.bessel import i0, i0e, i1, i1e
+from lucid.ops.gamma import polygamma
+from lucid.ops.normalize import log_softmax, softmax
+from lucid.ops.numeric import logit, mvlgamma, sinc
+
+digamma = psi = _all["digamma"]
+erf, erfc, erfinv = _all["erf"], _all["erfc"], _all["erfinv"]
+exp2, expm1, log1p = _all["exp2"], _all["expm1"], _all["log1p"]
+expit, gammaln, round = _all["sigmoid"], _all["lgamma"], _all["round"]
+logsumexp, xlogy = _all["logsumexp"], _all["xlogy"]
+multigammaln = mvlgamma
+
+
+def entr(x: Any) -> Any:
+    """-x log x, 0 at 0 and -inf below.
+
+    >>> import lucid
+    >>> lucid.special.entr(lucid.tensor([0.5]))
+    tensor([0.3466])
+    """
+    inner = -xlogy(x, x)
+    return _all["where"](x < 0, float("-inf"), inner)
+
+
+def ndtr(x: Any) -> Any:
+    """The standard normal distribution function.
+
+    >>> import lucid
+    >>> lucid.special.ndtr(lucid.tensor([0.0]))
+    tensor([0.5000])
+    """
+    return 0.5 * erfc(x * -math.sqrt(0.5))
+
+
+def ndtri(x: Any) -> Any:
+    """The inverse of `ndtr`.
+
+    >>> import lucid
+    >>> lucid.special.ndtri(lucid.tensor([0.5]))
+    tensor([0.])
+    """
+    return math.sqrt(2.0) * erfinv(2.0 * x - 1.0)
+
+
+def xlog1py(x: Any, y: Any) -> Any:
+    """x log(1 + y), 0 where x is 0 and y is not NaN.
+
+    >>> import lucid
+    >>> lucid.special.xlog1py(lucid.tensor([0.0]), lucid.tensor([-1.0]))
+    tensor([0.])
+    """
+    where = _all["where"]
+    none = where(y == y, x == 0, False)
+    return where(none, 0.0, x * log1p(where(none, 0.0, y)))
+
+
+__all__ = [
+    "digamma", "entr", "erf", "erfc", "erfinv", "exp2", "expit", "expm1", "gammaln", "i0", "i0e",
+    "i1", "i1e", "log1p", "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "ndtri",
+    "polygamma", "psi", "round", "sinc", "softmax", "xlog1py", "xlogy",
+]  # fmt: skip

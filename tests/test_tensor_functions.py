@@ -1,0 +1,266 @@
+"""Tensor functions beyond the core: values against NumPy, PyTorch where installed, gradients.
+
+CASES: name -> (arguments, NumPy's answer or None). Arguments are arrays; "t" in a name's third
+place says that it takes them as one list.
+"""
+
+import math
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid.autograd import gradcheck
+
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return RNG.normal(size=shape)
+
+
+A, B, C, V, W = normal(3, 4), normal(3, 4), normal(2, 3, 4), normal(5), normal(5)
+M, N = RNG.integers(-20, 20, (3, 4)), RNG.integers(-20, 20, (3, 4))
+NAN = np.where(A > 1, np.nan, A)
+MASK = A > 0
+
+CASES = {
+    "diff": [((A,), np.diff(A)), ((A, 2, 0), np.diff(A, 2, 0)), ((MASK,), np.diff(MASK))],
+    "trapezoid": [((A,), np.trapezoid(A)), ((V, W), np.trapezoid(V, W))],
+    "cumulative_trapezoid": [((A,), None), ((V, W), None)],
+    "gradient": [((C,), np.gradient(C)), ((V,), np.gradient(V))],
+    "nansum": [((NAN,), np.nansum(NAN)), ((NAN, 1), np.nansum(NAN, 1))],
+    "nanmean": [((NAN,), np.nanmean(NAN)), ((NAN, 1), np.nanmean(NAN, 1))],
+    "cov": [((A,), np.cov(A)), ((V,), np.cov(V))],
+    "corrcoef": [((A,), np.corrcoef(A))],
+    "dist": [((A, B), np.linalg.norm(A - B)), ((A, B, 3), None), ((A, B, math.inf), None)],
+    "cdist": [
+        ((A, B), np.linalg.norm(A[:, None] - B[None], axis=-1)),
+        *[((A, B[:2], p), None) for p in (0.0, 1.0, 3.0, math.inf)],
+        ((C, C[:, :1]), None),
+    ],
+    "renorm": [((A, 2, 0, 1.0), None), ((C, 1, 1, 2.0), None)],
+    "addmv": [((V[:3], A, V[:4]), V[:3] + A @ V[:4])],
+    "addr": [((A, V[:3], W[:4]), A + np.outer(V[:3], W[:4]))],
+    "addbmm": [((normal(3, 3), C, normal(2, 4, 3)), None)],
+    "inner": [((A, B), np.inner(A, B)), ((V, W), np.inner(V, W)), ((C, B), np.inner(C, B))],
+    "vdot": [((V, W), np.vdot(V, W))],
+    "kron": [((A, V), np.kron(A, V)), ((A, B[:2, :3]), np.kron(A, B[:2, :3]))],
+    "cross": [((normal(4, 3), normal(4, 3)), None), ((A, B, 0), np.cross(A, B, axis=0))],
+    "diag_embed": [((A,), None), ((A, 1, 0, 2), None), ((V, -2), np.diag(V, -2))],
+    "diagflat": [((A,), np.diagflat(A)), ((V, 1), np.diagflat(V, 1))],
+    "masked_scatter": [((A, MASK, normal(12)), None)],
+    "put": [((A, np.array([5, -1, 0]), V[:3]), None), ((A, np.array([5, 5]), V[:2], True), None)],
+    "take_along_dim": [((A, M % 4, 1), np.take_along_axis(A, M % 4, 1))],
+    "fliplr": [((A,), np.fliplr(A))],
+    "flipud": [((A,), np.flipud(A))],
+    "rot90": [*[((C, k, (0, 2)), np.rot90(C, k, (0, 2))) for k in (-1, 0, 1, 2, 3)]],
+    "sum_to_size": [((C, (3, 1)), C.sum((0, 2))[:, None])],
+    "diagonal_scatter": [((A, V[:3]), None), ((A, V[:2], 2), None)],
+    "select_scatter": [((A, V[:4], 0, 1), None)],
+    "slice_scatter": [((A, normal(3, 2), 1, 0, None, 2), None)],
+    "hsplit": [((A, 2), np.hsplit(A, 2)), ((V, [1, 3]), np.hsplit(V, [1, 3]))],
+    "vsplit": [((A, [1]), np.vsplit(A, [1]))],
+    "dsplit": [((C, 2), np.dsplit(C, 2))],
+    "split_with_sizes": [((A, [1, 3], 1), None)],
+    "atleast_1d": [((np.array(2.0),), np.array([2.0]))],
+    "atleast_2d": [((V,), np.atleast_2d(V))],
+    "atleast_3d": [((A,), np.atleast_3d(A)), ((V,), np.atleast_3d(V))],
+    "block_diag": [((A, V, B[:1]), None)],
+    "cartesian_prod": [((V, W[:2]), None)],
+    "combinations": [((V,), None), ((V, 3, True), None)],
+    "tril_indices": [((3, 4, 1), np.stack(np.tril_indices(3, 1, 4)))],
+    "triu_indices": [((3, 4, -1), np.stack(np.triu_indices(3, -1, 4)))],
+    "unravel_index": [((np.array([5, 23]), (2, 3, 4)), np.unravel_index([5, 23], (2, 3, 4)))],
+    "frexp": [((A * 100,), np.frexp(A * 100)), ((np.array([0.0, np.inf, 5e-324]),), None)],
+    "ldexp": [((A, M), np.ldexp(A, M))],
+    "float_power": [((np.abs(A), 2.5), np.abs(A) ** 2.5), ((M, 2), np.float64(M) ** 2)],
+    "index_reduce": [
+        ((A, 0, np.array([0, 2, 0]), B, how), None) for how in ("amax", "amin", "mean", "prod")
+    ],
+    "rsub": [((A, B), B - A)],
+    "logit": [((np.abs(A) / 4, 0.1), None)],
+    "gcd": [((M, N), np.gcd(M, N))],
+    "lcm": [((M, N), np.lcm(M, N))],
+    "mvlgamma": [((np.abs(A) + 3, 3), None)],
+    "signbit": [((A,), np.signbit(A)), ((M,), np.signbit(M))],
+    "nextafter": [((A, B), np.nextafter(A, B)), ((A * 0, B), np.nextafter(A * 0, B))],
+    "sinc": [((A,), np.sinc(A)), ((A * 0,), np.sinc(A * 0))],
+    "i0": [((A * 20,), np.i0(A * 20))],
+    "logspace": [((-1.0, 2.0, 5), None)],
+    "constant_pad_nd": [((A, (1, 2), 3.0), None)],
+    "fill": [((A, 3.0), A * 0 + 3)],
+}
+LISTS = {
+    "column_stack": [([V, W], np.column_stack([V, W]))],
+    "dstack": [([A, B], np.dstack([A, B]))],
+}
+FLAT = [(name, i) for name, cases in CASES.items() for i in range(len(cases))]
+# Those whose result does not depend smoothly on what they are given.
+ROUGH = {"frexp", "nextafter", "signbit", "fill", "corrcoef", "renorm", "mvlgamma", "i0", "gcd"}
+
+
+def ours(x):
+    return lucid.tensor(x) if isinstance(x, np.ndarray) else x
+
+
+def flat(y):
+    return list(y) if isinstance(y, tuple | list) else [y]
+
+
+@pytest.mark.parametrize(("name", "number"), FLAT)
+def test_values(name, number):
+    args, want = CASES[name][number]
+    got = flat(getattr(lucid, name)(*[ours(x) for x in args])) if hasattr(lucid, name) else []
+    got = got or flat(getattr(ours(args[0]), name)(*[ours(x) for x in args[1:]]))
+    if want is not None:
+        for x, y in zip(got, flat(want), strict=True):
+            np.testing.assert_allclose(x.numpy(), y, rtol=1e-12, atol=1e-13)
+    torch = pytest.importorskip("torch")
+    given = [torch.tensor(x) if isinstance(x, np.ndarray) else x for x in args]
+    if name == "logspace":
+        given, got = [*given], [x.to(lucid.float32) for x in got]
+    function = getattr(torch, name, None)
+    theirs = function(*given) if function else getattr(given[0], name)(*given[1:])
+    for x, y in zip(got, flat(theirs), strict=True):
+        assert tuple(x.shape) == tuple(y.shape) and x.dtype.name == str(y.dtype)[6:]
+        rtol = 1e-6 if x.dtype is lucid.float32 else 1e-12
+        np.testing.assert_allclose(x.numpy(), y.numpy(), rtol=rtol, atol=1e-13)
+
+
+@pytest.mark.parametrize(("name", "number"), FLAT)
+def test_gradients(name, number):
+    args, _ = CASES[name][number]
+    places = [i for i, x in enumerate(args) if isinstance(x, np.ndarray) and x.dtype == np.float64]
+    if name in ROUGH or not places or any(np.isnan(args[i]).any() for i in places):
+        pytest.skip("no smooth function of floating numbers")
+
+    def function(*xs):
+        given = [ours(x) for x in args]
+        for i, x in zip(places, xs, strict=True):
+            given[i] = x
+        method = getattr(lucid, name, None) or getattr(lucid.Tensor, name)
+        return method(*given)
+
+    inputs = [lucid.tensor(args[i], requires_grad=True) for i in places]
+    if flat(function(*inputs))[0].requires_grad:
+        assert gradcheck(function, inputs)
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists(name):
+    for args, want in LISTS[name]:
+        got = getattr(lucid, name)([ours(x) for x in args])
+        np.testing.assert_array_equal(got.numpy(), want)
+
+
+def test_in_place_forms():
+    x = ours(A.copy())
+    assert x.masked_scatter_(ours(MASK), ours(normal(12))) is x
+    x.put_(lucid.tensor([0]), lucid.tensor([9.0], dtype=lucid.float64))
+    assert x[0, 0].item() == 9.0
+    x = lucid.tensor([12, 7])
+    assert x.gcd_(lucid.tensor([18, 14])).tolist() == [6, 7]
+
+
+def test_copies_are_no_views():
+    x = ours(A)
+    for name, args in {
+        "transpose_copy": (0, 1), "permute_copy": ((1, 0),), "unsqueeze_copy": (0,),
+        "view_copy": (12,), "t_copy": (), "squeeze_copy": (), "expand_copy": ((2, 3, 4),),
+        "diagonal_copy": (), "narrow_copy": (0, 1, 2), "alias_copy": (), "unfold_copy": (1, 2, 1),
+    }.items():  # fmt: skip
+        y = getattr(x, name)(*args)
+        assert y._storage is not x._storage
+        np.testing.assert_array_equal(y.numpy(), getattr(x, name[:-5], lambda *_: x)(*args).numpy())
+    assert all(y._storage is not x._storage for y in x.unbind_copy(0))
+
+
+def test_legacy_constructors():
+    assert lucid.FloatTensor(2, 3).shape == (2, 3)
+    assert lucid.FloatTensor([1, 2]).dtype is lucid.float32
+    assert lucid.LongTensor([[1, 2]]).tolist() == [[1, 2]]
+    assert lucid.ByteTensor(np.array([1, 2])).dtype is lucid.uint8
+    assert isinstance(lucid.ones(2), lucid.FloatTensor)
+    assert not isinstance(lucid.ones(2), lucid.LongTensor)
+    x = lucid.ones(2)
+    assert x.type(lucid.DoubleTensor).dtype is lucid.float64
+    assert x.type("torch.LongTensor").dtype is lucid.int64
+    assert x.new(3, 1).shape == (3, 1) and x.new([1]).dtype is lucid.float32
+    assert x.new().numel() == 0 and x.new(x.size()).shape == (2,)
+    with pytest.raises(RuntimeError, match="CPU"):
+        lucid.FloatTensor(2, device="cuda")
+    try:
+        lucid.set_default_tensor_type(lucid.DoubleTensor)
+        assert lucid.ones(1).dtype is lucid.float64
+    finally:
+        lucid.set_default_tensor_type("torch.FloatTensor")
+    with pytest.raises(ValueError, match="cuda"):
+        lucid.set_default_tensor_type("torch.cuda.FloatTensor")
+
+
+def test_resize():
+    x = lucid.arange(6)
+    assert x.resize_(2, 2).tolist() == [[0, 1], [2, 3]]
+    x.resize_(3, 4)
+    assert x.shape == (3, 4) and x.flatten()[:6].tolist() == list(range(6))
+    assert lucid.arange(3).resize_as_(lucid.zeros(1, 2)).tolist() == [[0, 1]]
+    with pytest.raises(RuntimeError, match="gradient"):
+        lucid.ones(2, requires_grad=True).resize_(1)
+
+
+def test_strided():
+    assert lucid.empty_strided((2, 3), (1, 2)).stride() == (1, 2)
+    assert lucid.empty_permuted((2, 3, 4), (0, 2, 1)).stride() == (12, 1, 3)
+    assert lucid.ones(1).new_empty_strided((2,), (3,)).stride() == (3,)
+    assert lucid.range(1, 2, 0.5).tolist() == [1.0, 1.5, 2.0]
+
+
+def test_drawn_in_place():
+    lucid.manual_seed(0)
+    x = lucid.empty(200_000)
+    assert abs(x.exponential_(2.0).mean().item() - 0.5) < 0.01
+    assert abs(x.geometric_(0.25).mean().item() - 4) < 0.05 and x.min().item() == 1
+    assert abs(x.cauchy_(3.0, 0.5).median().item() - 3) < 0.02
+    assert abs(x.log_normal_(0.5, 0.25).log().mean().item() - 0.5) < 0.01
+    whole = lucid.empty(10, dtype=lucid.int64).geometric_(0.5)
+    assert (whole >= 1).all()
+    for call in (lambda: x.exponential_(0), lambda: x.geometric_(1.5), lambda: x.cauchy_(0, 0)):
+        with pytest.raises(RuntimeError, match="must"):
+            call()
+
+
+def test_windows():
+    signal = pytest.importorskip("scipy.signal.windows")
+    windows = lucid.signal.windows
+    calls = {"bartlett": {}, "blackman": {}, "cosine": {}, "exponential": {"tau": 2.0},
+             "gaussian": {"std": 1.5}, "hamming": {}, "hann": {}, "kaiser": {"beta": 7.0},
+             "nuttall": {}, "general_cosine": {"a": [0.5, 0.3, 0.2]},
+             "general_hamming": {"alpha": 0.6}}  # fmt: skip
+    for name, options in calls.items():
+        for sym in (True, False):
+            for m in (1, 8, 9):
+                got = getattr(windows, name)(m, sym=sym, dtype=lucid.float64, **options)
+                want = getattr(signal, name)(m, sym=sym, **options)
+                np.testing.assert_allclose(got.numpy(), want, atol=1e-14, err_msg=name)
+    assert lucid.hann_window(4).dtype is lucid.float32
+    np.testing.assert_allclose(lucid.hamming_window(5).numpy(), signal.hamming(5, False), 1e-6)
+
+
+def test_errors():
+    x = ours(A)
+    square = lucid.ones(2, 2)
+    for call, said in (
+        (lambda: lucid.fliplr(lucid.ones(2)), "2 dimensions"),
+        (lambda: lucid.cross(square, square), "size 3"),
+        (lambda: square.cross(square, 1), "size 3"),
+        (lambda: x.hsplit(3), "multiple"),
+        (lambda: x.rot90(1, (0, 0)), "the same"),
+        (lambda: x.masked_scatter(x > -9, lucid.ones(2, dtype=x.dtype)), "2 elements"),
+        (lambda: lucid.cdist(x, lucid.ones(2, 3)), "last size"),
+        (lambda: x.select_scatter(x, 0, 1), "is needed"),
+        (lambda: lucid.gcd(x, x), "gcd"),
+        (lambda: x.index_reduce(0, lucid.tensor([0]), x, "sum"), "reduce must be"),
+    ):
+        with pytest.raises((RuntimeError, IndexError, TypeError), match=said):
+            call()
