@@ -2,7 +2,10 @@
 
 Called by the programs beside it: they declare cases with `@case` and end with `main()`. In one
 shared process the thread pools of two libraries disturb each other (measured: a factor of 2 and
-more on two threads), so every framework runs in a process of its own, in alternating rounds.
+more on two threads), so every framework runs in a process of its own, in alternating rounds. Where
+seconds apart are too far, as on a shared machine whose cores change their speed, `main(slices=n)`
+keeps the processes of one thread and lets them take turns of some milliseconds. With more threads
+that would time how long each pool takes to wake up.
 """
 
 import argparse
@@ -107,19 +110,30 @@ def load(framework: str, threads: int) -> Any:
     return module
 
 
-def main(description: str = "", extra: Callable[[Any], None] | None = None) -> None:
-    """Parse the command line, run all rounds, print the table; `extra(options)` prints more."""
+def main(
+    description: str = "", extra: Callable[[Any], None] | None = None, slices: int = 0
+) -> None:
+    """Parse the command line, run all rounds, print the table; `extra(options)` prints more.
+
+    slices: the default of `--slices`, how often the frameworks take turns at a case in a round,
+    on one thread.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, default=3, help="processes of each framework (3)")
     parser.add_argument("--threads", default="1,2", help="thread counts (1,2)")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--frameworks", default="", help="such as lucid,torch,numpy,torch+compiled")
     parser.add_argument("--json", default="", help="also write the results to this file")
+    parser.add_argument("--slices", type=int, default=slices, help="turns at a case, on one thread")
     parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     chosen = [c for c in CASES.values() if options.only in c.name]
     if not chosen:
         sys.exit(f"no case is named like {options.only!r}; there are {', '.join(CASES)}")
+    if options.serve:
+        _serve(options.worker, int(options.threads), chosen)
+        return
     if options.worker:
         _work(options.worker, int(options.threads), chosen)
         return
@@ -128,7 +142,11 @@ def main(description: str = "", extra: Callable[[Any], None] | None = None) -> N
     for number in range(options.rounds):
         for count in threads:
             # Every other round runs in the opposite order, so that drift hits all alike.
-            for name in names if number % 2 == 0 else names[::-1]:
+            order = names if number % 2 == 0 else names[::-1]
+            if options.slices and count == 1:
+                _take_turns(order, chosen, options)
+                continue
+            for name in order:
                 _collect(name, count, chosen, options.only)
     table = rows(chosen, names, threads)
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, "
@@ -183,15 +201,23 @@ def print_table(table: list[dict[str, Any]]) -> None:
         print("  ".join(f"{x:<{w}}" if i == 0 else f"{x:>{w}}" for i, (x, w) in enumerate(aligned)))
 
 
-def run_process(arguments: list[str], threads: int, **variables: str) -> str:
-    """The standard output of a Python process with all thread pools set to `threads`."""
+def environment_of(threads: int, **variables: str) -> dict[str, str]:
+    """This process's environment with all thread pools set to `threads`."""
     environment = os.environ | {name: str(threads) for name in THREAD_VARIABLES} | variables
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # users start from compiled files
     environment["PYTHONPATH"] = os.pathsep.join(
         [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
+    return environment
+
+
+def run_process(arguments: list[str], threads: int, **variables: str) -> str:
+    """The standard output of a Python process with all thread pools set to `threads`."""
     done = subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, text=True
+        [sys.executable, *arguments],
+        env=environment_of(threads, **variables),
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
         sys.exit(f"{' '.join(arguments)} failed:\n{done.stderr}")
@@ -220,6 +246,57 @@ def _collect(framework: str, threads: int, chosen: list[Case], only: str) -> Non
             c.errors[f"{framework}: {found[c.name]}"] = None
         elif c.name in found:
             c.results.setdefault((framework, threads), []).append(found[c.name])
+
+
+def _take_turns(names: list[str], chosen: list[Case], options: Any) -> None:
+    """One process for each framework, all alive; at each case they run in turn, slice by slice.
+
+    They are held on one core, the same for all in a turn, another one in the next.
+    """
+    program = [sys.executable, str(Path(sys.argv[0]).resolve()), "--serve"]
+    program += ["--threads", "1", "--only", options.only, "--worker"]
+    pipe, environment = subprocess.PIPE, environment_of(1)
+    workers = {
+        name: subprocess.Popen(
+            [*program, name], env=environment, stdin=pipe, stdout=pipe, text=True
+        )
+        for name in names
+    }
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    for number, c in enumerate(chosen):
+        for turn in range(options.slices + 1):  # the first one makes the inputs
+            for name, worker in workers.items():
+                if name.partition("+")[0] not in c.frameworks:
+                    continue
+                if cores:
+                    os.sched_setaffinity(worker.pid, {cores[turn % len(cores)]})
+                worker.stdin.write(f"{number}\n")
+                worker.stdin.flush()
+                found = json.loads(worker.stdout.readline())
+                if isinstance(found, str):
+                    c.errors[f"{name}: {found}"] = None
+                elif turn:
+                    c.results.setdefault((name, 1), []).append(found)
+    for worker in workers.values():
+        worker.communicate()
+
+
+def _serve(framework: str, threads: int, chosen: list[Case]) -> None:
+    """Time one slice of the case whose number each line of the standard input says."""
+    t = load(framework, threads)
+    made: dict[int, Callable[[], Any]] = {}
+    for line in sys.stdin:
+        number = int(line)
+        try:
+            if number not in made:
+                made.clear()
+                f, arguments = chosen[number].make(t)
+                f = t.compile(f) if framework.endswith("+compiled") else f
+                made[number] = lambda f=f, arguments=arguments: f(*arguments)
+            found: float | str = seconds_per_call(made[number], 1)
+        except Exception as error:  # the row shows it
+            found = f"{type(error).__name__}: {error}"
+        print(json.dumps(found), flush=True)
 
 
 def _work(framework: str, threads: int, chosen: list[Case]) -> None:

@@ -1,6 +1,6 @@
 """Matrix products in float32: Lucid against NumPy and PyTorch, on 1 and 2 threads.
 
-    python bench/matmul.py [--rounds 3] [--threads 1,2] [--json FILE]
+    python bench/matmul.py [--rounds 3] [--slices 9] [--threads 1,2] [--json FILE]
 
 Also prints what the first product costs in a process that compiles its kernel and in one that
 loads it from the code cache.
@@ -63,4 +63,4 @@ def first_products(options):
 
 
 if __name__ == "__main__":
-    main(__doc__, first_products)
+    main(__doc__, first_products, slices=9)

@@ -18,7 +18,7 @@ from lucid.dtypes import FLOATING, dtype
 from lucid.kernel import expr as e
 from lucid.kernel.expr import Expr
 
-BLOCK = 384  # steps of k whose products are summed before they join C
+BLOCK = 512  # most steps of k whose products are summed before they join C
 RIGHT_BYTES = 640 * 1024  # of packed B per task: stays in a level-2 cache of 1 MiB
 SUMS_BYTES = 256 * 1024  # of unfinished C per task
 SMALL = 1 << 20  # multiplications below which one thread is faster than two
@@ -99,7 +99,7 @@ class Product:
 
 def depth_of(k: int) -> int:
     """Steps of k per block."""
-    if k <= 512:
+    if k <= BLOCK:
         return max(k, 1)
     even = -(-k // -(-k // BLOCK))
     return -(-even // 16) * 16
