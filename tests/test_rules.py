@@ -6,6 +6,7 @@ import pytest
 import lucid
 import lucid.nn.functional as F
 from lucid.apply import fused
+from lucid.op import REGISTRY, Elementwise
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 3), (2, 3, 2)])
@@ -98,3 +99,37 @@ def test_rows_that_are_read_in_another_order_than_they_are_folded():
     ):  # fmt: skip
         (y,) = fused((function.__name__,), function, (x,), function.__name__)
         np.testing.assert_allclose(y.numpy(), want, rtol=1e-12)
+
+
+def test_a_tensor_whose_gradient_is_kept_may_die():
+    x = lucid.ones(2, requires_grad=True)
+    y = x * 2
+    y.retain_grad()
+    z = (y * 3).sum()
+    del y
+    z.backward()
+    assert x.grad.tolist() == [6.0, 6.0]
+
+
+def test_a_rule_that_asks_for_what_is_not_there():
+    class misspelt(Elementwise):
+        def body(b, x):
+            return x
+
+        def vjp_x(g, input):
+            return g
+
+    try:
+        with pytest.raises(TypeError, match="misspelt: its rules ask for 'input', which is no"):
+            misspelt(lucid.ones(2, requires_grad=True))
+    finally:
+        del REGISTRY["misspelt"]
+
+
+def test_indices_of_windows_are_those_of_the_first_largest():
+    """The order in which a window is folded shows in ties."""
+    x = lucid.zeros(1, 1, 4, 4, requires_grad=True)
+    y, places = F.max_pool2d(x, (3, 2), 1, return_indices=True)
+    assert places.flatten().tolist() == [0, 1, 2, 4, 5, 6]
+    y.sum().backward()
+    assert x.grad.flatten().tolist() == [1, 1, 1, 0, 1, 1, 1, 0] + [0] * 8
