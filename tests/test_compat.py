@@ -86,7 +86,7 @@ PROGRAM = """
     assert isinstance(Variable(x), Variable) and isinstance(x, torch.Tensor)
     torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, "saved.pt")
     saved = torch.load("saved.pt", map_location=device, weights_only=True)
-    assert list(saved["model"])[0] == "module.body.0.weight"
+    assert list(saved["model"])[0] == "_orig_mod.module.body.0.weight"
     model.load_state_dict(saved["model"]); optimizer.load_state_dict(saved["optimizer"])
 
     dist.init_process_group("gloo", rank=0, world_size=1)
@@ -284,3 +284,48 @@ def test_switches(tmp_path):
         finder.answer("torch.distributed").get_rank()
     with pytest.raises(NotImplementedError, match="GPU"):
         finder.answer("torch.nn").DataParallel(lucid.nn.Linear(1, 1), device_ids=[0])
+
+
+COMPILED = """
+    import warnings
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1))
+    model = torch.compile(inner)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x = torch.randn(8, 4)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        optimizer.step()
+    assert torch.equal(model(x), inner(x)) and isinstance(model, nn.Module)
+    assert next(iter(model.state_dict())) == "_orig_mod.0.weight" and model._orig_mod is inner
+    model.eval()
+    assert not inner.training
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert model(x).dtype is torch.bfloat16
+    assert model(x).dtype is torch.float32
+
+    @torch.compile
+    def branch(x):
+        return x if x.sum() > 0 else -x
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert branch(torch.ones(2)).sum() == 2 and branch(-torch.ones(2)).sum() == 2
+    assert len([w for w in said if "runs op by op" in str(w.message)]) == 1
+    try:
+        torch.compile(branch.function, fullgraph=True)(torch.ones(2))
+    except RuntimeError as error:
+        assert "not known while the function is traced" in str(error)
+    else:
+        raise SystemExit("not refused")
+    print("finished")
+"""
+
+
+def test_compile(tmp_path):
+    done = lucid_run(tmp_path, COMPILED)
+    assert done.stdout == "finished\n", done.stderr

@@ -230,3 +230,50 @@ def test_a_stream_has_no_order():
 def test_sampling_is_as_lazy_as_the_sampler():
     loader = DataLoader(Squares(3), batch_size=1, sampler=itertools.cycle([0, 2]))
     assert numbers(itertools.islice(loader, 3)) == [[0], [4], [0]]
+
+
+def test_stack_dataset():
+    from lucid.data import StackDataset
+
+    numbers, squares = range(4), [i * i for i in range(4)]
+    by_place = StackDataset(numbers, squares)
+    by_name = StackDataset(n=numbers, s=squares)
+    assert len(by_place) == 4 and by_place[2] == (2, 4) and by_name[3] == {"n": 3, "s": 9}
+    assert by_place.__getitems__([1, 3]) == [(1, 1), (3, 9)]
+    assert [b["s"].tolist() for b in DataLoader(by_name, batch_size=2)] == [[0, 1], [4, 9]]
+    with pytest.raises(ValueError, match="sizes differ"):
+        StackDataset(numbers, [1])
+    for wrong in ((), (numbers,)):
+        with pytest.raises(ValueError, match="position or by name"):
+            StackDataset(*wrong, **({"n": numbers} if wrong else {}))
+
+
+@pytest.mark.parametrize("n, replicas", [(10, 3), (9, 3), (2, 4), (1, 1)])
+def test_distributed_sampler(n, replicas):
+    from lucid.data import DistributedSampler
+
+    for shuffle in (False, True):
+        shares = [
+            DistributedSampler(range(n), replicas, rank, shuffle=shuffle)
+            for rank in range(replicas)
+        ]
+        lists = [list(share) for share in shares]
+        assert len({len(part) for part in lists}) == 1 and len(lists[0]) == len(shares[0])
+        assert {i for part in lists for i in part} == set(range(n))
+        if shuffle and n > 8:
+            for share in shares:
+                share.set_epoch(1)
+            assert [list(share) for share in shares] != lists
+    dropped = [
+        list(DistributedSampler(range(n), replicas, r, drop_last=True)) for r in range(replicas)
+    ]
+    seen = [i for part in dropped for i in part]
+    assert len(seen) == len(set(seen)) == n // replicas * replicas
+    with pytest.raises(ValueError, match="rank 3 of 3"):
+        DistributedSampler(range(n), 3, 3)
+
+
+def test_pin_memory_is_accepted():
+    assert len(list(DataLoader(range(3), pin_memory=True, pin_memory_device="cpu"))) == 3
+    with pytest.raises(NotImplementedError, match="pin_memory_device='cuda'"):
+        DataLoader(range(3), pin_memory_device="cuda")

@@ -19,7 +19,7 @@ from lucid.compiler.tree import flatten
 from lucid.config import settings
 from lucid.dtypes import get_default_dtype
 from lucid.lazy import lazy
-from lucid.tracing import program
+from lucid.tracing import casting, program
 
 MOST = 64  # plans of one function
 
@@ -116,7 +116,9 @@ class Compiled:
 
 def _surroundings() -> tuple:
     """What a trace depends on besides the function: modes and settings."""
-    return (is_grad_enabled(), get_default_dtype(), _threads.get_num_threads(), settings.target)
+    types = None if casting.get() is None else casting.get().low  # of autocast
+    modes = (is_grad_enabled(), types, get_default_dtype())
+    return (*modes, _threads.get_num_threads(), settings.target)
 
 
 def _kind(x: Any) -> Any:

@@ -81,6 +81,51 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
         return int(self.tensors[0].shape[0])
 
 
+class StackDataset(Dataset[Any]):
+    """Sample i is the tuple of sample i of each dataset, or with names the dict of them.
+
+    >>> from lucid.data import StackDataset
+    >>> StackDataset(image=[1, 2], text=["a", "b"])[1]
+    {'image': 2, 'text': 'b'}
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        if bool(args) == bool(kwargs):
+            raise ValueError("StackDataset: datasets come by position or by name, at least one")
+        self.datasets: Any = args or kwargs
+        lengths = [len(dataset) for dataset in self._all()]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"StackDataset: sizes differ: {lengths}")
+        self._length = lengths[0]
+
+    def _all(self) -> Iterable[Any]:
+        return self.datasets.values() if isinstance(self.datasets, dict) else self.datasets
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(self.datasets, dict):
+            return {name: dataset[index] for name, dataset in self.datasets.items()}
+        return tuple(dataset[index] for dataset in self.datasets)
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        columns = []
+        for dataset in self._all():
+            together = getattr(dataset, "__getitems__", None)
+            column = together(indices) if together else [dataset[i] for i in indices]
+            if len(column) != len(indices):
+                raise ValueError(
+                    f"StackDataset: __getitems__ returned {len(column)} samples for "
+                    f"{len(indices)} indices"
+                )
+            columns.append(column)
+        rows = zip(*columns, strict=True)
+        if isinstance(self.datasets, dict):
+            return [dict(zip(self.datasets, row, strict=True)) for row in rows]
+        return list(rows)
+
+    def __len__(self) -> int:
+        return self._length
+
+
 class ConcatDataset(Dataset[T_co]):
     """The samples of several datasets, one after another. Negative indices count from the end."""
 

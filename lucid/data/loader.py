@@ -62,8 +62,13 @@ class DataLoader(Generic[T_co]):
         *,
         prefetch_factor: int | None = None,
         persistent_workers: bool = False,
+        pin_memory_device: str = "",
         in_order: bool = True,
     ):
+        if pin_memory_device not in ("", "cpu"):
+            raise NotImplementedError(
+                f"DataLoader: pin_memory_device={pin_memory_device!r} is not here"
+            )
         _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
         if num_workers == 0 and multiprocessing_context is not None:
             raise ValueError("DataLoader: multiprocessing_context needs num_workers > 0")

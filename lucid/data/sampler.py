@@ -16,6 +16,9 @@ T_co = TypeVar("T_co", covariant=True)
 class Sampler(Generic[T_co]):
     """Base of the samplers: subclasses write `__iter__`, and `__len__` where it is known."""
 
+    def __init__(self, data_source: Sized | None = None):
+        """Older programs hand their dataset to it; subclasses keep what they need."""
+
     def __iter__(self) -> Iterator[T_co]:
         raise NotImplementedError(f"{type(self).__name__} is a Sampler without __iter__")
 
@@ -143,6 +146,68 @@ class WeightedRandomSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return self.num_samples
+
+
+class DistributedSampler(Sampler[int]):
+    """The share of one process among `num_replicas`: indices rank, rank + num_replicas, ...
+
+    They are taken of a permutation that `seed` and the epoch decide, the same in every process, or
+    with `shuffle=False` of 0, 1, 2, ... All shares have the same length: the first indices come
+    again at the end, or with `drop_last` the last ones are left out. Call `set_epoch` before each
+    epoch for another order. Without `num_replicas` and `rank` there is one process.
+
+    >>> from lucid.data import DistributedSampler
+    >>> list(DistributedSampler(range(5), num_replicas=2, rank=1, shuffle=False))
+    [1, 3, 0]
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+    ):
+        self.num_replicas = 1 if num_replicas is None else num_replicas
+        self.rank = 0 if rank is None else rank
+        if self.num_replicas < 1 or not 0 <= self.rank < self.num_replicas:
+            raise ValueError(
+                f"DistributedSampler: rank {self.rank} of {self.num_replicas} processes"
+            )
+        self.dataset = dataset
+        self.epoch = 0
+        self.shuffle = shuffle
+        self.seed = seed
+        self.drop_last = drop_last
+
+    @property
+    def num_samples(self) -> int:
+        whole, rest = divmod(len(self.dataset), self.num_replicas)
+        return whole + (rest > 0 and not self.drop_last)
+
+    @property
+    def total_size(self) -> int:
+        return self.num_samples * self.num_replicas
+
+    def __iter__(self) -> Iterator[int]:
+        n, total = len(self.dataset), self.total_size
+        if self.shuffle:
+            generator = lucid.Generator()
+            generator.manual_seed(self.seed + self.epoch)
+            order = lucid.randperm(n, generator=generator).tolist()
+        else:
+            order = list(range(n))
+        places = range(self.rank, total, self.num_replicas)
+        return iter([order[i % n] for i in places])
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the order of this epoch from now on."""
+        self.epoch = epoch
 
 
 class BatchSampler(Sampler[list[int]]):

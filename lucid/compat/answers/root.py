@@ -3,11 +3,11 @@
 Called by finder.py; all that is not here is looked up in `lucid`.
 """
 
-import functools
 import os
 from typing import Any, BinaryIO
 
 import lucid
+from lucid.compat.answers.compiled import compile as compile
 from lucid.compat.answers.refuse import refused
 from lucid.compat.answers.version import __version__ as __version__
 
@@ -46,26 +46,6 @@ def load(
     if pickle_module is not None and pickle_module.__name__ != "pickle":
         raise NotImplementedError("torch.load: pickle_module is not supported; data alone is read")
     return lucid.load(f, map_location, weights_only=weights_only, mmap=mmap)
-
-
-def compile(
-    model: Any = None,
-    *,
-    fullgraph: bool = False,
-    dynamic: bool | None = None,
-    backend: Any = "inductor",
-    mode: str | None = None,
-    options: dict | None = None,
-    disable: bool = False,
-) -> Any:
-    """`lucid.compile` where Lucid has it; otherwise the model as it is, which computes the same."""
-    if model is None:
-        return functools.partial(
-            compile, fullgraph=fullgraph, dynamic=dynamic, backend=backend, mode=mode,
-            options=options, disable=disable,
-        )  # fmt: skip
-    compiler = None if disable else getattr(lucid, "compile", None)
-    return compiler(model) if callable(compiler) else model
 
 
 def set_float32_matmul_precision(precision: str) -> None:
