@@ -27,7 +27,13 @@ from lucid.op import REGISTRY, View
 from lucid.plan import run as plans
 from lucid.plan.lower import lower
 from lucid.plan.steps import Step
-from tests import samples, samples_functions, samples_sequence, samples_sorted  # noqa: F401
+from tests import (  # noqa: F401
+    samples,
+    samples_functions,
+    samples_sequence,
+    samples_sorted,
+    samples_spatial,
+)
 from tests.kernel_calls import available, on
 from tests.kernel_calls import run as run_native
 from tests.random_kernels import Case, compare, data

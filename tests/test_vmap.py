@@ -12,6 +12,7 @@ from lucid.autograd.batch import Level
 from lucid.func import vmap
 from lucid.op import REGISTRY, Elementwise
 from tests.test_records import RECORDS, STEPS, call, inputs_of
+from tests.vmap_spatial import cases as spatial_cases
 
 B = 3
 
@@ -312,6 +313,7 @@ CASES = {
     "masks": (lambda x: lucid.masked_fill(x, x > 0.5, 0.0).clamp(0.3, 0.4), [real(3, 4)]),
     "repeats": (lambda x: (x.repeat(2, 1), x.roll(1, 0), x.repeat_interleave(2, 1)), [real(2, 3)]),
 }  # fmt: skip
+CASES |= spatial_cases(real, whole)
 
 
 @pytest.mark.parametrize("name", CASES)

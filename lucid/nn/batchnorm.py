@@ -1,4 +1,7 @@
-"""BatchNorm1d and BatchNorm2d (Ioffe and Szegedy, 2015). Called by users' models."""
+"""BatchNorm1d, 2d, 3d and SyncBatchNorm (Ioffe and Szegedy, 2015). Called by users' models.
+
+instancenorm.py shares `_NormBase`.
+"""
 
 from __future__ import annotations
 
@@ -129,3 +132,64 @@ class BatchNorm2d(_BatchNorm):
     def _check_input_dim(self, x: lucid.Tensor) -> None:
         if x.dim() != 4:
             raise ValueError(f"expected 4D input (got {x.dim()}D input)")
+
+
+class BatchNorm3d(_BatchNorm):
+    """As BatchNorm1d, for volumes. x: (N, C, D, H, W).
+
+    >>> import lucid
+    >>> lucid.nn.BatchNorm3d(3)(lucid.zeros(2, 3, 2, 4, 4)).shape
+    lucid.Size([2, 3, 2, 4, 4])
+    """
+
+    def _check_input_dim(self, x: lucid.Tensor) -> None:
+        if x.dim() != 5:
+            raise ValueError(f"expected 5D input (got {x.dim()}D input)")
+
+
+class SyncBatchNorm(_BatchNorm):
+    """BatchNorm of x (N, C, ...) whose statistics are those of all processes' batches.
+
+    In one process, which is all that there is so far, it is BatchNorm; a `process_group` raises.
+
+    >>> import lucid
+    >>> lucid.nn.SyncBatchNorm(3)(lucid.zeros(2, 3)).shape
+    lucid.Size([2, 3])
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: Any = None,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        if process_group is not None:
+            raise NotImplementedError("SyncBatchNorm: process_group is not supported; use None")
+        options = (affine, track_running_stats, device, dtype)
+        super().__init__(num_features, eps, momentum, *options, bias=bias)
+        self.process_group = None
+
+    def _check_input_dim(self, x: lucid.Tensor) -> None:
+        if x.dim() < 2:
+            raise ValueError(f"expected at least 2D input (got {x.dim()}D input)")
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
+        """The module with each BatchNorm in it replaced by a SyncBatchNorm of the same tensors."""
+        made = module
+        if isinstance(module, _BatchNorm):
+            options = (module.affine, module.track_running_stats, process_group)
+            made = cls(module.num_features, module.eps, module.momentum, *options)
+            made._parameters.update(module._parameters)
+            made._buffers.update(module._buffers)
+            made.train(module.training)
+        for name, child in module.named_children():
+            made.add_module(name, cls.convert_sync_batchnorm(child, process_group))
+        return made

@@ -6,12 +6,13 @@ lucid/__init__.py publishes; the names below are those of networks, for lucid.nn
 
 from lucid.ops.attention import scaled_dot_product_attention
 from lucid.ops.contract import linear
-from lucid.ops.conv import conv2d
 from lucid.ops.loss import cross_entropy, nll_loss
 from lucid.ops.methods import creators, functions
 from lucid.ops.normalize import batch_norm, layer_norm, log_softmax, softmax, softmin
-from lucid.ops.padding import normalize, one_hot, pad
-from lucid.ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from lucid.ops.padding import (
+    normalize,
+    one_hot,
+)
 from lucid.ops.random import dropout
 
 relu, relu6, leaky_relu, elu = (functions[n] for n in ("relu", "relu6", "leaky_relu", "elu"))
@@ -21,11 +22,9 @@ hardtanh, hardsigmoid, hardswish = (functions[n] for n in ("hardtanh", "hardsigm
 where = functions["where"]
 
 __all__ = [
-    "adaptive_avg_pool2d", "avg_pool2d", "conv2d", "max_pool2d", "scaled_dot_product_attention",
-    "batch_norm", "creators",
-    "cross_entropy", "dropout", "elu", "functions", "gelu", "hardsigmoid",
-    "hardswish", "hardtanh", "layer_norm", "leaky_relu",
-    "linear", "log_softmax", "logsigmoid", "mish", "nll_loss", "normalize", "one_hot",
-    "pad", "relu", "relu6", "sigmoid", "silu", "softmax", "softmin", "softplus",
-    "tanh", "where",
+    "batch_norm", "creators", "cross_entropy", "dropout", "elu", "functions", "gelu",
+    "hardsigmoid", "hardswish", "hardtanh", "layer_norm", "leaky_relu", "linear", "log_softmax",
+    "logsigmoid", "mish", "nll_loss", "normalize", "one_hot", "relu", "relu6",
+    "scaled_dot_product_attention", "sigmoid", "silu", "softmax", "softmin", "softplus", "tanh",
+    "where",
 ]  # fmt: skip

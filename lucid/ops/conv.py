@@ -1,18 +1,16 @@
 """Two-dimensional convolution: forward, both gradients, and the gradients of those.
 
 One native template does all three (backend/cpu/conv.py). The result has the memory format of the
-input: row-major, or channels-last where the input is.
+input: row-major, or channels-last where the input is. convolution.py has the functions.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from lucid.dtypes import FLOATING
 from lucid.layout import dense_order, strides_in_order
 from lucid.lazy import lazy
 from lucid.op import Opaque
 from lucid.ops.gather import side_by_side
-from lucid.ops.pool import pair
 from lucid.ops.reduce import sum_
 from lucid.ops.view import reshape, with_batch, without_batch
 from lucid.plan.steps import Operand, template_step
@@ -210,77 +208,3 @@ def _shape(x: Sequence[int], w: Sequence[int], params: tuple) -> tuple[int, ...]
     stride, padding, dilation, _ = params
     size = (out_size(x[2 + i], w[2 + i], stride[i], padding[i], dilation[i]) for i in range(2))
     return (x[0], w[0], *size)
-
-
-def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups: int = 1):
-    """The cross-correlation of x (N, C, H, W) with weight (O, C / groups, KH, KW), plus bias (O).
-
-    y[n, o, i, j] = bias[o] + sum over c, p, q of
-        x[n, c, i * stride + p * dilation - padding, ...] * weight[o, c, p, q]
-    padding may be "same" (stride 1) or "valid". Raises RuntimeError where shapes do not fit.
-
-    >>> import lucid
-    >>> x, w = lucid.ones(1, 1, 3, 3), lucid.ones(1, 1, 2, 2)
-    >>> lucid.nn.functional.conv2d(x, w)
-    tensor([[[[4., 4.],
-              [4., 4.]]]])
-    """
-    single = input.ndim == 3
-    input = reshape(input, (1, *input.shape)) if single else input
-    if input.ndim != 4 or weight.ndim != 4:
-        raise RuntimeError(
-            f"conv2d: input (N, C, H, W) and weight (O, C, KH, KW) expected, got shapes "
-            f"{tuple(input.shape)} and {tuple(weight.shape)}"
-        )
-    stride, dilation = pair("conv2d: stride", stride), pair("conv2d: dilation", dilation)
-    kernel = tuple(weight.shape[2:])
-    pads = _padding(padding, kernel, stride, dilation)
-    _check(input, weight, bias, stride, dilation, groups)
-    for i in range(2):
-        if out_size(input.shape[2 + i], kernel[i], stride[i], pads[i], dilation[i]) < 1:
-            raise RuntimeError(
-                f"conv2d: a kernel of {kernel} with dilation {dilation} does not fit into the "
-                f"padded input of shape {tuple(input.shape)}, padding {padding}"
-            )
-    params = (stride, pads, dilation, int(groups))
-    if bias is None:
-        y = conv2d_forward(input, weight, *params)
-    else:
-        y = conv2d_biased(input, weight, bias, *params)
-    return reshape(y, tuple(y.shape[1:])) if single else y
-
-
-def _padding(padding: Any, kernel, stride, dilation) -> tuple:
-    if padding == "valid":
-        return ((0, 0), (0, 0))
-    if padding == "same":
-        if stride != (1, 1):
-            raise ValueError("conv2d: padding='same' needs stride 1")
-        totals = (d * (k - 1) for d, k in zip(dilation, kernel, strict=True))
-        return tuple((t // 2, t - t // 2) for t in totals)
-    if isinstance(padding, str):
-        raise ValueError(f"conv2d: padding must be 'same', 'valid' or numbers, got {padding!r}")
-    a, b = pair("conv2d: padding", padding)
-    if a < 0 or b < 0:
-        raise RuntimeError(f"conv2d: padding {padding} is negative")
-    return ((a, a), (b, b))
-
-
-def _check(x, w, b, stride, dilation, groups) -> None:
-    if min(*stride, *dilation) < 1 or groups < 1:
-        raise RuntimeError(f"conv2d: stride {stride}, dilation {dilation}, groups {groups}")
-    if x.shape[1] != w.shape[1] * groups:
-        raise RuntimeError(
-            f"conv2d: the input has {x.shape[1]} channels (shape {tuple(x.shape)}), a weight of "
-            f"shape {tuple(w.shape)} with groups={groups} needs {w.shape[1] * groups}"
-        )
-    if w.shape[0] % groups:
-        raise RuntimeError(f"conv2d: {w.shape[0]} outputs are no multiple of groups={groups}")
-    if x.dtype is not w.dtype or (b is not None and b.dtype is not x.dtype):
-        raise RuntimeError(f"conv2d: input {x.dtype!r}, weight {w.dtype!r}: convert one with to()")
-    if x.dtype.category != FLOATING:
-        raise RuntimeError(f"conv2d: floating tensors are needed, got {x.dtype!r}")
-    if b is not None and tuple(b.shape) != (w.shape[0],):
-        raise RuntimeError(
-            f"conv2d: bias has shape {tuple(b.shape)}, {w.shape[0]} outputs need ({w.shape[0]},)"
-        )
