@@ -35,9 +35,6 @@ class UninitializedTensorMixin:
         """Itself: state_dict() saves it as it is."""
         return self
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
-
     def __deepcopy__(self: Any, memo: dict[int, Any]) -> Any:
         if id(self) not in memo:
             memo[id(self)] = type(self)(self.requires_grad, None, self.dtype)
@@ -68,6 +65,9 @@ class UninitializedParameter(UninitializedTensorMixin, Parameter):
 
     def __init__(self, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> None:
         pass
+
+    def __repr__(self) -> str:  # type: ignore[override]
+        return "<UninitializedParameter>"
 
 
 class UninitializedBuffer(UninitializedTensorMixin, Buffer):
@@ -102,6 +102,9 @@ class UninitializedBuffer(UninitializedTensorMixin, Buffer):
         persistent: bool = True,
     ) -> None:
         pass
+
+    def __repr__(self) -> str:  # type: ignore[override]
+        return "<UninitializedBuffer>"
 
 
 def is_lazy(tensor: object) -> bool:

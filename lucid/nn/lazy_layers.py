@@ -45,7 +45,8 @@ class LazyLinear(LazyModuleMixin, Linear):
         """Weight and bias for inputs like x."""
         if self.has_uninitialized_params():
             self.in_features = x.shape[-1]
-            self.weight.materialize((self.out_features, self.in_features))  # type: ignore
+            size = (self.out_features, self.in_features)
+            self.weight.materialize(size)  # type: ignore[attr-defined]
             if self.bias is not None:
                 self.bias.materialize((self.out_features,))  # type: ignore[attr-defined]
             self.reset_parameters()
@@ -63,14 +64,14 @@ class _LazyConv(LazyModuleMixin):
 
     def __init__(self, out_channels: int, kernel_size: Any, *args: Any, **kwargs: Any) -> None:
         bias = kwargs.pop("bias", True)
-        made = {"device": kwargs.get("device"), "dtype": kwargs.get("dtype")}
+        made = (True, kwargs.get("device"), kwargs.get("dtype"))
         super().__init__(0, 0, kernel_size, *args, bias=False, **kwargs)
         self.out_channels = out_channels
         if out_channels % self.groups:
             raise ValueError("out_channels must be divisible by groups")
-        self.weight = UninitializedParameter(**made)
+        self.weight = UninitializedParameter(*made)
         if bias:
-            self.bias = UninitializedParameter(**made)
+            self.bias = UninitializedParameter(*made)
 
     def reset_parameters(self) -> None:
         """Draw weight and bias anew, once they are there."""
@@ -271,6 +272,9 @@ class _LazyNorm(LazyModuleMixin):
     """What lazy norms share; the layer's own class follows in the bases."""
 
     num_features: int
+    running_mean: lucid.Tensor | None
+    running_var: lucid.Tensor | None
+    num_batches_tracked: lucid.Tensor | None
 
     def __init__(
         self,

@@ -100,9 +100,9 @@ class _AvgPoolNd(Module):
         self.count_include_pad = count_include_pad
         self.divisor_override = divisor_override
 
-    def _window(self) -> tuple:
+    def _window(self) -> tuple[Any, ...]:
         window = (self.kernel_size, self.stride, self.padding)
-        return (*window, self.ceil_mode, self.count_include_pad)
+        return (*window, self.ceil_mode, self.count_include_pad, self.divisor_override)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -131,7 +131,7 @@ class AvgPool1d(_AvgPoolNd):
         super().__init__(kernel, stride, several(padding, 1), ceil_mode, count_include_pad)
 
     def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.avg_pool1d(x, *self._window())
+        return F.avg_pool1d(x, *self._window()[:-1])
 
 
 class AvgPool2d(_AvgPoolNd):
@@ -145,7 +145,7 @@ class AvgPool2d(_AvgPoolNd):
     """
 
     def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.avg_pool2d(x, *self._window(), self.divisor_override)
+        return F.avg_pool2d(x, *self._window())
 
 
 class AvgPool3d(_AvgPoolNd):
@@ -157,7 +157,7 @@ class AvgPool3d(_AvgPoolNd):
     """
 
     def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.avg_pool3d(x, *self._window(), self.divisor_override)
+        return F.avg_pool3d(x, *self._window())
 
 
 class _LPPoolNd(Module):

@@ -243,8 +243,8 @@ def global_response_norm(input, gamma, beta, eps: float = 1e-6):
 
     >>> import lucid
     >>> from lucid.nn import functional as F
-    >>> F.global_response_norm(lucid.ones(1, 1, 2, 2), lucid.ones(1), lucid.zeros(1)).sum().item()
-    8.0
+    >>> F.global_response_norm(lucid.ones(1, 1, 2), lucid.ones(1), lucid.zeros(1))
+    tensor([[[2.0000, 2.0000]]])
     """
     if input.ndim < 3:
         raise RuntimeError(f"global_response_norm: x must be (N, C, ...), got {tuple(input.shape)}")
