@@ -57,7 +57,14 @@ from lucid.nn.blocks import (
     SEModule,
     Swish,
 )
-from lucid.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from lucid.nn.container import (
+    Container,
+    ModuleDict,
+    ModuleList,
+    ParameterDict,
+    ParameterList,
+    Sequential,
+)
 from lucid.nn.conv import (
     Conv1d,
     Conv2d,
@@ -201,7 +208,7 @@ from lucid.nn.upsampling import (
 
 __all__ = [
     "AdaptiveLogSoftmaxWithLoss", "BCELoss", "BCEWithLogitsLoss", "Bilinear", "Buffer", "CELU",
-    "CosineEmbeddingLoss", "CosineSimilarity", "CrossEntropyLoss", "CTCLoss", "ELU",
+    "Container", "CosineEmbeddingLoss", "CosineSimilarity", "CrossEntropyLoss", "CTCLoss", "ELU",
     "Embedding", "EmbeddingBag", "Flatten", "functional", "GaussianNLLLoss", "GELU", "GLU",
     "GRU", "GRUCell", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh",
     "HingeEmbeddingLoss", "HuberLoss", "Identity", "init", "KLDivLoss", "L1Loss", "LeakyReLU",

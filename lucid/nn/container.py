@@ -6,6 +6,7 @@ Built on Module's own tables; called by users' models only.
 from __future__ import annotations
 
 import operator
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, Self
@@ -79,6 +80,29 @@ class _Numbered(Module):
         taken = self[key]  # type: ignore[index]
         del self[key]
         return taken
+
+
+class Container(Module):
+    """Modules by name. Deprecated: a Module with attributes says the same.
+
+    >>> import lucid, warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")
+    ...     made = lucid.nn.Container(first=lucid.nn.Identity())
+    >>> [name for name, _ in made.named_children()]
+    ['first']
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__()
+        warnings.warn(
+            "nn.Container is deprecated. Its functionality is that of "
+            "nn.Module: subclass that instead.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        for name, module in kwargs.items():
+            self.add_module(name, module)
 
 
 class Sequential(_Numbered):

@@ -5,7 +5,9 @@ Called by every layer's `reset_parameters` and by users.
 
 from __future__ import annotations
 
+import functools
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -192,6 +194,20 @@ def orthogonal_(tensor: Any, gain: float = 1, generator: Any = None) -> Any:
         return tensor.copy_(lucid.from_numpy(q).reshape(tensor.shape))
 
 
+def sparse_(tensor: Any, sparsity: float, std: float = 0.01, generator: Any = None) -> Any:
+    """Fill a matrix with N(0, std^2), and a fraction of each column with 0 (Martens, 2010)."""
+    if tensor.ndim != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    rows, columns = tensor.shape
+    zeros = math.ceil(sparsity * rows)
+    normal_(tensor, 0.0, std, generator)
+    # Random numbers in each column: the places of the smallest ones become 0.
+    drawn = uniform_(lucid.empty(rows, columns), generator=generator).numpy()
+    mask = np.argsort(np.argsort(drawn, 0), 0) >= zeros
+    with lucid.no_grad():
+        return tensor.mul_(lucid.from_numpy(mask).to(tensor.dtype))
+
+
 _GAINS = {
     **dict.fromkeys(("linear", "sigmoid"), 1.0),
     **dict.fromkeys((f"conv{n}d" for n in (1, 2, 3)), 1.0),
@@ -233,6 +249,30 @@ def _calculate_correct_fan(tensor: Any, mode: str) -> int:
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
     return _calculate_fan_in_and_fan_out(tensor)[mode == "fan_out"]
+
+
+def _older(name: str) -> Any:
+    """A function under its name of before, which warns."""
+    function = globals()[name + "_"]
+
+    @functools.wraps(function)
+    def older(*args: Any, **kwargs: Any) -> Any:
+        warnings.warn(
+            f"`nn.init.{name}` is now deprecated in favor of `nn.init.{name}_`.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return function(*args, **kwargs)
+
+    older.__name__ = older.__qualname__ = name
+    older.__doc__ = f"`{name}_` under its older name."
+    return older
+
+
+uniform, normal, constant = _older("uniform"), _older("normal"), _older("constant")
+eye, dirac, sparse, orthogonal = (_older(n) for n in ("eye", "dirac", "sparse", "orthogonal"))
+xavier_uniform, xavier_normal = _older("xavier_uniform"), _older("xavier_normal")
+kaiming_uniform, kaiming_normal = _older("kaiming_uniform"), _older("kaiming_normal")
 
 
 def _seeded(generator: Any) -> dict[str, Any]:
