@@ -16,7 +16,7 @@ from lucid.autograd.node import Handle
 from lucid.dtypes import COMPLEX, FLOATING, dtype, get_default_dtype
 from lucid.layout import layout
 from lucid.lazy import lazy
-from lucid.tracing import note_grad, program
+from lucid.tracing import altered, change, note_grad, program
 
 _backward = lazy("lucid.autograd.functional")
 _creation = lazy("lucid.ops.creation")
@@ -134,12 +134,12 @@ class Tensor(Array):
                     f"grad: a gradient of shape {tuple(value._layout.shape)} does not fit a "
                     f"tensor of shape {tuple(self._layout.shape)}"
                 )
-        note_grad(self)
+        note_grad(self, False)
         self._grad = value
 
     @grad.deleter
     def grad(self) -> None:
-        note_grad(self)
+        note_grad(self, False)
         self._grad = None
 
     @property
@@ -155,10 +155,12 @@ class Tensor(Array):
     def data(self, value: "Tensor") -> None:
         if not isinstance(value, Array):
             raise TypeError(f"data: expected a tensor, got {type(value).__name__}")
+        altered(self, "data is assigned to")
         self._storage, self._layout, self._ptr = value._storage, value._layout, value._ptr
         self._offset = value._offset
         if self._base is not None:  # no view of it any more
             self._base = self._view = None
+        change()
 
     @property
     def itemsize(self) -> int:
@@ -285,7 +287,10 @@ class Tensor(Array):
             raise RuntimeError(
                 "requires_grad of a tensor that an op has made cannot be turned off: use detach()"
             )
-        self._requires_grad = requires_grad
+        if (self._requires_grad is True) is not requires_grad:
+            altered(self, "requires_grad is changed")
+            self._requires_grad = requires_grad
+            change()
         return self
 
     def detach(self) -> "Tensor":
@@ -298,6 +303,8 @@ class Tensor(Array):
         """Drop this tensor's history."""
         if self._base is not None:
             raise RuntimeError("detach_: a view keeps its base's history; use detach()")
+        if self._requires_grad:
+            altered(self, "detach_() is called")
         self._node, self._nr, self._requires_grad = None, 0, False
         return self
 

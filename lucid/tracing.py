@@ -6,6 +6,7 @@ casts.
 """
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -77,10 +78,34 @@ def uncast() -> Iterator[None]:
         casting.reset(token)
 
 
-def note_grad(x: Any) -> None:
+# Grows with whatever guards of compiled programs do not look at one by one.
+_changes = itertools.count(1)
+_latest_change = 0
+
+
+def change() -> int:
+    """To be called after an attribute or hook of a module, a tensor's storage or its requires_grad
+    has changed: guards look again at everything then. Returns the number of the change."""
+    global _latest_change
+    _latest_change = number = next(_changes)
+    return number
+
+
+def latest_change() -> int:
+    """The number of the latest change: while it stands still no module changed."""
+    return _latest_change
+
+
+def altered(x: Any, what: str) -> None:
+    """To be called before something else than the elements of a tensor is changed."""
+    if _programs and (found := program()) is not None:
+        found.altered(x, what)
+
+
+def note_grad(x: Any, read: bool = True) -> None:
     """To be called before `.grad` of a tensor is read or set: a trace has to know of it."""
     if _programs and (found := program()) is not None:
-        found.note_grad(x)
+        found.note_grad(x, read)
 
 
 @contextlib.contextmanager

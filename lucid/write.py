@@ -31,7 +31,7 @@ from lucid.lines import user_line
 from lucid.op import Elementwise, Op, find
 from lucid.pairing import is_complex
 from lucid.plan.run import Plan
-from lucid.tracing import any_program, diverted, program
+from lucid.tracing import any_program, change, diverted, program
 
 
 def write(
@@ -271,6 +271,8 @@ def _into(op: type[Op], called: str, lay: Layout, params: tuple) -> Callable[...
 def _move_history(op: type[Op], target: Any, inputs: tuple, params: tuple, edges: tuple) -> None:
     if target._base is None:
         before = target._node, target._nr
+        if before[0] is None:
+            change()
         record(op, inputs, params, target, edges)
         target._rewrites += 1  # its views have another history now
         move_retained(target, *before)
@@ -284,6 +286,8 @@ def rebase(target: Any, value: Any) -> None:
     """Move on the history of a view's base: `value` stands where the view is."""
     base = target._base
     old = base._node, base._nr
+    if base._node is None:
+        change()
     before = (base._node, base._nr) if base._node is not None else None
     base._node = ViewWrite(before, (value._node, value._nr), target._view, base._layout)
     base._nr = 0

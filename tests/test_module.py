@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid import nn
+from lucid import nn, tracing
 from lucid.nn import hooks
-from lucid.nn import module as module_file
 
 
 def block(nn=nn):
@@ -206,11 +205,11 @@ def test_changes_are_counted():
         before = m._changed, other._changed
         change()
         assert m._changed > before[0] and other._changed == before[1]
-        assert m._changed == module_file.latest_change()
+        assert m._changed == tracing.latest_change()
         seen.append(m._changed)
-    before = module_file.latest_change()
+    before = tracing.latest_change()
     m(lucid.zeros(1, 2))
-    assert module_file.latest_change() == before
+    assert tracing.latest_change() == before
     assert seen == sorted(set(seen))
 
 

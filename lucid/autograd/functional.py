@@ -11,6 +11,7 @@ from lucid.autograd.node import Handle
 from lucid.lazy import lazy
 from lucid.ops.cast import to_dtype
 from lucid.ops.creation import ones
+from lucid.tracing import altered
 from lucid.write import needs_gradient
 
 _batch = lazy("lucid.autograd.batch")
@@ -159,6 +160,7 @@ def _cotangents(name: str, roots: Sequence[Any], given: Any) -> list[Any]:
 
 def retain_grad(x: Any) -> None:
     """Keep a non-leaf's gradient in its `.grad`."""
+    altered(x, "retain_grad() is called")
     node = current_node(x)
     if node is None:
         if not x.requires_grad:
@@ -171,6 +173,7 @@ def retain_grad(x: Any) -> None:
 
 def register_hook(x: Any, hook: Any) -> Handle:
     """Call hook(grad) once x's gradient is complete; a result replaces the gradient."""
+    altered(x, "register_hook() is called")
     if not needs_gradient(x):
         raise RuntimeError("register_hook: this tensor does not require a gradient")
     node = current_node(x)
@@ -186,6 +189,7 @@ def register_hook(x: Any, hook: Any) -> Handle:
 def register_post_accumulate_grad_hook(x: Any, hook: Any) -> Handle:
     """Call hook(x) after a backward pass has added to the leaf's `.grad`."""
     name = "register_post_accumulate_grad_hook"
+    altered(x, f"{name}() is called")
     if not needs_gradient(x):
         raise RuntimeError(f"{name}: this tensor does not require a gradient")
     if current_node(x) is not None:

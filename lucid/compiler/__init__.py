@@ -12,13 +12,16 @@ from typing import Any
 from lucid.array import Array
 from lucid.autograd.mode import is_grad_enabled
 from lucid.compiler.capture import capture
+from lucid.compiler.captured import history_of
 from lucid.compiler.host import Replayed
 from lucid.compiler.runner import Runner
 from lucid.compiler.trace import InStep
 from lucid.compiler.tree import flatten
 from lucid.config import settings
 from lucid.dtypes import get_default_dtype
+from lucid.error import TraceError
 from lucid.lazy import lazy
+from lucid.tensor import Tensor
 from lucid.tracing import casting, program
 
 MOST = 64  # plans of one function
@@ -52,79 +55,154 @@ def compile(function: Any = None, *, dynamic: bool | None = None, fullgraph: boo
         raise NotImplementedError("compile: dynamic=True: sizes are part of a plan")
     if not fullgraph:
         raise NotImplementedError("compile: fullgraph=False: a function is one plan, or raises")
-    return Compiled(function)
+    return (CompiledModule if hasattr(function, "parameters") else Compiled)(function)
+
+
+_OWN = ("function", "plans", "traces", "reasons", "uncompiled", "_lock")
 
 
 class Compiled:
     """A function with the plans of its calls so far."""
 
     def __init__(self, function: Callable):
-        functools.update_wrapper(self, function, updated=())
-        self.function = function
-        self.plans: dict[tuple, list[Runner]] = {}
-        self.traces = 0
-        self.reasons: list[str] = []  # why it was traced again
-        self._lock = threading.RLock()
+        own = self.__dict__
+        own["function"] = function
+        own["plans"] = {}  # key -> the runners, the latest first
+        own["traces"] = 0
+        own["reasons"] = []  # why it was traced again
+        own["uncompiled"] = False  # whether the latest call ran op by op
+        own["_lock"] = threading.RLock()
+        if not hasattr(function, "parameters"):
+            names = [n for n in functools.WRAPPER_ASSIGNMENTS if hasattr(function, n)]
+            own.update({n: getattr(function, n) for n in names}, __wrapped__=function)
+
+    function: Callable
+    plans: dict[tuple, list[Runner]]
+    traces: int
+    reasons: list[str]
+    uncompiled: bool
+    _lock: Any
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if program() is not None:  # inside of another compiled function: a part of it
             return self.function(*args, **kwargs)
         leaves, form = flatten((args, kwargs))
         key = (*_surroundings(), form, *[_kind(x) for x in leaves])
+        try:
+            return self._run(key, leaves, args, kwargs)
+        except InStep:
+            if self.uncompiled:
+                raise
+        # Op by op, once: an optimizer has yet to make its state.
+        self.__dict__["uncompiled"] = True
+        return self.function(*args, **kwargs)
+
+    def _run(self, key: tuple, leaves: Sequence[Any], args: tuple, kwargs: dict) -> Any:
+        try:
+            found = self._known(key, leaves)
+            if found is None:
+                with self._lock:  # another thread may have traced it meanwhile
+                    found = self._known(key, leaves) or self._traced(key, leaves, args, kwargs)
+            return found.run(leaves)
+        except Replayed:
+            with self._lock:
+                found = self._traced(key, leaves, args, kwargs)
+        try:
+            return found.run(leaves)
+        except Replayed:
+            raise TraceError(
+                "compile: an optimizer's step() does something else when it is repeated than "
+                "while it was traced; call it after the compiled function"
+            ) from None
+
+    def _known(self, key: tuple, leaves: Sequence[Any]) -> Runner | None:
         for runner in self.plans.get(key, ()):
             if runner.matches(leaves):
-                try:
-                    return runner.run(leaves)
-                except Replayed:
-                    continue
-        return self._first(key, leaves, args, kwargs)
+                return runner
+        return None
 
     def find(self, args: tuple, kwargs: dict) -> tuple[Runner | None, list[Any]]:
         """The plan that a call with these arguments takes, if there is one, and their leaves."""
         leaves, form = flatten((args, kwargs))
-        known = self.plans.get((*_surroundings(), form, *[_kind(x) for x in leaves]), ())
-        return next((r for r in known if r.matches(leaves)), None), leaves
+        key = (*_surroundings(), form, *[_kind(x) for x in leaves])
+        return self._known(key, leaves), leaves
 
-    def _first(self, key: tuple, leaves: Sequence[Any], args: tuple, kwargs: dict) -> Any:
-        """Trace, plan, run; or run op by op where an optimizer has yet to make its state."""
-        with self._lock:
-            for runner in self.plans.get(key, ())[:1]:
-                self.reasons.append(runner.mismatch(leaves))
-            try:
-                captured = capture(self.function, args, kwargs)
-            except InStep:
-                if self.traces < 0:
-                    raise
-                self.traces = -1
-                return self.function(*args, **kwargs)
-            runner = Runner(captured, getattr(self.function, "__name__", "module"))
-            known = self.plans.setdefault(key, [])
-            if len(known) >= MOST:
-                known.pop()
-            known.insert(0, runner)
-            self.traces = abs(self.traces) + 1
-        return runner.run(leaves)
+    def _traced(self, key: tuple, leaves: Sequence[Any], args: tuple, kwargs: dict) -> Runner:
+        """Trace and plan, and keep the plan."""
+        for runner in self.plans.get(key, ())[:1]:
+            self.reasons.append(runner.mismatch(leaves))
+        captured = capture(self.function, args, kwargs)
+        runner = Runner(captured, getattr(self.function, "__name__", "module"))
+        plans = {k: list(known) for k, known in self.plans.items()}
+        plans.setdefault(key, []).insert(0, runner)
+        while sum(map(len, plans.values())) > MOST:
+            oldest = next(iter(plans))
+            plans[oldest].pop()
+            if not plans[oldest]:
+                del plans[oldest]
+        self.__dict__["plans"] = plans
+        self.__dict__["traces"] = self.traces + 1
+        self.__dict__["uncompiled"] = False
+        return runner
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "function":
+        if name in _OWN:
             raise AttributeError(name)
         return getattr(self.function, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.function, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self.function, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*_OWN, *dir(self.function)})
+
+    def __repr__(self) -> str:
+        return f"compile({self.function!r})"
+
+    def __reduce__(self) -> tuple:
+        return compile, (self.function,)
+
+
+class CompiledModule(Compiled):
+    """A compiled module, which passes for the module: it has its attributes and items, and may
+    stand where a module may."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return type(self.function)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.function[key]  # type: ignore[index]
+
+    def __len__(self) -> int:
+        return len(self.function)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Any:
+        return iter(self.function)  # type: ignore[call-overload]
+
+    def __bool__(self) -> bool:
+        return True
 
 
 def _surroundings() -> tuple:
     """What a trace depends on besides the function: modes and settings."""
-    types = None if casting.get() is None else casting.get().low  # of autocast
-    modes = (is_grad_enabled(), types, get_default_dtype())
-    return (*modes, _threads.get_num_threads(), settings.target)
+    cast = casting.get()
+    modes = (is_grad_enabled(), None if cast is None else cast.low)
+    return (*modes, get_default_dtype(), _threads.get_num_threads(), settings.target)
 
 
 def _kind(x: Any) -> Any:
     """Under what a leaf is looked up: tensors by layout, numbers by type and value."""
     if isinstance(x, Array):
-        return x._layout
+        if x._requires_grad is False and type(x) is Tensor:
+            return x._layout
+        return (x._layout, type(x), history_of(x))
     if isinstance(x, (bool, int, float, str, bytes, type(None))):
-        return (type(x), x)
+        return (type(x), x if x or not isinstance(x, float) else str(x))  # -0.0 is not 0.0
     return id(x)

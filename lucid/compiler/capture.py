@@ -5,8 +5,9 @@ what runs of it. No kernel runs here, and whatever the function changed in Pytho
 (gradients, counts of optimizers, versions) is put back.
 """
 
+import types
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
 from typing import Any, cast
 
 from lucid.apply import current_node, wrap
@@ -14,85 +15,19 @@ from lucid.array import Array
 from lucid.autograd import engine
 from lucid.autograd.mode import no_grad
 from lucid.autograd.node import Node
-from lucid.compiler.guard import Check, Walk, Watch
-from lucid.compiler.host import Host, Step
-from lucid.compiler.trace import Cell, Chain, Program, Promise, Restart
+from lucid.compiler.captured import Captured, Entry, Input, Output, Source, history_of
+from lucid.compiler.guard import Walk, Watch
+from lucid.compiler.host import Host
+from lucid.compiler.ledger import Change, Ledger, put_back
+from lucid.compiler.trace import Cell, Program, Promise, Restart
 from lucid.compiler.tree import Form, flatten, unflatten
+from lucid.device import device
+from lucid.dtypes import dtype
 from lucid.error import TraceError
-from lucid.graph import Graph, Value
+from lucid.graph import Value
 from lucid.layout import Layout
-from lucid.tracing import count_programs, traced_by
+from lucid.tracing import casting, count_programs, traced_by
 from lucid.write import needs_gradient
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a tensor from outside is found at each call: argument `place`, or that very `tensor`;
-    with `grad`, its gradient."""
-
-    place: int = -1
-    tensor: Any = None
-    grad: bool = False
-
-    def find(self, leaves: Sequence[Any]) -> Any:
-        x = leaves[self.place] if self.place >= 0 else self.tensor
-        return x._grad if self.grad else x
-
-
-@dataclass(eq=False)
-class Input:
-    """A storage that the graph reads: where it is found, and what is looked at of it."""
-
-    source: Source
-    value: Value
-    cell: Cell
-    layout: Layout | None  # of the tensor that the source finds; None where it finds no tensor
-    shift: int  # bytes from that tensor's first element
-    requires: bool
-
-
-@dataclass(eq=False)
-class Output:
-    """A tensor that the function returns, or leaves as a gradient.
-
-    kind: "same", the tensor of `source` itself; "view", views of it; "made", in the new storage
-    number `storage`, with this layout and offset.
-    """
-
-    kind: str
-    source: Source | None = None
-    chain: Chain = ()
-    storage: int = -1
-    layout: Layout | None = None
-    offset: int = 0
-    number: int = -1  # which output of the Node, where it has a gradient
-    spent: bool = False  # its graph was used up inside
-    recorded: bool = False
-
-
-@dataclass(eq=False)
-class Captured:
-    """What a call came to."""
-
-    graph: Graph
-    inputs: list[Input]
-    storages: list[Value]  # the values of the storages that are made for the caller
-    layouts: list[Layout]
-    outputs: list[Output | None]  # of the leaves of the result; None for a plain value
-    result: list[Any]  # the leaves that are no tensors
-    form: Form
-    writes: list[tuple[Input, Value, int]]  # of storages from outside: the last value, how often
-    gradients: list[tuple[Source, Output | None]]  # what `.grad` of leaves becomes
-    steps: list[Step]
-    lates: list[Value]  # numbers of the steps' formulas
-    seeds: list[tuple[Any, Value]]
-    offsets: list[tuple[Any, int, Value]]
-    drawn: list[tuple[Any, int]]
-    check: Check
-    roots: list[tuple[Output, Layout]] = field(default_factory=list)  # with a gradient
-    cotangents: list[Value] = field(default_factory=list)
-    targets: list[Source] = field(default_factory=list)
-    slopes: list[Value | None] = field(default_factory=list)  # the targets' gradients
 
 
 def capture(function: Callable, args: tuple, kwargs: dict) -> Captured:
@@ -115,6 +50,10 @@ class _Capture:
         self.stands: dict[int, int] = {}  # stand-in or argument -> number of the argument
         self.versions: list[tuple[Any, int]] = []
         self.held: list[Any] = []
+        self.fixed: list[Any] = []  # tensors that are reached by way of Python
+        self.rewritten: list[tuple[Source, Output]] = []
+        self.outputs: dict[int, Output] = {}  # by the id of a tensor
+        self.entries: dict[Node, Any] = {}  # the stand-ins that have a history outside
 
     def run(self, args: tuple, kwargs: dict) -> Captured:
         program = self.program
@@ -122,52 +61,112 @@ class _Capture:
         given = [self._stand_in(x, i) if isinstance(x, Array) else x for i, x in enumerate(leaves)]
         positional, named = unflatten(form, given)
         watch = Watch()
+        ledger = Ledger([self.function, *[x for x in given if not isinstance(x, Array)]])
+        cast = casting.get()
         count_programs(1)
         try:
-            with traced_by(program):
-                with watch:
-                    made = self.function(*positional, **named)
+            # What autocast has cast so far stays outside, and what it casts here inside.
+            with traced_by(program), cast.renewed() if cast else nullcontext():
+                try:
+                    with watch:
+                        made = self.function(*positional, **named)
+                finally:
+                    changes = ledger.changes()
+                    for change in changes:
+                        put_back(change)
+                self._check_arguments((positional, named), given)
                 results, result_form = flatten(made)
-                captured = self._finish(watch, leaves, results, result_form)
+                for change in changes:
+                    self._check_change(change, ledger)
+                captured = self._finish(watch, leaves, results, result_form, changes)
         finally:
             count_programs(-1)
             self._restore()
         return captured
 
+    def _check_arguments(self, arguments: Any, given: list[Any]) -> None:
+        now, _ = flatten(arguments)
+        if len(now) != len(given) or any(a is not b for a, b in zip(now, given, strict=True)):
+            raise TraceError(
+                "compile: an argument that is a list, dict or dataclass is stored to inside of "
+                "the function; return what it should hold"
+            )
+
+    def _check_change(self, change: Change, ledger: Ledger) -> None:
+        """Refuse what cannot be stored again by each call."""
+        before, after = change.before, change.after
+        advice = ""
+        if change.key is None:
+            advice = "return the values instead"
+        elif _is_number(before) and _is_number(after):
+            advice = "a count like this would trace the function anew at each call; keep it " \
+                "in a tensor, or outside"  # fmt: skip
+        elif not isinstance(after, Array) and _holds_promise(after):
+            advice = "only a tensor itself can be stored, no container of tensors"
+        if advice:
+            raise TraceError(
+                f"compile: {change.what()} is stored to{ledger.line(change)}: {advice}"
+            )
+
     def _stand_in(self, x: Any, place: int) -> Any:
         """What the function is given for a tensor. A leaf with a gradient stands for itself, as it
         may be met by another way too."""
-        known = self.held
-        for y, original in known:
+        for y, original in self.held:
             if original is x:
                 return y
         if needs_gradient(x) and current_node(x) is None:
             y = x
         else:
             y = type(x)._make_subclass(type(x), wrap(x._storage, x._layout, x._offset))
-            y._requires_grad = needs_gradient(x)
             y.__dict__.update({k: v for k, v in x.__dict__.items() if not k.startswith("_")})
+            y._grad = x._grad
+            if needs_gradient(x):
+                y._requires_grad, y._node = True, Entry(x._layout, place)
+                self.entries[y._node] = y
         self.held.append((y, x))
         self.stands[id(y)] = place
         return y
 
     # ---- after the function has run ------------------------------------------------------------
 
-    def _finish(self, watch: Watch, leaves: list[Any], results: list[Any], form: Form) -> Captured:
+    def _finish(
+        self,
+        watch: Watch,
+        leaves: list[Any],
+        results: list[Any],
+        form: Form,
+        changes: list[Change],
+    ) -> Captured:
         program = self.program
-        walk = Walk(watch)
-        walk.follow(self.function)
-        for x in leaves:
-            if not isinstance(x, Array):
-                walk.follow(x)
-        sources = self._sources(walk, leaves)
+        passing = [c for c in changes if isinstance(c.before, Array) and _holds_promise(c.after)]
+        free = frozenset([(id(c.space), c.key) for c in passing])
+
+        def walked() -> Walk:
+            walk = Walk(watch, free)
+            walk.follow(self.function)
+            for x in leaves:
+                if not isinstance(x, Array):
+                    walk.follow(x)
+            return walk
+
+        walk = walked()
+        _check_results(results, [*walk.seen.values(), *leaves])
+        self.fixed = walk.tensors
+        sources = self._sources(walk, leaves, passing)
         storages: dict[int, int] = {}
         outputs: list[Output | None] = []
         roots: list[Any] = []
         for y in results:
             outputs.append(self._output(y, sources, storages, roots))
-        gradients = self._gradients(sources, storages)
-        slopes, targets, cotangents = self._backward(roots)
+        stored = [(c, self._output(c.after, sources, storages, roots)) for c in changes]
+        gradients = self._gradients(sources, storages, roots)
+        rewritten = self.rewritten = self._rewritten(sources, roots)
+        before = len(watch.codes)
+        with watch:
+            slopes, targets, cotangents = self._backward(roots)
+        if len(watch.codes) > before:  # a Function's backward, or a hook
+            walk = walked()
+            sources = self._sources(walk, leaves, passing)
         cells = [c for c in program.cells.values() if c.first is not None]
         inputs = [self._input(c, sources, leaves) for c in cells]
         by_value = {id(i.value): i for i in inputs}
@@ -185,19 +184,28 @@ class _Capture:
             form=form,
             writes=writes,
             gradients=gradients,
+            asked=[
+                (self._leaf_source(x), before is not None)
+                for x, before, asked in program.grads.values()
+                if asked
+            ],
+            rewritten=rewritten,
+            shared=self._shared(leaves, walk),
+            stored=stored,
+            every=list(self.outputs.values()),
             steps=program.host.steps,
             lates=[n.value for s in program.host.steps for u in s.updates for n in u.lates],
             seeds=[(g, late.value) for g, late in program.seeds.values()],
             offsets=program.offsets,
             drawn=[(g, program.drawn[key]) for key, (g, _) in program.seeds.items()],
             check=walk.check(),
-            roots=_in_order(outputs),
+            roots=_in_order([o for o in self.outputs.values()] + [o for _, o in rewritten]),
             cotangents=cotangents,
             targets=targets,
             slopes=slopes,
         )
 
-    def _sources(self, walk: Walk, leaves: list[Any]) -> dict[int, Source]:
+    def _sources(self, walk: Walk, leaves: list[Any], passing: list[Change]) -> dict[int, Source]:
         """Storage -> where it is found at each call."""
         program = self.program
         found: dict[int, Source] = {}
@@ -205,14 +213,17 @@ class _Capture:
             found.setdefault(id(x._storage), Source(tensor=x))
         for step in program.host.steps:
             for update in step.updates:
+                update.steady = []
                 for i, row in enumerate(update.rows):
                     for j, t in enumerate(row):
                         if not isinstance(t._storage, Promise) and not self._is_grad(t):
                             update.steady.append((i, j, t))
                             found.setdefault(id(t._storage), Source(tensor=t))
-        for x, before in program.grads.values():
+        for x, before, _ in program.grads.values():
             if before is not None:
                 found[id(before._storage)] = self._grad_source(x)
+        for c in passing:
+            found[id(c.before._storage)] = Source(slot=(c.space, c.key))
         for i, x in reversed(list(enumerate(leaves))):
             if isinstance(x, Array):
                 found[id(x._storage)] = Source(place=i)
@@ -220,8 +231,23 @@ class _Capture:
             found.setdefault(id(block), Source(tensor=None))
         return found
 
+    def _shared(self, leaves: list[Any], walk: Walk) -> list[tuple[Source, Source, int]]:
+        """What shares bytes with an argument: that, and how many bytes lie between the first
+        elements."""
+        first: dict[int, tuple[Source, Any]] = {}
+        pairs = []
+        found = [(Source(i), x) for i, x in enumerate(leaves) if isinstance(x, Array)]
+        count = len(found)
+        found += [(Source(tensor=x), x) for x in walk.tensors]
+        for i, (source, x) in enumerate(found):
+            if i < count or id(x._storage) in first:
+                other, y = first.setdefault(id(x._storage), (source, x))
+                if other != source:
+                    pairs.append((other, source, x._ptr - y._ptr))
+        return pairs
+
     def _is_grad(self, t: Any) -> bool:
-        return any(before is t for _, before in self.program.grads.values())
+        return any(before is t for _, before, _ in self.program.grads.values())
 
     def _grad_source(self, x: Any) -> Source:
         place = self.stands.get(id(x), -1)
@@ -239,10 +265,10 @@ class _Capture:
                 f"compile: a tensor of {cell.layout!r} is used that is reached in a way which "
                 "cannot be followed; pass it as an argument, or keep it in a module"
             )
-        if source.place < 0 and source.tensor is None:  # made from Python data
+        if source == Source():  # made from Python data
             x = wrap(cell.storage, cell.layout, cell.offset)
-            return Input(Source(tensor=x), cell.first, cell, cell.layout, 0, False)
-        before = {id(x): g for x, g in self.program.grads.values()}
+            return Input(Source(tensor=x), cell.first, cell, cell.layout, 0, 0)
+        before = {id(x): g for x, g, _ in self.program.grads.values()}
         if source.grad:
             owner = source.tensor
             if source.place >= 0:
@@ -250,59 +276,119 @@ class _Capture:
             x = before[id(owner)]
         else:
             x = source.find(leaves)
+        if x._layout.dtype is not cell.layout.dtype:
+            raise TraceError(f"compile: one storage is seen as {x._layout!r} and {cell.layout!r}")
         shift = (cell.offset - x._offset) * cell.layout.dtype.itemsize
-        return Input(source, cell.first, cell, x._layout, shift, needs_gradient(x))
+        return Input(source, cell.first, cell, x._layout, shift, history_of(x))
 
     def _output(
         self, y: Any, sources: dict[int, Source], storages: dict[int, int], roots: list[Any]
     ) -> Output | None:
         if not isinstance(y, Array):
             return None
-        program = self.program
+        found = self.outputs.get(id(y))
+        if found is None:
+            found = self.outputs[id(y)] = self._new_output(y, sources, storages, roots)
+            self.held.append((y, None))
+        return found
+
+    def _new_output(
+        self, y: Any, sources: dict[int, Source], storages: dict[int, int], roots: list[Any]
+    ) -> Output:
         place = self.stands.get(id(y), -1)
         if place >= 0:
             return Output("same", Source(place))
         block = y._storage
         if not isinstance(block, Promise):
             source = sources.get(id(block))
-            if source is None or (source.place < 0 and source.tensor is None):
-                # Made from Python data: a new one each time.
-                return self._made(program.new(program.read(y)), storages)
+            if source is None:
+                raise TraceError(
+                    f"compile: a tensor of {y._layout!r} is returned that is reached in a way "
+                    "which cannot be followed; pass it as an argument, or keep it in a module"
+                )
             if source.tensor is y:
                 return Output("same", source)
-            chain = program.chain(program.cell(y), y)
-            if needs_gradient(y) and current_node(y) is not None and not chain:
-                raise TraceError("compile: a tensor that was written in place is returned")
-            return Output("view", source, chain, recorded=needs_gradient(y))
+            if any(x is y for x in self.fixed):
+                return Output("same", Source(tensor=y))
+            return self._view_of(y, source)
         made = self._made(y, storages)
+        made.requires = y._requires_grad is True
+        if y._grad is not None:
+            made.grad = self._output(y._grad, sources, storages, roots)
         node = current_node(y)
         if node is not None and y._requires_grad:
-            if _is_spent(node):
-                made.spent = True
-            else:
-                made.number = len(roots)
-                roots.append(y)
+            self._root(y, made, roots)
+        return made
+
+    def _view_of(self, y: Any, source: Source) -> Output:
+        """Something that shares the bytes of what `source` finds."""
+        cell = self.program.cell(y)
+        chain = self.program.chain(cell, y)
+        x = source.slot[0][source.slot[1]] if source.slot else source.tensor
+        if source.place >= 0:
+            x = next(s for s, _ in self.held if self.stands.get(id(s)) == source.place)
+        x = x._grad if source.grad else x
+        whole = cell.layout is x._layout and cell.offset == x._offset
+        if whole and chain and (y._base is x or y._shown is not None and y._shown() is x):
+            return Output("view", source, chain, recorded=y._base is x)
+        if needs_gradient(y):
+            raise TraceError(
+                f"compile: a view of {y._layout!r} of a tensor from outside is returned, whose "
+                "history cannot be followed: clone() it"
+            )
+        return Output("bytes", source, layout=y._layout, offset=y._offset - x._offset)
+
+    def _root(self, y: Any, output: Output, roots: list[Any]) -> None:
+        """The output's history: a gradient of the Node, or one that was used up."""
+        name = _spent_by(current_node(y))
+        if name:
+            output.spent = (
+                f"{name}: its saved tensors have been freed by a backward pass inside of the "
+                "compiled function; use retain_graph=True there to go through the same graph again"
+            )
+        else:
+            output.number = len(roots)
+            roots.append(y)
+
+    def _rewritten(self, sources: dict[int, Source], roots: list[Any]) -> list:
+        """Tensors from outside to which something with a history was written."""
+        made = []
+        for x, node in self.program.histories.values():
+            if current_node(x) is node:
+                continue
+            place = self.stands.get(id(x), -1)
+            if place < 0 and not any(x is t for t in self.fixed):
+                continue  # a view that was made inside
+            source = Source(place) if place >= 0 else Source(tensor=x)
+            if place < 0 and sources.get(id(x._storage)) != source:
+                raise TraceError(
+                    f"compile: a tensor of {x._layout!r} from outside, which is a view or "
+                    "reached in several ways, is written with something that has a gradient: "
+                    "pass it as an argument, or detach() what is written"
+                )
+            output = Output("same", source, layout=x._layout)
+            self._root(x, output, roots)
+            made.append((source, output))
         return made
 
     def _made(self, y: Any, storages: dict[int, int]) -> Output:
         number = storages.setdefault(id(y._storage), len(storages))
-        self.held.append((y, None))
         return Output("made", storage=number, layout=y._layout, offset=y._offset)
 
     def _gradients(
-        self, sources: dict[int, Source], storages: dict[int, int]
+        self, sources: dict[int, Source], storages: dict[int, int], roots: list[Any]
     ) -> list[tuple[Source, Output | None]]:
         """What becomes of the `.grad` of leaves."""
         changed: list[tuple[Source, Output | None]] = []
-        for x, before in self.program.grads.values():
+        for x, before, asked in self.program.grads.values():
             after = x._grad
-            if after is before:
+            if after is before and (asked or before is not None):
                 continue
             target = self._leaf_source(x)
             if after is None:
                 changed.append((target, None))
             else:
-                output = self._output(after, sources, storages, [])
+                output = self._output(after, sources, storages, roots)
                 changed.append((target, output))
         return changed
 
@@ -310,8 +396,33 @@ class _Capture:
         """The gradients of the leaves as functions of cotangents of the outputs."""
         if not roots:
             return [], [], []
+        try:
+            return self._differentiate(roots)
+        except TraceError:
+            raise
+        except RuntimeError:
+            pass  # something that was saved is overwritten: for which outputs?
+        numbers = {o.number: o for o in self._numbered()}
+        good: list[Any] = []
+        for number, y in enumerate(list(roots)):
+            try:
+                self._differentiate([y])
+                numbers[number].number = len(good)
+                good.append(y)
+            except TraceError:
+                raise
+            except RuntimeError as error:
+                numbers[number].number, numbers[number].spent = -1, str(error)
+        roots[:] = good
+        return self._differentiate(roots) if roots else ([], [], [])
+
+    def _numbered(self) -> list[Output]:
+        found = [*self.outputs.values(), *[o for _, o in self.rewritten]]
+        return [o for o in found if o.number >= 0]
+
+    def _differentiate(self, roots: list[Any]) -> tuple[list, list[Source], list[Value]]:
         program = self.program
-        targets = _leaves_of(roots)
+        targets = self._leaves_of(roots)
         cotangents, values = [], []
         for y in roots:
             g, value = program.input(y._layout)
@@ -322,21 +433,82 @@ class _Capture:
             for t in targets:
                 t._hooks = None  # the caller's own backward pass will call them
             with no_grad():
-                found = engine.run(roots, cotangents, targets, False, False) or []
+                found = engine.run(roots, cotangents, targets, True, False) or []
         finally:
             for t, kept in hooks:
                 t._hooks = kept
         slopes = [None if g is None else program.read(g) for g in found]
         return slopes, [self._leaf_source(t) for t in targets], values
 
+    def _leaves_of(self, roots: Sequence[Any]) -> list[Any]:
+        """The tensors from outside that the outputs' graphs lead to."""
+        found: dict[int, Any] = {}
+        for node in _nodes_of([current_node(y) for y in roots]):
+            if node.sequence < self.program.started:
+                raise TraceError(
+                    f"compile: a tensor is used that {node.name()} made before the call, and that "
+                    "is no argument: pass it as one, or detach() it"
+                )
+            entered = self.entries.get(node)
+            if entered is not None:
+                found.setdefault(id(entered), entered)
+            for e in node.edges:
+                if e is not None and not isinstance(e[0], Node):
+                    found.setdefault(id(e[0]), e[0])
+        return list(found.values())
+
     def _restore(self) -> None:
         program = self.program
         for cell in program.cells.values():
             if cell.first is not None and cell.writes:
                 cell.storage.version -= cell.writes
-        for x, before in program.grads.values():
+        for x, before, _ in program.grads.values():
             x._grad = before
+        for x, fields in program.fields.values():
+            vars(x).clear()
+            vars(x).update(fields[0])
+            x._requires_grad = fields[1]
         program.host.restore()
+
+
+def _nodes_of(stack: list[Any]) -> set[Node]:
+    """All that is reached from these Nodes, themselves too."""
+    seen: set[Node] = set()
+    while stack:
+        node = stack.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            stack += [e[0] for e in node.edges if e is not None and isinstance(e[0], Node)]
+    return seen
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, (int, float)) and not isinstance(x, bool)
+
+
+def _holds_promise(x: Any) -> bool:
+    """Whether it is, or holds, a tensor of this trace."""
+    leaves, form = flatten(x)
+    if len(leaves) == 1 and isinstance(leaves[0], (set, frozenset)):
+        leaves = list(leaves[0])
+    return any(isinstance(y, Array) and isinstance(y._storage, Promise) for y in leaves)
+
+
+_PLAIN = (
+    bool, int, float, complex, str, bytes, type(None), type(Ellipsis), type, range, slice, tuple,
+    frozenset, dtype, device, types.FunctionType, types.BuiltinFunctionType, types.ModuleType,
+)  # fmt: skip
+
+
+def _check_results(results: Sequence[Any], older: Sequence[Any]) -> None:
+    """Refuse to give out the same new object at each call."""
+    known = set(map(id, older))
+    for y in results:
+        if not isinstance(y, (Array, *_PLAIN)) and id(y) not in known:
+            raise TraceError(
+                f"compile: the function returns a {type(y).__name__}, which each call would have "
+                "to make anew: return tensors and numbers in tuples, lists, dicts or dataclasses"
+            )
 
 
 def _in_order(outputs: Sequence[Output | None]) -> list[tuple[Output, Layout]]:
@@ -346,25 +518,6 @@ def _in_order(outputs: Sequence[Output | None]) -> list[tuple[Output, Layout]]:
     return [(o, cast(Layout, o.layout)) for o in found]
 
 
-def _is_spent(node: Node) -> bool:
-    return node.saved is None and bool(node.recipe.kept)
-
-
-def _leaves_of(roots: Sequence[Any]) -> list[Any]:
-    """The leaves that the outputs' graphs lead to."""
-    found: dict[int, Any] = {}
-    seen: set[Node] = set()
-    stack = [current_node(y) for y in roots]
-    while stack:
-        node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        for e in node.edges:
-            if e is None:
-                continue
-            if isinstance(e[0], Node):
-                stack.append(e[0])
-            else:
-                found.setdefault(id(e[0]), e[0])
-    return list(found.values())
+def _spent_by(node: Node | None) -> str:
+    """The name of a Node that a backward pass inside has used up; "" if there is none."""
+    return next((n.name() for n in _nodes_of([node]) if n.saved is None), "")

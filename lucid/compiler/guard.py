@@ -16,17 +16,25 @@ from typing import Any
 
 import numpy as np
 
+from lucid.apply import current_node
 from lucid.array import Array
 from lucid.error import TraceError
 from lucid.lazy import lazy
-from lucid.lines import is_ours, user_line
+from lucid.lines import format_line, is_ours, user_line
+from lucid.tracing import latest_change
 
-_module = lazy("lucid.nn.module")
+_dis = lazy("dis")
 
 MOST = 200_000  # objects followed
 _MISSING = object()
 _SCALARS = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis))
-_CLOCKS = {"time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "process_time"}
+_CLOCKS = {
+    "time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns",
+    "process_time", "now", "utcnow", "today", "urandom", "getrandbits",
+}  # fmt: skip
+_STANDARD = sys.base_prefix + "/lib"
+_LIBRARIES = (sys.base_prefix + "/lib", sys.prefix + "/lib")
+_OWNERS = {"time", "datetime", "date", "posix", "nt"}
 _SOURCES = ("Random", "SystemRandom", "RandomState", "Generator")
 
 
@@ -52,10 +60,17 @@ class Watch:
     def _event(self, frame: FrameType, event: str, argument: Any) -> None:
         code = frame.f_code
         if event == "call":
-            if code not in self.codes and _is_program(code.co_filename):
+            if code not in self.codes and _is_users(code.co_filename):
                 self.codes[code] = frame.f_globals
         elif event == "c_call" and _is_program(code.co_filename):
-            _refuse_chance(argument)
+            _refuse_chance(argument, frame)
+
+
+def _is_users(filename: str) -> bool:
+    """Not of Python's own library."""
+    if not _is_program(filename) or filename.startswith("<frozen"):
+        return False
+    return not filename.startswith(_STANDARD) or "site-packages" in filename
 
 
 def _is_program(filename: str) -> bool:
@@ -65,22 +80,40 @@ def _is_program(filename: str) -> bool:
 _SEP = "/" if sys.platform != "win32" else "\\"
 
 
-def _refuse_chance(function: Any) -> None:
+def _refuse_chance(function: Any, frame: FrameType | None) -> None:
     """A clock or a source of chance of Python's: the plan would repeat its answer for ever."""
     owner = getattr(function, "__self__", None)
     name = getattr(function, "__name__", "")
-    clock = getattr(owner, "__name__", "") == "time" and name in _CLOCKS
+    clock = name in _CLOCKS and getattr(owner, "__name__", "") in _OWNERS
     if clock or type(owner).__name__ in _SOURCES and not isinstance(owner, types.ModuleType):
+        while frame is not None and frame.f_code.co_filename.startswith((*_LIBRARIES, "<frozen")):
+            frame = frame.f_back
+        at = format_line(frame.f_code.co_filename, frame.f_lineno or 0) if frame else user_line()
         raise TraceError(
-            f"compile: {name}() is asked at {user_line()}, whose answer is another one each time: "
+            f"compile: {name}() is asked at {at}, whose answer is another one each time: "
             "pass it as a tensor, or use lucid.rand, which a compiled function draws anew"
         )
+
+
+def _refuse_numpys_chance(code: CodeType) -> None:
+    """np.random.rand and the like: no calls that a profiler sees."""
+    for i in _dis.get_instructions(code):
+        found = getattr(np.random, i.argval, None) if isinstance(i.argval, str) else None
+        if type(getattr(found, "__self__", None)).__name__ in _SOURCES:
+            line = i.positions.lineno if i.positions and i.positions.lineno else i.starts_line
+            at = format_line(code.co_filename, line or code.co_firstlineno)
+            raise TraceError(
+                f"compile: numpy.random.{i.argval} is used at {at}, whose answer is another one "
+                "each time: use lucid.rand, which a compiled function draws anew"
+            )
 
 
 class Walk:
     """Everything that is reached by names of the code that ran, and the checks of it."""
 
-    def __init__(self, watch: Watch):
+    def __init__(self, watch: Watch, free: frozenset[tuple[int, Any]] = frozenset()):
+        """`free`: (id of a dict, key) of slots that the program itself stores tensors to."""
+        self.free = free
         self.names = {name for code in watch.codes for name in code.co_names}
         # Those of the user's own code: what Lucid's classes are asked for beside their methods.
         own = [code for code in watch.codes if not is_ours(code.co_filename)]
@@ -88,8 +121,8 @@ class Walk:
         self.all_names = bool(self.own_names & {"getattr", "vars", "__dict__", "hasattr"})
         self.tensors: list[Any] = []
         self.seen: dict[int, Any] = {}
-        self.modules: list[Any] = []
         self.terms: list[str] = []  # Python expressions that must hold
+        self.exact: list[str] = []  # those that need a look after a change of modules only
         self.bound: dict[str, Any] = {}  # what they name
         for code, space in watch.codes.items():
             self._globals(code, space)
@@ -101,6 +134,18 @@ class Walk:
                 self._slot(f"{self._name(space)}.get({name!r}, MISSING)", value)
                 if isinstance(value, types.ModuleType):
                     self._user_module(value)
+                    self._functions_of(value, code)
+                    if value is np and "random" in code.co_names:
+                        _refuse_numpys_chance(code)
+
+    def _functions_of(self, module: types.ModuleType, code: CodeType) -> None:
+        """Functions of Lucid's that are reached through their module, as F.relu."""
+        if is_ours(getattr(module, "__file__", None) or ""):
+            space = vars(module)
+            for name in sorted(space.keys() & set(code.co_names)):
+                if isinstance(space[name], types.FunctionType):
+                    read = f"{self._name(space)}.get({name!r})"
+                    self.terms.append(f"{read} is {self._name(space[name])}")
 
     def _user_module(self, module: types.ModuleType) -> None:
         path = getattr(module, "__file__", None) or ""
@@ -123,8 +168,15 @@ class Walk:
         self.bound[key] = (name, value)
         return name
 
-    def _slot(self, read: str, value: Any) -> None:
+    def _slot(self, read: str, value: Any, terms: list[str] | None = None) -> None:
         """What `read` gives has to be this value again; and what lies behind it."""
+        if terms is not None:
+            there, self.terms = self.terms, terms
+            try:
+                self._slot(read, value)
+            finally:
+                self.terms = there
+            return
         if isinstance(value, _SCALARS):
             if isinstance(value, float) and value != value:
                 self.terms.append(f"({read}) != ({read})")
@@ -191,7 +243,8 @@ class Walk:
         for key, item in value.items():
             if not isinstance(key, (str, int)):
                 self.follow(key)
-            self._slot(f"{name}[{self._name(key)}]", item)
+            if (id(value), key) not in self.free:
+                self._slot(f"{name}[{self._name(key)}]", item)
 
     def _array(self, value: np.ndarray) -> None:
         if value.nbytes > 1 << 16:
@@ -203,7 +256,7 @@ class Walk:
 
     def _function(self, value: types.FunctionType) -> None:
         name = self._name(value)
-        if is_ours(value.__code__.co_filename) and not _is_program(value.__code__.co_filename):
+        if is_ours(value.__code__.co_filename):
             return
         self.terms.append(f"{name}.__code__ is {self._name(value.__code__)}")
         for i, cell in enumerate(value.__closure__ or ()):
@@ -212,11 +265,10 @@ class Walk:
             except ValueError:
                 continue
             self._slot(f"{name}.__closure__[{i}].cell_contents", held)
-        if value.__defaults__:
-            self.terms.append(f"{name}.__defaults__ is {self._name(value.__defaults__)}")
-            self.follow(value.__defaults__)
-        if value.__kwdefaults__:
-            self.follow(value.__kwdefaults__)
+        self.terms.append(f"{name}.__defaults__ is {self._name(value.__defaults__)}")
+        self.follow(value.__defaults__)
+        self.terms.append(f"{name}.__kwdefaults__ is {self._name(value.__kwdefaults__)}")
+        self.follow(value.__kwdefaults__)
         wrapped = getattr(value, "__wrapped__", None)
         if wrapped is not None:
             self.follow(wrapped)
@@ -231,39 +283,58 @@ class Walk:
                 if not name.startswith("__"):
                     read = f"{self._name(base)}.__dict__.get({name!r}, MISSING)"
                     self._slot(read, space[name])
-        if not is_ours(getattr(sys.modules.get(value.__module__), "__file__", None) or ""):
-            forward = getattr(value, "forward", None)
-            if forward is not None:
-                self._slot(f"{self._name(value)}.forward", forward)
+        forward = getattr(value, "forward", None)
+        if isinstance(forward, types.FunctionType):
+            self.terms.append(f"{self._name(value)}.forward is {self._name(forward)}")
+            self.follow(forward)
 
     def _module(self, value: Any) -> None:
-        """A module of nn: by the number of its latest change, and what it holds."""
-        self.modules.append(value)
+        """A module of nn: what it holds is looked at again after a change of any module."""
         self.follow(type(value))
         tables = value.__dict__
-        for table in ("_parameters", "_buffers", "_modules"):
-            for item in tables[table].values():
+        own = self._name(tables)
+        for name in ("_parameters", "_buffers", "_modules"):
+            table = tables[name]
+            place = self._name(table)
+            self.exact.append(f"{own}.get({name!r}) is {place}")
+            self.exact.append(f"tuple({place}) == {self._name(tuple(table))}")
+            for key, item in table.items():
+                if (id(table), key) not in self.free:
+                    self.exact.append(f"{place}.get({key!r}, MISSING) is {self._name(item)}")
                 if item is not None:
                     self.follow(item)
         for name, item in tables.items():
-            if name in ("_parameters", "_buffers", "_modules", "_changed"):
+            if name in _TABLES or (id(tables), name) in self.free:
                 continue
             if isinstance(item, _SCALARS) or isinstance(item, type):
-                continue  # a change of it is counted
-            if "hooks" in name and isinstance(item, dict):
+                self._slot(f"{own}.get({name!r}, MISSING)", item, self.exact)
+            elif "hooks" in name and isinstance(item, dict):
                 if item or name in ("_forward_hooks", "_forward_pre_hooks"):
-                    self.terms.append(
-                        f"tuple({self._name(item)}.values()) == {self._name(tuple(item.values()))}"
-                    )
+                    table = self._name(item)
+                    self.exact.append(f"tuple({table}.values()) == "
+                                      f"{self._name(tuple(item.values()))}")  # fmt: skip
                 for hook in item.values():
                     self.follow(hook)
-                continue
-            if name in self.names or self.all_names:
-                self.follow(item)
+            else:
+                self.exact.append(f"{own}.get({name!r}, MISSING) is {self._name(item)}")
+                if name in self.names or self.all_names:
+                    self.follow(item)
+        for name in sorted(self.names - tables.keys()):
+            # Set on the module, it would hide what the class has.
+            if name[:2] != "__" and hasattr(type(value), name):
+                self.exact.append(f"{name!r} not in {own}")
 
     def _object(self, value: Any) -> None:
+        if type(value).__name__ in _SOURCES:
+            raise TraceError(
+                f"compile: a {type(value).__name__} is used, whose numbers are others each time: "
+                "pass them as a tensor, or use lucid.rand, which a compiled function draws anew"
+            )
         self.follow(type(value))
         space = getattr(value, "__dict__", None)
+        if type(value).__name__.startswith("Compiled") and isinstance(space, dict):
+            self.follow(space["function"])
+            return
         if not isinstance(space, dict):
             for base in type(value).__mro__:
                 for name in getattr(base, "__slots__", ()):
@@ -274,43 +345,62 @@ class Walk:
         ours = type(value).__module__.partition(".")[0] == "lucid"
         names = self.own_names if ours else self.names
         for name in sorted(space if self.all_names and not ours else names & space.keys()):
-            read = f"{self._name(space)}.get({name!r}, MISSING)"
-            self._slot(read, space[name])
+            if (id(space), name) not in self.free:
+                self._slot(f"{self._name(space)}.get({name!r}, MISSING)", space[name])
         for name in sorted(names - space.keys()):
             # Set on the object, it would hide what the class has.
-            if hasattr(type(value), name):
+            if name[:2] != "__" and hasattr(type(value), name):
                 self.terms.append(f"{name!r} not in {self._name(space)}")
 
     def check(self) -> "Check":
         """All checks together."""
-        changed = [f"{self._name(m)}.__dict__['_changed'] == {m._changed}" for m in self.modules]
+        self._tensors()
         space = {name: value for name, value in self.bound.values()}
         # What is guarded is held here, so that no other object takes its identity.
         space |= {"MISSING": _MISSING, "same": _same, "HELD": list(self.seen.values())}
-        return Check(list(dict.fromkeys(self.terms)), changed, space)
+        space["node_of"] = current_node
+        return Check(list(dict.fromkeys(self.terms)), list(dict.fromkeys(self.exact)), space)
+
+    def _tensors(self) -> None:
+        """Tensors that are met by way of Python: what of them can be changed is counted, except
+        that one without a history can be given one by a write."""
+        for x in self.tensors:
+            name = self._name(x)
+            self.exact.append(f"{name}._layout is {self._name(x._layout)}")
+            self.exact.append(f"{name}._storage is {self._name(x._storage)}")
+            if x.requires_grad and type(x).__name__ != "Parameter":
+                leaf = "is" if current_node(x) is None else "is not"
+                self.terms.append(f"{name}.requires_grad and node_of({name}) {leaf} None")
+            else:
+                self.exact.append(f"{name}._requires_grad is {x._requires_grad!r}")
 
 
 class Check:
-    """Conditions on Python objects as one function: `holds()`. While no module of nn has changed,
-    modules are not looked at one by one."""
+    """Conditions on Python objects as one function: `holds()`. While nothing has changed that is
+    counted (tracing.py), modules and parameters are not looked at."""
 
-    def __init__(self, terms: list[str], modules: list[str], space: dict[str, Any]):
-        self.terms = [*modules, *terms]
+    def __init__(self, terms: list[str], exact: list[str], space: dict[str, Any]):
+        self.terms = [*terms, *exact]
         self.space = space
-        self.holds = _function("holds", terms, space)
-        if modules:
-            plain, each, last = self.holds, _function("modules", modules, space), [-1]
-            latest = _module.latest_change
+        self.plain = _function("holds", terms, space)
+        self.exact = exact
+        self.counted = -1  # the latest change after which all was still the same
+        self._each: Callable[[], bool] | None = None
 
-            def holds() -> bool:
-                now = latest()
-                if now != last[0]:
-                    if not each():
-                        return False
-                    last[0] = now
-                return plain()
+    def holds(self) -> bool:
+        """Whether everything is as it was in the trace."""
+        return self.unchanged() and self.plain()
 
-            self.holds = holds
+    def unchanged(self) -> bool:
+        """The part that is counted."""
+        now = latest_change()
+        if now != self.counted:
+            if self._each is None:
+                self._each = _function("modules", self.exact, self.space)
+            if not self._each():
+                return False
+            self.counted = now
+        return True
 
     def failed(self) -> str:
         """The first condition that does not hold, in words; "" where all do."""
@@ -334,6 +424,9 @@ class Check:
         return re.sub(r"\bo\d+\b", said, term)
 
 
+_TABLES = {
+    "_parameters", "_buffers", "_modules", "_changed", "_hooked", "_non_persistent_buffers_set",
+}  # fmt: skip
 _FAILURES = (KeyError, IndexError, AttributeError, TypeError, ValueError)
 
 
@@ -350,9 +443,9 @@ def _function(name: str, terms: list[str], space: dict[str, Any]) -> Callable[[]
 
 def _is_module(value: Any) -> bool:
     loaded = sys.modules.get("lucid.nn.module")
-    return loaded is not None and isinstance(value, loaded.Module)
+    return loaded is not None and issubclass(type(value), loaded.Module)
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Equal and of one type: 1 is neither 1.0 nor True here."""
-    return type(a) is type(b) and a == b
+    """Equal and of one type: 1 is neither 1.0 nor True here, and -0.0 is not 0.0."""
+    return type(a) is type(b) and a == b and (a != 0 or str(a) == str(b))

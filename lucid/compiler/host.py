@@ -35,6 +35,7 @@ class Step:
     run: Callable[[], Any]
     owner: Any
     updates: list[Update] = field(default_factory=list)
+    graded: list[tuple[Any, bool]] = field(default_factory=list)  # parameters: with a gradient?
 
 
 class Replayed(Exception):
@@ -54,6 +55,8 @@ class Host:
         program = self.program
         self.saved.append(Snapshot(optimizer))
         step = Step(again, optimizer)
+        for group in optimizer.param_groups:
+            step.graded += [(p, p.grad is not None) for p in group["params"]]
         self.steps.append(step)
         program.stepping = optimizer
         try:
@@ -144,10 +147,15 @@ def replay(steps: Sequence[Step]) -> tuple[list[float], list[Snapshot]]:
                 numbers.extend(map(float, given))
 
             token = _update.replaying.set(collect)
+            there = [p._grad for p, _ in step.graded]
             try:
+                for p, graded in step.graded:  # as it was there in the trace
+                    p._grad = p if graded else None
                 step.run()
             finally:
                 _update.replaying.reset(token)
+                for (p, _), grad in zip(step.graded, there, strict=True):
+                    p._grad = grad
             if next(updates, None) is not None:
                 raise Replayed
     except BaseException:

@@ -4,33 +4,26 @@ compiler/__init__.py asks `matches` and calls `run`. A run takes addresses and n
 caller's tensors, calls one native segment, and gives the results and gradients their tensors.
 """
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from lucid import storage
-from lucid.apply import CPU, view_again, wrap
-from lucid.array import Array
-from lucid.autograd.mode import no_grad
-from lucid.autograd.node import Node, Recipe, Saved, keep
-from lucid.compiler.capture import Captured, Output
+from lucid.apply import CPU, edge, view_again, wrap
+from lucid.autograd.mode import is_grad_enabled, set_grad_enabled
+from lucid.autograd.node import Node, Recipe, Saved, keep, move_retained
+from lucid.compiler.captured import Captured, Output, history_of, whole
 from lucid.compiler.constants import fold
-from lucid.compiler.host import Snapshot, replay
+from lucid.compiler.host import replay
+from lucid.compiler.ledger import store
 from lucid.compiler.split import split
 from lucid.compiler.tree import unflatten
 from lucid.graph import Value
 from lucid.layout import Layout, layout
-from lucid.op import Opaque
 from lucid.plan.passes import improve
 from lucid.plan.run import Plan
-from lucid.write import last_write, needs_gradient
-
-
-class whole(Opaque):
-    """The op of a compiled function's Node."""
-
-    name = "compiled"
-    public = False
-    arguments = ((), ())
+from lucid.tracing import change
+from lucid.write import last_write, rebase
 
 
 class Runner:
@@ -51,7 +44,7 @@ class Runner:
         slopes = [v for v in captured.slopes if v is not None]
         inputs = [i.value for i in captured.inputs]
         if captured.roots:
-            halves = split(graph, wanted, slopes)
+            halves = split(graph, wanted, slopes, [i.value for i, *_ in captured.writes])
             outside = {id(v) for v in (*inputs, *numbers, *captured.cotangents)}
             self.residuals = [v for v in halves.residuals if id(v) not in outside]
             self.borrowed = [i for i in captured.inputs if _among(i.value, halves.residuals)]
@@ -81,30 +74,55 @@ class Runner:
         self.plan = Plan(graph, strides, name, into)
         self.kept_layouts = [layout(v.shape, v.strides, v.dtype, CPU) for v in self.residuals]
         self.addresses = [block.ptr for _, block in self.fixed]
-        self.places = [i for i in captured.inputs if i.source.place >= 0]
+        fixed = [i for i in captured.inputs if i.source.fixed]
+        self.blocks = frozenset([id(i.cell.storage) for i in fixed])
+        # By its number among the inputs, what is another tensor in each call.
+        self.loose = [(n, i) for n, i in enumerate(captured.inputs) if not i.source.fixed]
+        places = {id(i): n for n, i in enumerate(captured.inputs)}
+        self.targets = [places[id(i)] for i, *_ in captured.writes]
+        self.pointers: list[int] = []  # of the fixed inputs, while nothing has changed
+        self.counted = -1
+        numbers_of = [o.storage for o in captured.every if o.kind == "made" and o.number >= 0]
+        self.several = {n for n in numbers_of if self._count(n) > 1}
+
+    def _count(self, storage: int) -> int:
+        return sum(o.kind == "made" and o.storage == storage for o in self.captured.every)
 
     def matches(self, leaves: Sequence[Any]) -> bool:
-        """Whether the tensors are laid out, and share bytes, as in the trace."""
-        blocks = set()
-        for i in self.captured.inputs:
-            x = i.source.find(leaves)
-            if x is None or x._layout is not i.layout or needs_gradient(x) is not i.requires:
-                return False
-            blocks.add(id(x._storage))
-        if len(blocks) != len(self.captured.inputs):
+        """Whether the tensors are laid out, and share bytes, as in the trace; the arguments'
+        layouts are those of the key under which this runner stands."""
+        captured = self.captured
+        if not captured.check.unchanged():
             return False
-        for source, _ in self.captured.gradients:
-            if source.find(leaves) is None:
+        seen = set()
+        for _, i in self.loose:
+            x = i.source.find(leaves)
+            if i.source.place < 0 or i.source.grad:
+                if x is None or x._layout is not i.layout or history_of(x) != i.history:
+                    return False
+            block = id(x._storage)
+            if block in seen or block in self.blocks:
                 return False
-        return self.captured.check.holds()
+            seen.add(block)
+        for a, b, between in captured.shared:
+            x, y = a.find(leaves), b.find(leaves)
+            if x._storage is not y._storage or y._ptr - x._ptr != between:
+                return False
+        for source, there in captured.asked:
+            if (source.find(leaves)._grad is not None) is not there:
+                return False
+        return captured.check.plain()
 
     def mismatch(self, leaves: Sequence[Any]) -> str:
         """Why `matches` says no, in words."""
         for i in self.captured.inputs:
             x = i.source.find(leaves)
-            if x is None or x._layout is not i.layout or needs_gradient(x) is not i.requires:
-                was = f"{i.layout!r}{' with a gradient' if i.requires else ''}"
+            if x is None or x._layout is not i.layout or history_of(x) != i.history:
+                was = f"{i.layout!r}{' with a gradient' if i.history else ''}"
                 return f"{i.source} is {x._layout if x is not None else None!r}, it was {was}"
+        for source, there in self.captured.asked:
+            if (source.find(leaves)._grad is not None) is not there:
+                return f"{source} {'had' if there else 'had no'} .grad"
         return self.captured.check.failed() or "tensors share bytes that did not, or the reverse"
 
     def timed(self, leaves: Sequence[Any]) -> list[float]:
@@ -116,18 +134,17 @@ class Runner:
     def run(self, leaves: Sequence[Any], plan: Callable[..., None] | None = None) -> Any:
         """One call. Python's bookkeeping comes first; where a kernel fails it is undone."""
         captured = self.captured
-        found = [i.source.find(leaves) for i in captured.inputs]
-        rates, undo = self._steps(leaves) if captured.steps else ([], [])
+        rates, undo = replay(captured.steps) if captured.steps else ([], [])
         numbers: list[float] = [*rates, *[g.state_now()[0] for g, _ in captured.seeds]]
         numbers += [g.state_now()[1] + start for g, start, _ in captured.offsets]
         try:
-            made = [(storage.allocate(lay.nbytes), lay) for lay in captured.layouts]
-            kept = [(storage.allocate(lay.nbytes), lay) for lay in self.kept_layouts]
-            inputs = [x._ptr + i.shift for i, x in zip(captured.inputs, found, strict=True)]
-            by_value = {id(i.value): at for i, at in zip(captured.inputs, inputs, strict=True)}
-            targets = [by_value[id(i.value)] for i, *_ in captured.writes]
-            blocks = [block.ptr for block, _ in (*made, *kept)]
-            (plan or self.plan.run)(*blocks, *targets, *inputs, *numbers, *self.addresses)
+            inputs = self._inputs(leaves)
+            made = [storage.allocate(lay.nbytes) for lay in captured.layouts]
+            kept = [storage.allocate(lay.nbytes) for lay in self.kept_layouts]
+            blocks = [block.ptr for block in (*made, *kept)]
+            (plan or self.plan.run)(
+                *blocks, *[inputs[n] for n in self.targets], *inputs, *numbers, *self.addresses
+            )
         except BaseException:
             for snapshot in reversed(undo):
                 snapshot.restore()
@@ -136,60 +153,61 @@ class Runner:
             generator.advance(n)
         for i, _, times in captured.writes:
             i.source.find(leaves)._storage.version += times
-        node = self._node(found, kept, numbers, leaves) if captured.roots else None
+        call = _Call(self, leaves, made)
+        if captured.roots:
+            call.node = self._node(kept, numbers, leaves)
+        for source, written in captured.rewritten:
+            self._rewrite(source.find(leaves), written, call.node)
         results = [
-            value if output is None else self._output(output, leaves, made, node)
+            value if output is None else call.tensor(output)
             for output, value in zip(captured.outputs, captured.result, strict=True)
         ]
+        stored = [slot.after if o is None else call.tensor(o) for slot, o in captured.stored]
         for source, output in captured.gradients:
             x = source.find(leaves)
-            x._grad = None if output is None else self._output(output, leaves, made, None)
+            x._grad = None if output is None else call.tensor(output)
+        for (slot, _), value in zip(captured.stored, stored, strict=True):
+            store(slot, value)
         return unflatten(captured.form, results)
 
-    def _steps(self, leaves: Sequence[Any]) -> tuple[list[float], list[Snapshot]]:
-        """The numbers of the optimizers' formulas. They ask whether there are gradients."""
-        lent = []
-        for source, _ in self.captured.gradients:
-            x = source.find(leaves)
-            if x._grad is None:
-                x._grad = x
-                lent.append(x)
-        try:
-            return replay(self.captured.steps)
-        finally:
-            for x in lent:
-                x._grad = None
+    def _inputs(self, leaves: Sequence[Any]) -> list[int]:
+        """The addresses of the inputs."""
+        counted = self.captured.check.counted
+        if counted != self.counted or counted < 0:
+            self.pointers = [
+                i.source.tensor._ptr + i.shift if i.source.fixed else 0
+                for i in self.captured.inputs
+            ]
+            self.counted = counted
+        pointers = self.pointers.copy()
+        for n, i in self.loose:
+            pointers[n] = i.source.find(leaves)._ptr + i.shift
+        return pointers
 
-    def _output(self, output: Output, leaves: Sequence[Any], made: list, node: Any) -> Any:
-        if output.kind == "made":
-            assert output.layout is not None
-            y = wrap(made[output.storage][0], output.layout, output.offset)
-            if output.number >= 0:
-                y._node, y._nr, y._requires_grad = node, output.number, True
-            elif output.spent:
-                y._node, y._requires_grad = _spent(output.layout), True
-            return y
-        assert output.source is not None
-        x = output.source.find(leaves)
-        if output.kind == "same":
-            return x
-        if output.recorded:
-            return view_again(x, output.chain)
-        with no_grad():
-            return view_again(x, output.chain)
+    def _rewrite(self, x: Any, output: Output, node: Any) -> None:
+        """A tensor from outside has been written with something that has a gradient."""
+        nr = max(output.number, 0)
+        if output.number < 0:
+            node = Spent(x._layout, output.spent)
+        if x._base is None:
+            before = x._node, x._nr
+            x._node, x._nr, x._requires_grad = node, nr, True
+            x._rewrites += 1
+            change()
+            move_retained(x, *before)
+        else:
+            value = wrap(x._storage, x._layout, x._offset)
+            value._node, value._nr, value._requires_grad = node, nr, True
+            rebase(x, value)
 
-    def _node(self, found: list, kept: list, numbers: list, leaves: Sequence[Any]) -> "Whole":
+    def _node(self, kept: list, numbers: list, leaves: Sequence[Any]) -> "Whole":
         """The Node of this call: it keeps the residuals, and the inputs that backward reads."""
-        tensors = {id(i.value): x for i, x in zip(self.captured.inputs, found, strict=True)}
         values = dict(zip(map(id, self.numbers), numbers, strict=True))
-        saved: list[Any] = [block for block, _ in kept]
-        saved += [(keep(tensors[id(i.value)]), i.shift) for i in self.borrowed]
+        saved: list[Any] = list(kept)
+        saved += [(keep(i.source.find(leaves)), i.shift) for i in self.borrowed]
         saved += [values[id(v)] for v in self.kept_numbers]
-        edges = []
-        for source in self.captured.targets:
-            x = source.find(leaves)
-            edges.append((x, 0) if x._node is None else (x._node, x._nr))
-        return Whole(self, tuple(edges), tuple(saved))
+        edges = tuple([edge(source.find(leaves)) for source in self.captured.targets])
+        return Whole(self, edges, tuple(saved))
 
     def backward(self, saved: tuple, arrived: Sequence[Any]) -> list[Any]:
         """The gradients of the targets from those of the outputs."""
@@ -213,6 +231,50 @@ class Runner:
         self.second.run(*[block.ptr for block, _ in made], *arguments)
         results = iter([wrap(block, lay) for block, lay in made])
         return [None if v is None else next(results) for v in self.captured.slopes]
+
+
+class _Call:
+    """The tensors that one call makes, each once."""
+
+    __slots__ = ("runner", "leaves", "made", "node", "known")
+
+    def __init__(self, runner: Runner, leaves: Sequence[Any], made: list):
+        self.runner = runner
+        self.leaves = leaves
+        self.made = made
+        self.node: Any = None
+        self.known: dict[int, Any] = {}
+
+    def tensor(self, output: Output) -> Any:
+        found = self.known.get(id(output))
+        if found is None:
+            found = self.known[id(output)] = self._new(output)
+        return found
+
+    def _new(self, output: Output) -> Any:
+        if output.kind == "made":
+            assert output.layout is not None
+            y = wrap(self.made[output.storage], output.layout, output.offset)
+            if output.number >= 0:
+                y._node, y._nr, y._requires_grad = self.node, output.number, True
+                if output.storage in self.runner.several:
+                    y._shown = weakref.ref(y)  # a write to it in grad mode raises (write.py)
+            elif output.spent:
+                y._node, y._requires_grad = Spent(output.layout, output.spent), True
+            elif output.requires:
+                y._requires_grad = True
+            if output.grad is not None:
+                y._grad = self.tensor(output.grad)
+            return y
+        assert output.source is not None
+        x = output.source.find(self.leaves)
+        if output.kind == "same":
+            return x
+        if output.kind == "bytes":
+            assert output.layout is not None
+            return wrap(x._storage, output.layout, x._offset + output.offset)
+        with set_grad_enabled(output.recorded):
+            return view_again(x, output.chain)
 
 
 def _among(v: Value, values: Sequence[Value]) -> bool:
@@ -255,7 +317,7 @@ class Whole(Node):
         return self.runner.name
 
     def run(self, arrived: list) -> Sequence[Any]:  # type: ignore[override]
-        if any(isinstance(g, Array) and g._requires_grad for g in arrived):
+        if is_grad_enabled():  # the pass is to be differentiated
             raise NotImplementedError(
                 f"{self.runner.name}: a compiled function has no second derivative; call it "
                 "uncompiled where create_graph=True is needed"
@@ -264,6 +326,14 @@ class Whole(Node):
         return self.runner.backward(self.saved, arrived)
 
 
-def _spent(lay: Layout) -> Node:
-    """The Node of a result whose graph was used up inside of the compiled function."""
-    return Node(Recipe(whole, (), (), (lay,), ()), (), None)
+class Spent(Node):
+    """The Node of a result whose graph cannot be gone through any more, and why."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, lay: Layout, message: str):
+        super().__init__(Recipe(whole, (), (), (lay,), ()), (), ())
+        self.message = message
+
+    def run(self, arrived: list) -> Sequence[Any]:  # type: ignore[override]
+        raise RuntimeError(self.message)

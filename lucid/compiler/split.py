@@ -7,6 +7,7 @@ again from other residuals (views, arithmetic of one element) is not kept but co
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lucid.error import TraceError
 from lucid.graph import Equation, Graph, Value
 from lucid.op import View
 from lucid.plan.fuse import is_cheap
@@ -35,9 +36,12 @@ def needed_by(wanted: Iterable[Value]) -> set[int]:
     return found
 
 
-def split(graph: Graph, outputs: Sequence[Value], slopes: Sequence[Value]) -> Halves:
+def split(
+    graph: Graph, outputs: Sequence[Value], slopes: Sequence[Value], written: Sequence[Value]
+) -> Halves:
     """`outputs` are wanted at once, `slopes` in backward. Inputs of the graph are not residuals
-    of their own: the second graph reads them, and whoever runs it has kept them."""
+    of their own: the second graph reads them, and whoever runs it has kept them; but for those
+    that are `written`, whose bytes are others by then."""
     now = needed_by(outputs)
     later = needed_by(slopes)
     second = [e for e in graph.equations if id(e) in later and id(e) not in now]
@@ -45,17 +49,26 @@ def split(graph: Graph, outputs: Sequence[Value], slopes: Sequence[Value]) -> Ha
     again: set[int] = set()  # equations of the first half that the second repeats
     residuals: list[Value] = []
     known: set[int] = set()
+    gone = {id(v) for v in written}
+    for e in graph.equations:  # what would read them again
+        if any(id(v) in gone for v in e.inputs) and _cheap(e):
+            gone.update(map(id, e.outputs))
 
     def keep(v: Value) -> None:
         if id(v) in known or v.number is not None:
             return
         equation = v.equation
         if equation is None:
+            if id(v) in gone:
+                raise TraceError(
+                    f"compile: backward reads a tensor of shape {v.shape} from outside as it was "
+                    "before the function wrote to it in place: clone() it first"
+                )
             known.add(id(v))
             residuals.append(v)
         elif id(equation) in inside or id(equation) in again:
             return
-        elif _cheap(equation):
+        elif _cheap(equation) and id(v) not in gone:
             again.add(id(equation))
             for x in equation.inputs:
                 keep(x)

@@ -13,17 +13,17 @@ from typing import Any, NoReturn, cast
 
 from lucid import apply as funnel
 from lucid import dtypes
-from lucid.apply import CPU, attach, edges_of, layouts_of, preserved, visible
+from lucid.apply import CPU, attach, current_node, edges_of, layouts_of, preserved, visible
 from lucid.array import Array
 from lucid.autograd.mode import grad_state
-from lucid.autograd.node import Node, Recipe, Saved
+from lucid.autograd.node import Node, Recipe, Saved, newest
 from lucid.autograd.rules import rules_of, unpack
 from lucid.compiler.unit import Unit, unit
 from lucid.error import TraceError
 from lucid.graph import Graph, Value
 from lucid.layout import Layout, layout
 from lucid.lines import user_line
-from lucid.op import Composite, Op, View
+from lucid.op import Composite, Op, View, find
 from lucid.ops.overwrite import overwritten, strided_view
 from lucid.ops.view import reshape
 
@@ -78,12 +78,17 @@ class Program:
     def __init__(self, flat: frozenset[int] = frozenset()) -> None:
         self.graph = Graph()
         self.calls = 0
+        self.started = newest()
         self.flat = flat  # storages that are looked at as one row of elements
         self.cells: dict[int, Cell] = {}
         self.chains: dict[tuple, Chain] = {}  # (storage, layout, offset) -> views from the base
         self.views: dict[tuple, Value] = {}
         self.constants: dict[int, Any] = {}  # storages that the function makes from Python data
-        self.grads: dict[int, tuple[Any, Any]] = {}  # leaf, its .grad as the program begins
+        # leaf, its .grad as the program begins, whether it was read before it was set
+        self.grads: dict[int, tuple[Any, Any, bool]] = {}
+        # Tensors from outside that were written in place: their Nodes before.
+        self.histories: dict[int, tuple[Any, Node | None]] = {}
+        self.fields: dict[int, tuple[Any, tuple[dict, Any]]] = {}  # all that they were
         self.seeds: dict[int, tuple[Any, Late]] = {}  # by generator
         self.drawn: dict[int, int] = {}  # numbers that each generator has given
         self.offsets: list[tuple[Any, int, Value]] = []
@@ -240,6 +245,11 @@ class Program:
 
     def rules(self, node: Node, needed: tuple, arrived: Sequence[Any]) -> list[Any]:
         """What `pull_back` computes for a Node: the gradients of the needed inputs."""
+        if node.sequence < self.started:
+            self.refuse(
+                f"backward through {node.name()}, which was made before the call",
+                "pass its result as an argument, or detach() it",
+            )
         recipe, saved = node.recipe, cast(tuple, node.saved)
         kept = dict(zip(recipe.names, saved, strict=True))
         moving = {n: s for n, s in kept.items() if isinstance(s, (Saved, Late, float, int))}
@@ -263,6 +273,7 @@ class Program:
 
     def store(self, key: tuple, target: Any, into: Callable[..., Any], inputs: Sequence) -> None:
         """An in-place write of into(*inputs)."""
+        self.note_write(target)
         strides = target._layout.strides
         found = self.unit((*key, target._layout), into, inputs, lambda v: strides)
         self.put(target, self.put_unit(found, inputs)[0])
@@ -292,25 +303,40 @@ class Program:
         self.drawn[key] += n
         return self.seeds[key][1], offset
 
-    def constant(self, block: Any) -> None:
-        """A storage made from Python data: its bytes are the same at each call."""
-        self.constants[id(block)] = block
+    def constant(self, x: Any) -> Any:
+        """What the function has for a tensor of Python data: each call has a copy of its own."""
+        self.constants[id(x._storage)] = x._storage
+        return self.new(self._add(find("clone"), [self.read(x)], ()))
 
-    def note_grad(self, x: Any) -> None:
+    def altered(self, x: Any, what: str) -> None:
+        """Something of a tensor is changed that is not its elements."""
+        if isinstance(x._storage, Promise):
+            return
+        node = current_node(x)
+        if node is None or node.sequence < self.started or node.recipe.op.name == "compiled":
+            self.refuse(f"{what} of a tensor from outside", "do so before the call")
+
+    def note_grad(self, x: Any, read: bool = True) -> None:
         """`.grad` of a tensor is read or set from here on."""
         if id(x) not in self.grads and not isinstance(x._storage, Promise):
-            self.grads[id(x)] = (x, x._grad)
+            self.grads[id(x)] = (x, x._grad, read)
+
+    def note_write(self, x: Any) -> None:
+        """A tensor is written in place: if it is from outside, its history will be put back."""
+        for t in (x, x._base):
+            if t is not None and not isinstance(t._storage, Promise):
+                self.histories.setdefault(id(t), (t, current_node(t)))
+                self.fields.setdefault(id(t), (t, (dict(vars(t)), t._requires_grad)))
 
     # ---- what cannot be traced ---------------------------------------------------------------
 
     def asked(self, x: Any, what: str) -> None:
         """Python asks for the bytes of a tensor."""
-        if id(x._storage) not in self.constants:
-            self.refuse(
-                f"{what} of a tensor of shape {tuple(x._layout.shape)}",
-                "its value is not known while the function is traced: use where, lucid.cond or "
-                "lucid.scan, or compute it outside of the compiled function",
-            )
+        self.refuse(
+            f"{what} of a tensor of shape {tuple(x._layout.shape)}",
+            "its value is not known while the function is traced: use where, lucid.cond or "
+            "lucid.scan, or compute it outside of the compiled function",
+        )
 
     def refuse(self, what: str, advice: str) -> NoReturn:
         raise TraceError(f"compile: {what}, asked for at {user_line()}: {advice}")

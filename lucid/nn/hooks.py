@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any
 
 import lucid
+from lucid.tracing import change, program
 
 _ids = count()
 
@@ -37,6 +38,7 @@ class RemovableHandle:
             table = reference()
             if table is not None:
                 table.pop(self.id, None)
+        change()
 
     def __enter__(self) -> RemovableHandle:
         return self
@@ -58,6 +60,7 @@ def add_hook(
     """Put `hook` into `table`, at the front if `prepend`, and its id into each table of `flags`."""
     handle = RemovableHandle(table, extra_dict=flags)
     table[handle.id] = hook
+    change()
     for flag in flags:
         flag[handle.id] = True
     if prepend:
@@ -210,7 +213,10 @@ class Hooked:
 
 def call_with_hooks(module: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     """`module.forward(*args, **kwargs)` with every hook that applies, in the order of PyTorch."""
-    if not _has_hooks(module):  # all were removed: back to the short way
+    compiled = module.__dict__.get("_compiled")
+    if compiled is not None and program() is None:
+        return compiled(*args, **kwargs)
+    if compiled is None and not _has_hooks(module):  # all were removed: back to the short way
         module.__dict__["_hooked"] = False
         return module.forward(*args, **kwargs)
     done: set[int] = set()

@@ -16,17 +16,7 @@ from lucid.nn.hooks import Hooked, call_with_hooks, global_calls
 from lucid.nn.parameter import Buffer, Parameter
 from lucid.nn.state import StateDict
 from lucid.nn.transfer import Transfer
-
-_latest_change = 0
-
-
-def latest_change() -> int:
-    """A number that grows with every change of an attribute of any module.
-
-    Each module keeps the number of its own latest change as `_changed`. While this one stands
-    still no module changed, and a guard on modules need look no further.
-    """
-    return _latest_change
+from lucid.tracing import change
 
 
 class Module(Hooked, StateDict, Transfer):
@@ -77,6 +67,18 @@ class Module(Hooked, StateDict, Transfer):
         except Exception as error:
             _note_path(error, self)
             raise
+
+    def compile(self, **options: Any) -> None:
+        """Calls of this module are calls of `lucid.compile(module, **options)` from now on.
+
+        >>> import lucid
+        >>> m = lucid.nn.Linear(2, 3)
+        >>> m.compile()
+        >>> m(lucid.zeros(1, 2)).shape
+        lucid.Size([1, 3])
+        """
+        self.__dict__.update(_compiled=lucid.compile(self, **options), _hooked=True)
+        self._bump()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The computation; every subclass defines it."""
@@ -151,9 +153,7 @@ class Module(Hooked, StateDict, Transfer):
         self._bump()
 
     def _bump(self) -> None:
-        global _latest_change
-        _latest_change += 1
-        self.__dict__["_changed"] = _latest_change
+        self.__dict__["_changed"] = change()
 
     def _check_ready(self, table: Any, what: str) -> None:
         if table is None:

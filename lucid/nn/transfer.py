@@ -120,11 +120,11 @@ class Transfer:
 
 def forget_grad(parameter: lucid.Tensor, set_to_none: bool) -> None:
     """One parameter of `zero_grad`; Optimizer uses it too."""
+    if set_to_none:
+        parameter.grad = None  # not asked for before: a compiled function would depend on it
+        return
     grad = parameter.grad
     if grad is None:
-        return
-    if set_to_none:
-        parameter.grad = None
         return
     if grad.grad_fn is not None:
         grad.detach_()

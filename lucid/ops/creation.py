@@ -375,9 +375,10 @@ def tensor(data: Any, *, dtype=None, device=None, requires_grad: bool = False, p
     block = storage.allocate(lay.nbytes)
     if lay.numel:
         block.as_numpy(lay.dtype, lay.shape, lay.strides)[...] = array
+    y = wrap(block, lay)
     if (tracer := program()) is not None:
-        tracer.constant(block)
-    return _finish(wrap(block, lay), requires_grad)
+        y = tracer.constant(y)
+    return _finish(y, requires_grad)
 
 
 def _array(data: Any, kind: dtype | None) -> np.ndarray:

@@ -6,6 +6,7 @@ whatever reads its result row by row joins it, so that softmax or layer_norm is 
 """
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -322,17 +323,19 @@ def types_of(equation: Equation) -> list[tuple]:
 
 
 def viewed(
-    value: Value, strides_of: Callable[[Value], tuple[int, ...]] | None = None
+    value: Value,
+    strides_of: Callable[[Value], tuple[int, ...]] | None = None,
+    stop: AbstractSet[int] = frozenset(),
 ) -> tuple[Value, tuple[int, ...], int]:
     """What a value is a view of, with its strides and offset there; itself where it takes a copy.
 
     `strides_of` gives the strides of values in memory; without it, inputs have their own and
-    everything else is row-major.
+    everything else is row-major. Views of what is in `stop`, by id, end there.
     """
     equation = value.equation
-    if equation is not None and issubclass(equation.op, View):
+    if equation is not None and issubclass(equation.op, View) and id(value) not in stop:
         source = equation.inputs[0]
-        base, strides, offset = viewed(source, strides_of)
+        base, strides, offset = viewed(source, strides_of, stop)
         static = equation.op.static(equation.params)
         found = equation.op.strides(source.shape, strides, offset, **static)
         if found is not None:

@@ -44,10 +44,13 @@ class Context:
         for v, strides in zip(graph.outputs, out_strides, strict=True):
             self.strides[id(v)] = strides or contiguous_strides(v.shape)
         self.outputs = {id(v) for v in graph.outputs}
+        self.placed: set[int] = set()  # values that have memory: inputs, and what steps write
 
     def operand(self, value: Value) -> Operand:
         """Where a value lies in memory; a view lies where its base does."""
         base, strides, offset = fuse.viewed(value, self._strides)
+        if id(base) not in self.placed:  # it was a view of it that was stored
+            base, strides, offset = fuse.viewed(value, self._strides, self.placed)
         return Operand(base, value.shape, strides, value.dtype, offset)
 
     def own(self, value: Value) -> Operand:
@@ -98,12 +101,20 @@ class NotAsAlone(Exception):
 
 
 def _lower_all(context: Context, items: Sequence[fuse.Item]) -> None:
+    _note_places(context, items)
     for grouped, part in itertools.groupby(items, _is_group):
         if grouped:
             _lower_groups(context, list(part))
             continue
         for item in part:
             _lower_opaque(context, item)
+
+
+def _note_places(context: Context, items: Sequence[fuse.Item]) -> None:
+    context.placed = {id(v) for v in context.graph.inputs}
+    for item in items:
+        stored = [r.value for r in item.stores] if isinstance(item, Group) else item.outputs
+        context.placed.update(map(id, stored))
 
 
 def _is_group(item: fuse.Item) -> bool:
@@ -120,7 +131,9 @@ def folds_of(graph: Graph, out_strides: Sequence[tuple[int, ...] | None]) -> dic
     _separate_outputs(graph)
     context = Context(graph, out_strides)
     found = {}
-    for item in fuse.partition(graph).items:
+    items = fuse.partition(graph).items
+    _note_places(context, items)
+    for item in items:
         if isinstance(item, Group) and item.folds:
             _, strides = _operands(context, item)
             built = nest.fold_of(*nest.build(item, "", strides))
@@ -287,10 +300,12 @@ def _place(context: Context) -> Lowered:
 
 
 def nbytes(value: Value) -> int:
-    size = value.dtype.itemsize
-    for n in value.shape:
-        size *= n
-    return size
+    """With the gaps that its strides leave."""
+    strides = value.strides or contiguous_strides(value.shape)
+    if 0 in value.shape:
+        return 0
+    last = sum((n - 1) * s for n, s in zip(value.shape, strides, strict=True))
+    return (last + 1) * value.dtype.itemsize
 
 
 def count_kernels(graph: Graph) -> list[str]:

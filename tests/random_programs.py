@@ -1,0 +1,232 @@
+"""Programs at random, eager against compiled: `python tests/random_programs.py --minutes 10`.
+
+A program is a list of Python statements on arguments, parameters, a model and an optimizer. It is
+made while it runs, so that each statement fits what is there, and then run anew, uncompiled and
+compiled, each in a `World` of its own; whatever can be seen afterwards has to be the same, to the
+bit. A program that fails is made smaller before it is shown. test_compile_random.py calls `fuzz`.
+"""
+
+import argparse
+import dataclasses
+import random
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+import lucid
+from lucid.error import TraceError
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.program_maker import Maker  # noqa: E402
+from tests.program_worlds import World, flat  # noqa: E402
+
+
+def picture(tensors):
+    """What is compared of them: bits, layouts, histories, who shares bytes with whom."""
+    blocks, seen = {}, {}
+    for path, x in tensors.items():
+        if not isinstance(x, lucid.Tensor):
+            seen[path] = x
+            continue
+        block = blocks.setdefault(id(x._storage), len(blocks))
+        values = x.detach().contiguous().view(-1)
+        at = values.storage_offset() * x.itemsize
+        whole = values._storage.as_numpy(lucid.uint8, (values._storage.nbytes,), (1,))
+        raw = whole[at : at + x.numel() * x.itemsize]
+        bits = _without_nans(raw.tobytes(), x.dtype)
+        seen[path] = (
+            tuple(x.shape), x.stride(), x.dtype.name, x.storage_offset(), block, bits,
+            x.requires_grad, x.grad_fn is not None, type(x).__name__,
+        )  # fmt: skip
+    return seen
+
+
+def _without_nans(raw, kind):
+    """The bytes, every NaN being the same one."""
+    if not kind.is_floating_point:
+        return raw
+    values = np.frombuffer(raw, kind.numpy).copy()
+    values[np.isnan(values.astype(np.float64))] = np.nan
+    return values.tobytes()
+
+
+def run(program, compiled):
+    """The pictures after each call, or the error that it raised."""
+    world = World(program)
+    exec(compile(program.source(), f"<program {program.seed}>", "exec"), world.space)
+    f = world.space["f"]
+    if compiled:
+        f = lucid.compile(f)
+    pictures = []
+    for call in range(program.calls):
+        world.space["FLAG"] = call != 2
+        world.space["NUMBER"] = 2 if call < 3 else 3
+        world.space["m"].train(call != 2)
+        if call and program.seed % 3:
+            world.arguments = world.fresh(call)
+        before = {k: x._version for k, x in world.tensors(()).items() if hasattr(x, "_version")}
+        try:
+            out = f(*world.arguments)
+            given = [world.arguments, *vars_of(world)]
+            scope = {**world.space, "out": out, "new": new_of(out, given)}
+            for line in program.after:
+                exec(line, scope)
+        except TraceError:
+            raise
+        except Exception as error:
+            if "CompiledBackward made, is modified in" in str(error):
+                raise TraceError(str(error)) from None
+            pictures.append((type(error).__name__, str(error).split(" at ")[0]))
+            break
+        seen = world.tensors(out)
+        world.last = out if program.seed % 2 else ()
+        kept = [k for k in before if k.startswith(("argument", "p", "q", "buffer", "m."))]
+        now = world.tensors(())
+        after = {k: now[k]._version > before[k] for k in kept if k in now}
+        pictures.append({**picture(seen), "versions": after, "rng": lucid.get_rng_state().tolist()})
+        del out, seen
+    return pictures, f
+
+
+def difference(program):
+    """What differs between eager and compiled in words, "" where nothing does; "refused: ..."
+    where it cannot be compiled."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected, _ = run(program, False)
+        try:
+            found, _ = run(program, True)
+        except TraceError as error:
+            return f"refused: {error}"
+        except Exception:
+            return "raised: " + traceback.format_exc()
+    for call, (a, b) in enumerate(zip(expected, found, strict=False)):
+        if isinstance(a, tuple) or isinstance(b, tuple):
+            if isinstance(a, tuple) and isinstance(b, tuple) and a[0] == b[0]:
+                return ""
+            if isinstance(a, tuple) and "modified in place" in a[1]:
+                return ""  # eager keeps an output that the plan keeps a copy of
+            return f"call {call}: eager {_short(a)}, compiled {_short(b)}"
+        for path in {**a, **b}:
+            if not _equal(a.get(path), b.get(path)):
+                return f"call {call}: {path}: {_told(a.get(path), b.get(path))}"
+    return ""
+
+
+def _short(x):
+    return x if isinstance(x, tuple) else "returned"
+
+
+def _equal(a, b):
+    if isinstance(a, float) and isinstance(b, float):
+        return a == b or (a != a and b != b)
+    return type(a) is type(b) and a == b
+
+
+def _told(a, b):
+    names = ("shape", "strides", "dtype", "offset", "block", "bits", "requires_grad", "history",
+             "class")  # fmt: skip
+    if not (isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b) == len(names)):
+        return f"eager {a!r}, compiled {b!r}"
+    parts = []
+    for name, x, y in zip(names, a, b, strict=True):
+        if x != y:
+            if name == "bits" and a[2] == b[2]:
+                kind = getattr(lucid, a[2]).numpy
+                x, y = np.frombuffer(x, kind)[:8], np.frombuffer(y, kind)[:8]
+            parts.append(f"{name}: eager {x}, compiled {y}")
+    return "; ".join(parts)
+
+
+def new_of(out, given):
+    """Results with a history that share no bytes with what was given. (A leaf that is used inside
+    and outside adds up its gradient in another order.)"""
+    known = {id(x._storage) for x in flat(given)}
+    found = {id(x): x for x in flat(out) if id(x._storage) not in known}
+    return [x for x in found.values() if x.requires_grad and not x.is_leaf]
+
+
+def vars_of(world):
+    space = world.space
+    return [space["p"], space["q"], space["buffer"], list(space["m"].parameters())]
+
+
+def shrink(program, told):
+    """A program with fewer parts that fails in the same way."""
+    kind = told.split(":")[0]
+
+    def fails(candidate):
+        try:
+            found = difference(candidate)
+        except Exception:
+            return False  # it does not run uncompiled
+        return found.split(":")[0] == kind
+
+    def smaller(p):
+        for i in reversed(range(len(p.lines))):
+            yield dataclasses.replace(p, lines=p.lines[:i] + p.lines[i + 1 :])
+        if p.after:
+            yield dataclasses.replace(p, after=[])
+        if p.calls > 1:
+            yield dataclasses.replace(p, calls=p.calls - 1)
+        names = [n for n in (f"a{i}" for i in range(9)) if n in p.result]
+        names += [f"v{i}" for i in range(40) if f"v{i}" in p.result]
+        for n in ["None", *names]:
+            if p.result != n:
+                yield dataclasses.replace(p, result=n)
+
+    progress = True
+    while progress:
+        progress = False
+        for candidate in smaller(program):
+            if fails(candidate):
+                program, progress = candidate, True
+                break
+    return program
+
+
+def fuzz(seconds, seed, most=None, stop=True, show=print):
+    """Random programs for so long; (programs, refused, failures as text)."""
+    end = time.monotonic() + seconds
+    count = refused = 0
+    failures = []
+    while time.monotonic() < end and (most is None or count < most):
+        program = Maker(seed + count).make()
+        count += 1
+        try:
+            told = difference(program)
+        except Exception:
+            told = "raised: the harness: " + traceback.format_exc()
+        if told.startswith("refused"):
+            refused += 1
+            show(f"# {program.seed}: {told}")
+        elif told:
+            small = shrink(program, told)
+            failures.append(f"{difference(small)}\n{small}")
+            show(f"\n{failures[-1]}\n")
+            if stop:
+                break
+    return count, refused, failures
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--most", type=int, default=None, help="so many programs at most")
+    parser.add_argument("--go-on", action="store_true", help="after a failure, too")
+    options = parser.parse_args()
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 30)
+    print(f"seed {seed}", flush=True)
+    count, refused, failures = fuzz(60 * options.minutes, seed, options.most, not options.go_on)
+    print(f"{count} programs, {refused} refused, {len(failures)} failed (seed {seed})")
+    sys.exit(bool(failures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,340 @@
+"""Compiled functions under use: threads, hooks, graphs kept, functions in functions, memory."""
+
+import copy
+import functools
+import gc
+import inspect
+import threading
+import weakref
+
+import pytest
+
+import lucid
+from lucid import memory, nn
+from lucid.error import TraceError
+from lucid.nn import functional as F
+
+
+def same(a, b):
+    return lucid.equal(a, b) and a.dtype is b.dtype and a.stride() == b.stride()
+
+
+def network():
+    lucid.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 16), nn.LayerNorm(16), nn.GELU(), nn.Linear(16, 3))
+
+
+def in_threads(work, count=8):
+    """work(i) in threads at once; raises what one of them raised."""
+    errors, barrier = [], threading.Barrier(count)
+
+    def run(i):
+        try:
+            barrier.wait()
+            work(i)
+        except BaseException as error:  # shown by the caller
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    if errors:
+        raise errors[0]
+
+
+def test_eight_threads_call_one_model():
+    m = network()
+    compiled = lucid.compile(m)
+    inputs = [lucid.randn(5, 6) for _ in range(8)]
+    with lucid.no_grad():
+        expected = [m(x) for x in inputs]
+
+    def work(i):
+        for _ in range(20):
+            x = inputs[i].clone().requires_grad_()
+            y = compiled(x)
+            assert same(y.detach(), expected[i])
+            (g,) = lucid.autograd.grad(y.sum(), x)
+            assert g.shape == x.shape
+
+    in_threads(work)
+    assert compiled.traces == 1
+
+
+def test_eight_threads_with_shapes_of_their_own():
+    m = network()
+    compiled = lucid.compile(m)
+
+    def work(i):
+        x = lucid.ones(i + 1, 6)
+        for _ in range(5):
+            with lucid.no_grad():
+                assert same(compiled(x), m(x))
+
+    in_threads(work)
+    assert compiled.traces == 8
+
+
+def test_eager_calls_go_on_while_a_program_is_traced():
+    m = network()
+    done = threading.Event()
+
+    def trace():
+        for n in range(1, 12):
+            lucid.compile(m)(lucid.ones(n, 6))
+        done.set()
+
+    tracer = threading.Thread(target=trace)
+    tracer.start()
+    x = lucid.ones(3)
+    while not done.is_set():
+        y = (x + 1) * 2
+        y.mul_(2)
+        assert y.tolist() == [8.0] * 3
+    tracer.join()
+
+
+def test_two_calls_before_backward_and_graphs_that_are_kept():
+    m = network()
+    compiled = lucid.compile(m)
+    results = []
+    for f in (m, compiled):
+        x = lucid.arange(12.0).reshape(2, 6).requires_grad_()
+        a, b = f(x), f(x * 2)
+        b.sum().backward(retain_graph=True)
+        a.square().sum().backward()
+        b.sum().backward()
+        results.append([x.grad, *[p.grad for p in m.parameters()]])
+        with pytest.raises(RuntimeError, match="freed by an earlier backward"):
+            b.sum().backward()
+        m.zero_grad()
+    assert all(same(a, b) for a, b in zip(*results, strict=True))
+    assert compiled.traces <= 2
+
+
+def test_an_input_that_backward_reads_is_not_overwritten():
+    w = lucid.ones(3, requires_grad=True)
+    compiled = lucid.compile(lambda x: x * w)
+    x = lucid.ones(3)
+    y = compiled(x)
+    x.add_(1)
+    with pytest.raises(RuntimeError, match=r"modified in place by add_.*clone"):
+        y.sum().backward()
+
+
+def test_second_derivatives_say_so():
+    x = lucid.ones(3, requires_grad=True)
+    y = lucid.compile(lambda x: x * x * x)(x)
+    with pytest.raises(NotImplementedError, match="no second derivative"):
+        lucid.autograd.grad(y.sum(), x, create_graph=True)
+
+
+def test_hooks_on_inputs_outputs_and_parameters():
+    m = network()
+    compiled = lucid.compile(m)
+    seen = []
+    for f in (m, compiled):
+        calls = []
+        x = lucid.ones(2, 6, requires_grad=True)
+        handles = [
+            m[0].weight.register_hook(lambda g, c=calls: (c.append(("w", g.clone())), g * 2)[1]),
+            x.register_hook(lambda g, c=calls: c.append(("x", g.clone()))),
+            m[3].bias.register_post_accumulate_grad_hook(
+                lambda p, c=calls: c.append(("b", p.grad.clone()))
+            ),
+        ]
+        y = f(x)
+        y.register_hook(lambda g, c=calls: (c.append(("y", g.clone())), g * 3)[1])
+        y.sum().backward()
+        calls.append(("grad", m[0].weight.grad))
+        for h in handles:
+            h.remove()
+        m.zero_grad()
+        seen.append(dict(calls))
+    assert seen[0].keys() == seen[1].keys() == {"w", "x", "y", "b", "grad"}
+    assert all(same(seen[0][k], seen[1][k]) for k in seen[0])
+
+
+def test_functions_in_functions():
+    @lucid.compile
+    def inner(x):
+        return x.sin() * 2
+
+    @lucid.compile
+    def outer(x):
+        return inner(x) + inner(x.cos())
+
+    x = lucid.randn(4)
+    for _ in range(2):
+        assert same(outer(x), x.sin() * 2 + x.cos().sin() * 2)
+    assert inner.traces == 0 and outer.traces == 1
+    assert same(inner(x), x.sin() * 2) and inner.traces == 1
+
+
+class Scaler:
+    def __init__(self, by):
+        self.by = by
+
+    @lucid.compile
+    def scale(self, x):
+        """x times by."""
+        return x * self.by
+
+
+def test_methods():
+    a, b = Scaler(2.0), Scaler(3.0)
+    x = lucid.ones(3)
+    for _ in range(2):
+        assert a.scale(x).tolist() == [2.0] * 3 and b.scale(x).tolist() == [3.0] * 3
+    a.by = 5.0
+    assert a.scale(x).tolist() == [5.0] * 3
+
+
+def test_the_name_and_signature_stay():
+    def f(x, y: int = 2):
+        """Doc of f."""
+        return x * y
+
+    g = lucid.compile(f)
+    assert g.__name__ == "f" and g.__doc__ == "Doc of f." and g.__wrapped__ is f
+    assert g.__qualname__ == f.__qualname__ and g.__module__ == f.__module__
+    assert inspect.signature(g) == inspect.signature(f)
+    assert lucid.compile(fullgraph=True)(f)(lucid.ones(1)).item() == 2.0
+    assert callable(functools.partial(g, y=3))
+
+
+def test_a_compiled_module_is_the_module():
+    m = network()
+    compiled = lucid.compile(m)
+    assert list(compiled.state_dict()) == list(m.state_dict())
+    assert all(a is b for a, b in zip(compiled.parameters(), m.parameters(), strict=True))
+    compiled.eval()
+    assert not m.training and not compiled.training
+    compiled.train()
+    compiled.note = "kept"
+    assert m.note == "kept" and compiled[0] is m[0] and len(compiled) == 4
+    assert isinstance(compiled, nn.Module)
+
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = compiled
+
+        def forward(self, x):
+            return self.body(x) * 2
+
+    outer = Outer()
+    assert [n for n, _ in outer.named_parameters()][0] == "body.0.weight"
+    x = lucid.ones(2, 6)
+    assert same(outer(x).detach(), m(x).detach() * 2)
+    assert same(lucid.compile(outer)(x).detach(), m(x).detach() * 2)
+    twin = copy.deepcopy(outer)
+    assert same(twin(x).detach(), outer(x).detach())
+    assert next(twin.parameters()) is not next(outer.parameters())
+
+
+def test_module_compile():
+    m, plain = network(), network()
+    m.compile()
+    x = lucid.ones(2, 6, requires_grad=True)
+    y = m(x)
+    assert y.grad_fn.name() == "CompiledBackward" and same(y.detach(), plain(x).detach())
+    m[0].register_forward_hook(lambda mod, args, out: out * 2)
+    plain[0].register_forward_hook(lambda mod, args, out: out * 2)
+    assert same(m(x).detach(), plain(x).detach())
+    assert list(m.state_dict()) == list(plain.state_dict())
+    copied = copy.deepcopy(m)
+    assert same(copied(x).detach(), m(x).detach())
+
+
+def test_errors_of_the_function_pass_through():
+    def f(x):
+        if x.dim() == 1:
+            raise KeyError("mine")
+        return x @ x
+
+    compiled = lucid.compile(f)
+    with pytest.raises(KeyError, match="mine"):
+        compiled(lucid.ones(3))
+    with pytest.raises(RuntimeError):
+        compiled(lucid.ones(2, 3))
+    assert compiled(lucid.ones(2, 2)).tolist() == [[2.0] * 2] * 2
+    with pytest.raises(TypeError):
+        compiled()
+
+
+def test_backward_inside_that_reaches_outside():
+    w = lucid.ones(3, requires_grad=True)
+
+    @lucid.compile
+    def f(x):
+        x.sum().backward()
+        return x
+
+    with pytest.raises(TraceError, match="history that argument 0 had.*detach"):
+        f(w * 2)
+    assert w.grad is None
+
+
+@pytest.fixture
+def no_collector():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_memory_is_flat(no_collector):
+    m = network()
+    opt = lucid.optim.Adam(m.parameters(), lr=1e-3)
+    forward = lucid.compile(m)
+
+    @lucid.compile
+    def step(x, t):
+        opt.zero_grad()
+        loss = F.cross_entropy(m(x), t)
+        loss.backward()
+        opt.step()
+        return loss
+
+    x, t = lucid.ones(2, 6), lucid.tensor([0, 1])
+
+    def once():
+        step(x, t)
+        y = forward(x)
+        y.sum().backward()
+        with lucid.no_grad():
+            forward(x)
+
+    for _ in range(30):
+        once()
+    live, objects = memory.stats()["live"], len(gc.get_objects())
+    for _ in range(1000):  # three calls each
+        once()
+    assert memory.stats()["live"] == live
+    assert len(gc.get_objects()) - objects < 100
+
+
+def test_what_is_dropped_dies():
+    m = network()
+    compiled = lucid.compile(m)
+    compiled(lucid.ones(2, 6)).sum().backward()
+    compiled(lucid.ones(3, 6))
+    gone = [weakref.ref(compiled), weakref.ref(m), weakref.ref(m[0].weight)]
+    del compiled, m
+    gc.collect()
+    assert all(r() is None for r in gone)
+    results = [lucid.compile(lambda x: x * 2)(lucid.ones(2)) for _ in range(3)]
+    kept = weakref.ref(results[0])
+    del results
+    gc.collect()
+    assert kept() is None
+
+
+def test_plans_are_bounded():
+    compiled = lucid.compile(lambda x, k: x + k)
+    for k in range(150):
+        assert compiled(lucid.ones(1), k).item() == k + 1
+    assert sum(map(len, compiled.plans.values())) <= 64
