@@ -27,7 +27,9 @@ def commit(context: Any, pairs: Sequence[tuple[Value, Value]]) -> None:
     copies = [
         (output, target)
         for output, target in pairs
-        if not _in_place(context, writers.get(id(output), []), readers.get(id(target), []), target)
+        if not _in_place(
+            context, writers.get(id(output), []), readers.get(id(target), []), output, target
+        )
     ]
     for output, _ in copies:
         _beside(context, output)
@@ -75,17 +77,22 @@ def _places(steps: Sequence[Step], values: Callable[[Step], set[int]]) -> dict[i
     return found
 
 
-def _in_place(context: Any, writers: list[int], readers: list[int], target: Value) -> bool:
+def _in_place(
+    context: Any, writers: list[int], readers: list[int], output: Value, target: Value
+) -> bool:
     """Whether the target's old bytes are read nowhere after, or elsewhere in, the writing step."""
     if len(writers) != 1 or any(i > writers[0] for i in readers):
         return False
     if writers[0] not in readers:
         return True
     group = context.groups.get(writers[0])
-    if group is None or group.dims:
+    # A point of the grid folds, then stores: it may read what it overwrites itself, unless it
+    # stores rows first and elements then.
+    if group is None or len({r.level for r in group.stores}) > 1:
         return False
+    stored = next(r for r in group.stores if r.value is output)
     return all(
-        v is target and all(a is b for a, b in zip(index, group.axes, strict=True))
+        v is target and all(a is b for a, b in zip(index, stored.index, strict=True))
         for v, index in group.loads
         if viewed(v)[0] is target
     )

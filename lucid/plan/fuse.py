@@ -50,6 +50,7 @@ class Group:
     computed: dict[int, Equation] = field(default_factory=dict)  # the equations inlined here
     fold: tuple | None = None  # in a program: how its folds are built
     closed: int = 0  # the only call whose equations may join, if any
+    touched: set[int] = field(default_factory=set)  # ids of the values that it has asked for
     # Of the attempt to put one more thing in: how many there were, how many buffers were read
     # before, and how often it asked for what the group has already.
     attempts: int = 0
@@ -157,15 +158,16 @@ class Partition:
 
     def _candidates(self, value: Value, inputs: Sequence[Value]) -> list[Group]:
         """Groups that run late enough to have all that the value reads, the latest first."""
-        earliest = self._ready(inputs)
+        earliest, needed = self._ready(inputs)
         found = [g for g in self.items[max(earliest, 0) :] if isinstance(g, Group)]
         if self.program is not None:
             unit = value.equation.unit if value.equation is not None else 0
-            found = [g for g in found if g.closed in (0, unit)]
+            found = [g for g in found if g.closed in (0, unit) and not needed.isdisjoint(g.touched)]
         return found[::-1]
 
-    def _ready(self, inputs: Sequence[Value]) -> int:
-        """The first item that may compute something from these inputs."""
+    def _ready(self, inputs: Sequence[Value]) -> tuple[int, set[int]]:
+        """The first item that may compute something from these inputs, and the ids of the values
+        that it would ask for."""
         latest, seen, stack = 0, set(), list(inputs)
         while stack:
             v = stack.pop()
@@ -180,7 +182,7 @@ class Partition:
                 latest = max(latest, self.fold_group[id(v)].number)
             elif v.equation is not None:
                 stack.extend(v.equation.inputs)
-        return latest
+        return latest, seen
 
     def _try(self, group: Group, attempt) -> bool:
         lists = (group.folds, group.stores, group.reads, group.numbers, group.loads)
@@ -236,6 +238,7 @@ class Partition:
         if found is None:
             # The indices are kept with the entry: their ids must stay theirs.
             made = self._pull_new(value, index, group)
+            group.touched.add(id(value))
             found = group.memo[key] = (made, index, group.attempts)
         elif found[2] < group.attempts and not value.weak:
             group.shared += 1

@@ -14,6 +14,7 @@ from lucid.layout import contiguous_strides
 from lucid.op import Reduction, find
 from lucid.plan import columns, fuse, nest
 from lucid.plan.commit import commit
+from lucid.plan.form import Form, form_of
 from lucid.plan.fuse import Group
 from lucid.plan.keep import keep
 from lucid.plan.memory import arrange
@@ -156,11 +157,8 @@ class Built:
     """A group as a nest, or as two (nest.split), and what is bound to it."""
 
     group: Group
-    nest: nest.Nest
-    vector: str
+    form: Form
     operands: dict[str, Operand]
-    work: int
-    halves: tuple[nest.Nest, nest.Nest] | None = None
 
 
 def _build(context: Context, group: Group) -> Built | None:
@@ -170,20 +168,14 @@ def _build(context: Context, group: Group) -> Built | None:
         return None
     name = "_".join(dict.fromkeys(_names(group)))[:60]
     try:
-        made, vector = nest.build(group, name, strides)
+        form = form_of(group, name, strides)
     except fuse.Misaligned:
         raise NotAsAlone(group) from None
-    work = 1
-    for axis in (*made.grid, *made.inner):
-        work *= made.extents[axis]
-    built = Built(group, made, vector, operands, work)
-    halves = nest.split(made, vector)
-    if halves is not None:
-        for array in halves[0].arrays.values():
+    if form.halves is not None:
+        for array in form.halves[0].arrays.values():
             if array.role == "out":
                 operands[array.name] = context.temporary(array.shape, array.dtype)
-        built.halves = halves
-    return built
+    return Built(group, form, operands)
 
 
 def _operands(context: Context, group: Group) -> tuple[dict[str, Operand], dict[str, tuple]]:
@@ -212,22 +204,21 @@ def _lower_groups(context: Context, groups: Sequence[Group]) -> None:
 
 
 def _lower_built(context: Context, built: Built) -> None:
-    group, operands = built.group, built.operands
-    if built.halves is None:
-        if built.vector == "inner":
-            keep(built.nest)
-        _emit(context, built.nest, built.vector, operands, [group], built.work)
+    group, operands, form = built.group, built.operands, built.form
+    if form.halves is None:
+        _emit(context, form.whole(), operands, [group], form.work)
         return
-    first, second = built.halves
-    _emit(context, first, built.vector, operands, [group], built.work)
-    _emit(context, second, "grid" if second.grid else "none", operands, [group], 0)
+    first, second = form.parts()
+    _emit(context, first, operands, [group], form.work)
+    _emit(context, second, operands, [group], 0)
 
 
 def _together(context: Context, rows: Built, folds: Built) -> bool:
     """Emit both groups as one kernel and the join of its folds of columns, if that is possible."""
-    if rows.vector != "inner" or rows.halves is not None:
+    halves = folds.form.halves
+    if rows.form.vector != "inner" or rows.form.halves is not None:
         return False
-    if folds.vector != "grid" or folds.halves is None:
+    if folds.form.vector != "grid" or halves is None:
         return False
     made = {id(r.value) for r in (*rows.group.stores, *folds.group.stores)}
     if any(
@@ -235,26 +226,24 @@ def _together(context: Context, rows: Built, folds: Built) -> bool:
     ):
         return False
     same = columns.shared(rows.operands, folds.operands)
-    first, second = folds.halves
-    joined = columns.along(rows.nest, first, same, len(rows.group.numbers))
+    joined = columns.along(rows.form.nest, halves[0], same, len(rows.group.numbers))
     if joined is None:
         return False
     keep(joined)
     operands = {**{f"c{n}": x for n, x in folds.operands.items()}, **rows.operands}
-    _emit(context, joined, "inner", operands, [rows.group, folds.group], rows.work)
-    _emit(context, second, "grid", folds.operands, [folds.group], 0)
+    groups = [rows.group, folds.group]
+    _emit(context, nest.finish(joined, "inner"), operands, groups, rows.form.work)
+    _emit(context, folds.form.parts()[1], folds.operands, [folds.group], 0)
     return True
 
 
 def _emit(
     context: Context,
-    made: nest.Nest,
-    vector: str,
+    call: nest.Call,
     operands: dict[str, Operand],
     groups: Sequence[Group],
     work: int,
 ) -> None:
-    call = nest.finish(made, vector)
     numbers = [v for group in groups for v in group.numbers]
     step = nest_step(call.kernel, call.words, operands, numbers, work)
     step.equations = [e for group in groups for e in group.equations()]
