@@ -249,12 +249,13 @@ def test_the_inner_loop_stays_in_registers(name, monkeypatch):
         pytest.skip(str(error))
     for kind in (dtypes.float32, dtypes.float64):
         tile = gemm_tile.tile_of(kind, machine)
-        text = gemm_tile.emit("body", machine, tile, tile.rows, tile.vectors, False)
-        blocks = re.split(r"^\.L\w+:|^\s+j\w+\s.*", assembly(text), flags=re.M)
-        inner = [b for b in blocks if len(re.findall("vfmadd", b)) >= tile.rows * tile.vectors]
-        assert inner, "the inner loop was not found"
-        for block in inner:
-            assert "rsp" not in block, block
+        for copying in (False, True):
+            text = gemm_tile.emit("body", machine, tile, tile.rows, tile.vectors, False, copying)
+            blocks = re.split(r"^\.L\w+:|^\s+j\w+\s.*", assembly(text), flags=re.M)
+            inner = [b for b in blocks if len(re.findall("vfmadd", b)) >= tile.rows * tile.vectors]
+            assert inner, "the inner loop was not found"
+            for block in inner:
+                assert "rsp" not in block, block
 
 
 def test_blocks_of_k_depend_on_k_alone():

@@ -7,6 +7,7 @@ Each element of C is sum over blocks of k, left to right, of a chain of `mad` fr
 The blocks depend on K alone (`depth_of`), so tiles, tasks and threads never change a bit.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -204,7 +205,7 @@ def plan_product(product: Product) -> KernelCall:
     scratch = Scratch()
     left_at = scratch.take(gemm_pack.bytes_of_left(tile, depth) if left != "direct" else 0)
     right_bytes = 0
-    if variant.packing:
+    if right != "direct":
         right_bytes = gemm_pack.bytes_of_right(tile, depth, columns)
     right_at = scratch.take(right_bytes)
     kept = rows if blocks > 1 else tile.rows
@@ -215,7 +216,7 @@ def plan_product(product: Product) -> KernelCall:
     values |= dict(tile_panels=columns, tasks=row_tiles * column_tiles * _count(spec.batch))
     values |= dict(slot_bytes=scratch.size, left_at=left_at, right_at=right_at, sums_at=sums_at)
     if spec.m and spec.n:
-        values |= bodies(spec.m, spec.n, tile, rows, variant.reads_right)
+        values |= bodies(spec.m, spec.n, tile, rows, variant.reads_right, right == "aligned")
     address = jit.function(
         variant.key(), lambda symbol: gemm_driver.emit(symbol, machine, tile, variant)
     )
@@ -449,19 +450,23 @@ def task_shape(
     return best[1], best[2]
 
 
-def bodies(m: int, n: int, tile: Tile, rows: int, masked: bool = False) -> dict[str, int]:
+def bodies(
+    m: int, n: int, tile: Tile, rows: int, masked: bool = False, copying: bool = False
+) -> dict[str, int]:
     """The register tiles that m rows in tasks of `rows`, and n columns, meet. masked: B ends
-    with its last column."""
+    with its last column; copying: also those that pack B on the way."""
     heights: set[int] = set()
     for task_rows in {min(rows, m), (m - 1) % rows + 1}:
         strips = -(-task_rows // tile.rows)
         heights |= {task_rows // strips, -(-task_rows // strips)}
     rest = n % tile.width
     found = {}
-    for r in heights:
+    ends = masked and rest % tile.lanes != 0
+    for r, copies in itertools.product(heights, (False, True) if copying else (False,)):
+        kind = "copying" if copies else "body"
         if n >= tile.width:
-            found[f"body{r}_0"] = gemm_tile.body(tile, r, tile.vectors)
+            found[f"{kind}{r}_0"] = gemm_tile.body(tile, r, tile.vectors, False, copies)
         if rest:
-            ends = masked and rest % tile.lanes != 0
-            found[f"body{r}_1"] = gemm_tile.body(tile, r, -(-rest // tile.lanes), ends)
+            last = -(-rest // tile.lanes)
+            found[f"{kind}{r}_1"] = gemm_tile.body(tile, r, last, ends, copies)
     return found

@@ -14,7 +14,7 @@ from lucid.backend.cpu import gemm_pack
 from lucid.backend.cpu import llvm as ll
 from lucid.backend.cpu.emit import memory
 from lucid.backend.cpu.gemm_epilogue import Block, Epilogue, emit_block
-from lucid.backend.cpu.gemm_tile import ADD, AHEAD, ARGUMENTS, STORE, Tile
+from lucid.backend.cpu.gemm_tile import ADD, AHEAD, ARGUMENTS, COPYING, STORE, Tile
 from lucid.backend.cpu.target import Target
 from lucid.dtypes import dtype
 
@@ -22,7 +22,8 @@ from lucid.dtypes import dtype
 @dataclass(frozen=True)
 class Variant:
     """What the text depends on. left, right: how A and B are packed (gemm_pack.py), or "direct".
-    right "aligned": direct where rows of B start on lines of the cache, otherwise packed by rows.
+    right "aligned": direct where rows of B start on lines of the cache, otherwise the first strip
+    of rows packs it on the way.
     No epilogue: the tile stores to C itself."""
 
     storage: dtype
@@ -39,9 +40,9 @@ class Variant:
         )
 
     @property
-    def packing(self) -> str:
-        """How B is packed where it is; "" where it never is."""
-        return {"aligned": "rows", "direct": ""}.get(self.right, self.right)
+    def packing(self) -> bool:
+        """Whether B is packed before it is read."""
+        return not self.reads_right
 
     @property
     def reads_right(self) -> bool:
@@ -76,11 +77,17 @@ def address_names(operands: int, batch_dims: int) -> list[str]:
 
 def word_names(variant: Variant, rows: int) -> list[str]:
     """The call's words after the header, in order."""
+    kinds = ("body", "copying") if variant.right == "aligned" else ("body",)
     return [
         *address_names(variant.operands, variant.batch_dims),
         *("tasks", "row_tiles", "column_tiles", "tile_rows", "tile_panels", "blocks", "depth"),
         *("threads", "slot_bytes", "left_at", "right_at", "sums_at"),
-        *(f"body{r}_{last}" for r in range(1, rows + 1) for last in range(BODIES)),
+        *(
+            f"{kind}{r}_{last}"
+            for kind in kinds
+            for r in range(1, rows + 1)
+            for last in range(BODIES)
+        ),
     ]
 
 
@@ -106,7 +113,7 @@ def emit(symbol: str, machine: Target, tile: Tile, variant: Variant) -> str:
     if variant.left != "direct":
         gemm_pack.left(module, "pack_left", variant.storage, tile, variant.left)
     if variant.packing:
-        gemm_pack.right(module, "pack_right", variant.storage, tile, variant.packing)
+        gemm_pack.right(module, "pack_right", variant.storage, tile, variant.right)
     _Task(module, names, machine, tile, variant).emit()
     emit_entry(module, symbol, names, [("task", "tasks")])
     return module.text()
@@ -147,7 +154,8 @@ def locate(
 
 def call_body(f: ll.Function, body: ll.Value, values: Sequence[ll.Value]) -> None:
     """An indirect call of a register tile: see gemm_tile.body."""
-    given = ", ".join(f"{kind} {v.name}" for (kind, _), v in zip(ARGUMENTS, values, strict=True))
+    kinds = COPYING if len(values) == len(COPYING) else ARGUMENTS
+    given = ", ".join(f"{kind} {v.name}" for (kind, _), v in zip(kinds, values, strict=True))
     f.line(f"call void {body.name}({given})")
 
 
@@ -181,7 +189,6 @@ class _Task:
         units = [self.unit, self.unit, memory(epilogue.output) if epilogue else self.unit]
         units += [memory(kind) for kind in epilogue.kinds] if epilogue else []
         self.a, self.b, self.c, *self.operands = locate(f, w, units, self.variant.batch_dims, batch)
-        self.packed = f.constant(int(not self.variant.reads_right), "i1")
         if self.variant.right == "aligned":
             # A vector across two lines of the cache takes two loads, once per strip of rows.
             place = f.cast(self.b, "ptrtoint", "i64") | w["b_k"] * tile.size
@@ -202,13 +209,12 @@ class _Task:
         depth = f.minimum(w["depth"], w["k"] - start)
         f.store(depth, self.runs, 1)
         if variant.packing:
-            with f.when(self.packed):
-                first = self.first_panel * tile.width
-                f.call(
-                    "pack_right",
-                    f.address(self.b, start * w["b_k"] + first * w["b_n"], self.unit),
-                    *(w["b_k"], w["b_n"], depth, self._columns(), self.right_at),
-                )
+            first = self.first_panel * tile.width
+            f.call(
+                "pack_right",
+                f.address(self.b, start * w["b_k"] + first * w["b_n"], self.unit),
+                *(w["b_k"], w["b_n"], depth, self._columns(), self.right_at),
+            )
         with self._each_strip(strips) as (row, rows):
             self._strip(block, start, depth, row, rows)
 
@@ -263,14 +269,27 @@ class _Task:
         to = f.address(sums, kept * to_pitch, tile.element)
         mode = f.select(block.eq(0), f.i64(STORE), f.i64(ADD))
         with f.loop(self.first_panel, self.stop_panel) as panel:
-            right, right_step = self._packed(panel, depth), f.i64(tile.width)
-            if variant.reads_right:
-                place = f.address(self.b, start * w["b_k"] + panel * tile.width, tile.element)
-                right = f.select(self.packed, right, place)
-                right_step = f.select(self.packed, right_step, w["b_k"])
+            packed, width = self._packed(panel, depth), f.i64(tile.width)
+            there = f.address(self.b, start * w["b_k"] + panel * tile.width, tile.element)
             place = f.address(to, (panel - self.first_panel) * tile.width, tile.element)
-            ahead = right_step * AHEAD
-            self._call(panel, rows, step, right, right_step, place, to_pitch, mode, ahead)
+
+            def multiply(right: ll.Value, right_step: ll.Value, *copy: ll.Value) -> None:
+                ahead = right_step * AHEAD
+                self._call(panel, rows, step, right, right_step, place, to_pitch, mode, ahead, copy)
+
+            if variant.right == "aligned":
+                f.either(
+                    self.packed & row.eq(0),
+                    lambda: multiply(there, w["b_k"], packed),
+                    lambda: multiply(
+                        f.select(self.packed, packed, there),
+                        f.select(self.packed, width, w["b_k"]),
+                    ),
+                )
+            elif variant.packing:
+                multiply(packed, width)
+            else:
+                multiply(there, w["b_k"])
         if variant.epilogue:
             with f.when((block + 1).eq(w["blocks"])):
                 self._finish(row, rows, to)
@@ -286,18 +305,19 @@ class _Task:
         pitch: ll.Value,
         mode: ll.Value,
         ahead: ll.Value,
+        copy: tuple[ll.Value, ...],
     ) -> None:
-        """The register tile of a strip and a panel."""
+        """The register tile of a strip and a panel; copy: where it packs B on the way."""
         f, w, tile = self.f, self.w, self.tile
         columns = f.minimum(w["n"] - panel * tile.width, tile.width)
         last = f.select(columns.eq(tile.width), f.i64(0), f.i64(1))
-        index = (rows - 1) * BODIES + last + w.places["body1_0"]
+        index = (rows - 1) * BODIES + last + w.places["copying1_0" if copy else "body1_0"]
         call_body(
             f,
             f.load("ptr", f.address(self.words, index, "i64")),
             [
                 *(self.rows, self.runs, f.i64(1), step, right, right_step, to, pitch, mode),
-                *((columns - 1) % tile.lanes + 1, ahead),
+                *((columns - 1) % tile.lanes + 1, ahead, *copy),
             ],
         )
 

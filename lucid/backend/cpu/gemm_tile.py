@@ -44,7 +44,7 @@ def tile_of(kind: dtype, machine: Target) -> Tile:
     return Tile(element, lanes, rows, vectors)
 
 
-def body(tile: Tile, rows: int, vectors: int, masked: bool = False) -> int:
+def body(tile: Tile, rows: int, vectors: int, masked: bool = False, copying: bool = False) -> int:
     """The address of the body for `rows` by `vectors`; `masked`: B ends inside the last vector.
 
     void body(ptr rows, ptr runs, i64 count, i64 step, ptr b, i64 b_step, ptr c, i64 c_step,
@@ -54,10 +54,13 @@ def body(tile: Tile, rows: int, vectors: int, masked: bool = False) -> int:
     rows[i][start + k * step], and the next b_step elements of B. The last vector of C has
     `columns` valid lanes. mode: STORE the sum over all runs, ADD it to C, or CONTINUE C's chain.
     `ahead`: by how many elements the prefetch of B runs ahead.
+    `copying`: a further argument `ptr copy` says where B is packed on the way, k by k.
     """
     machine = target()
-    key = f"gemm body {tile.element} {tile.lanes} {rows}x{vectors} {masked}"
-    return jit.function(key, lambda symbol: emit(symbol, machine, tile, rows, vectors, masked))
+    key = f"gemm body {tile.element} {tile.lanes} {rows}x{vectors} {masked} {copying}"
+    return jit.function(
+        key, lambda symbol: emit(symbol, machine, tile, rows, vectors, masked, copying)
+    )
 
 
 ARGUMENTS = [
@@ -73,13 +76,23 @@ ARGUMENTS = [
     ("i64", "columns"),
     ("i64", "ahead"),
 ]
+COPYING = [*ARGUMENTS, ("ptr", "copy")]
 
 
-def emit(symbol: str, machine: Target, tile: Tile, rows: int, vectors: int, masked: bool) -> str:
+def emit(
+    symbol: str,
+    machine: Target,
+    tile: Tile,
+    rows: int,
+    vectors: int,
+    masked: bool,
+    copying: bool = False,
+) -> str:
     """The text of `body`."""
     module = ll.Module(machine.flags)
-    f = module.function(symbol, ARGUMENTS)
-    row_table, runs, count, step, b, b_step, c, c_step, mode, columns, ahead = f.arguments
+    f = module.function(symbol, COPYING if copying else ARGUMENTS)
+    row_table, runs, count, step, b, b_step, c, c_step, mode, columns, ahead = f.arguments[:11]
+    packed = f.slot("ptr", f.arguments[11]) if copying else None
     kind = ll.vector(tile.lanes, tile.element)
     fused = machine.name != "plain"
     sums = [[f.slot(kind, 0.0) for _ in range(vectors)] for _ in range(rows)]
@@ -100,6 +113,11 @@ def emit(symbol: str, machine: Target, tile: Tile, rows: int, vectors: int, mask
             for j in range(vectors):
                 f.prefetch(f.address(later, j * tile.lanes, tile.element))
             right = [vector_of(here, j, masked) for j in range(vectors)]
+            if packed:
+                to = packed.get()
+                for j, vector in enumerate(right):
+                    f.store(vector, to, j * tile.lanes)
+                packed.set(f.opaque(f.address(to, tile.width, tile.element)))
             for i in range(rows):
                 left = f.address(f.address(pointers[i], k, tile.element), u, tile.element)
                 left_value = f.splat(f.load(tile.element, left), tile.lanes)
