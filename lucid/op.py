@@ -346,6 +346,7 @@ class View(Op, abstract=True):
     @classmethod
     def infer(cls, types: Sequence[Type], params: tuple) -> list[tuple[tuple[int, ...], dtype]]:
         shape, kind, _ = types[0]
+        kind = kind if cls.retyped is None else cls.retyped(kind)
         return [(tuple(cls.shape(shape, **cls.static(params))), kind)]  # type: ignore[attr-defined]
 
     @classmethod

@@ -178,6 +178,21 @@ class Tensor(Array):
         return False
 
     @property
+    def is_xpu(self) -> bool:
+        """False: tensors are on the CPU."""
+        return False
+
+    @property
+    def is_mps(self) -> bool:
+        """False: tensors are on the CPU."""
+        return False
+
+    @property
+    def name(self) -> str | None:
+        """None: tensors have no names."""
+        return None
+
+    @property
     def is_cpu(self) -> bool:
         """True: tensors are on the CPU."""
         return True
@@ -407,6 +422,14 @@ class Tensor(Array):
         if self._layout.dtype.category >= FLOATING:
             raise TypeError("only integer tensors of one element can be used as an index")
         return int(self.item())
+
+    def pin_memory(self, device: Any = None) -> "Tensor":
+        """This tensor: there is no other device that its memory could be pinned for."""
+        return self
+
+    def is_pinned(self, device: Any = None) -> bool:
+        """False: no memory is pinned."""
+        return False
 
     def cuda(self, device: Any = None) -> "Tensor":
         """On a CUDA device; raises where there is none."""

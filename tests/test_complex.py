@@ -133,6 +133,14 @@ def test_dtypes():
     assert (x == x).all() and not (x != x).any() and x.isfinite().all()
 
 
+def test_random_numbers():
+    lucid.manual_seed(0)
+    x = lucid.randn(20_000, dtype=lucid.complex64)
+    assert abs((x.abs() ** 2).mean().item() - 1) < 0.05 and abs(x.mean().abs().item()) < 0.05
+    assert (lucid.rand(9, dtype=lucid.complex128).imag < 1).all()
+    assert lucid.randn_like(x).dtype is lucid.complex64 and x.type() == "lucid.ComplexFloatTensor"
+
+
 def test_views_share_memory():
     x = lucid.tensor(A)
     parts = lucid.view_as_real(x)
@@ -230,6 +238,17 @@ def test_rotary_embedding():
     np.testing.assert_allclose(y.norm(dim=2).detach().numpy(), x.norm(dim=2).detach().numpy(), 1e-5)
     (y * y).sum().backward()
     np.testing.assert_allclose(x.grad.numpy(), 2 * x.detach().numpy(), rtol=1e-5)
+
+
+def test_batches():
+    x = lucid.tensor(A, requires_grad=True)
+    made = lucid.func.vmap(lambda a: (a * a.conj()).real.sum() + lucid.fft.fft(a).abs().sum())(x)
+    want = (np.abs(A) ** 2).sum(1) + np.abs(np.fft.fft(A)).sum(1)
+    np.testing.assert_allclose(made.detach().numpy(), want)
+    made.sum().backward()
+    alone = lucid.tensor(A, requires_grad=True)
+    ((alone.abs() ** 2).sum() + lucid.fft.fft(alone).abs().sum()).backward()
+    np.testing.assert_allclose(x.grad.numpy(), alone.grad.numpy())
 
 
 def test_what_is_not_there_is_named():

@@ -194,6 +194,17 @@ def test_within_a_fused_function_and_without_elements():
     assert linalg.det(lucid.zeros(2, 0, 0)).tolist() == [1.0, 1.0]
 
 
+def test_batches_by_vmap_and_compiled():
+    x = lucid.tensor(BATCH)
+    for name in ("inv", "det", "svdvals", "pinv"):
+        function = getattr(linalg, name)
+        made = lucid.func.vmap(function)(x)
+        np.testing.assert_allclose(made.numpy(), function(x).numpy(), atol=1e-12)
+    f = lucid.compile(lambda a: linalg.inv(a * 2.0).sum() + linalg.det(a).sum())
+    want = np.linalg.inv(BATCH * 2).sum() + np.linalg.det(BATCH).sum()
+    np.testing.assert_allclose(f(x).item(), want)
+
+
 def test_torch_agrees():
     torch = pytest.importorskip("torch")
     cases = {

@@ -206,7 +206,7 @@ def test_errors():
 def test_out_and_pairs():
     x = lucid.rand(5)
     values, places = lucid.empty(5), lucid.empty(5, dtype=lucid.int64)
-    made = lucid.sort(x, out=(values, places))
+    made = lucid.sort(input=x, out=(values, places))
     assert made[0] is values and lucid.equal(values, x.sort().values)
     assert lucid.equal(places, x.sort().indices)
 

@@ -472,6 +472,8 @@ def _adjoint(self: Any) -> Any:
     """Conjugated, with the last two dimensions exchanged."""
     y = conj(self)
     n = y.ndim
+    if n < 2:
+        raise RuntimeError(f"H, mH: a matrix or a batch of them is needed, got {n} dimensions")
     return permute(y, (*range(n - 2), n - 1, n - 2))
 
 

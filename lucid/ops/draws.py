@@ -3,10 +3,9 @@
 from math import log1p, pi
 from typing import Any
 
-from lucid import dtypes
+from lucid.dtypes import float64
 from lucid.ops.elementwise import assign
-from lucid.ops.random import _draw, _floating, default_generator, normal_numbers, uniform_numbers
-from lucid.ops.view import reshape
+from lucid.ops.random import _draw, _floating, normal_numbers, uniform_numbers
 from lucid.write import write
 
 
@@ -22,9 +21,7 @@ def geometric_(self, p: float, *, generator=None):
     """In place: how many trials of probability p the first success takes, from 1 on."""
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_: p must lie between 0 and 1, got {p}")
-    n = self.numel()
-    first, offset = (generator or default_generator).reserve(n)
-    u = reshape(uniform_numbers(first, offset, 0.0, 1.0, n, dtypes.float64), tuple(self.shape))
+    u = _draw(uniform_numbers, tuple(self.shape), float64, 0.0, 1.0, generator)
     made = ((-u).log1p() / log1p(-p)).floor() + 1
     return write(assign, self, (made.to(self.dtype),), name="geometric_")
 

@@ -51,10 +51,13 @@ def in_place_of(record: type[Op]) -> Callable:
 
 
 def with_out(function: Callable) -> Callable:
-    """A composed function with `out=`: computed, then written."""
+    """A composed function with `out=`: computed, then written. Its first argument may be called
+    `input`, as PyTorch calls it."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        if not args and "input" in kwargs:
+            args = (kwargs.pop("input"),)
         y = function(*args, **kwargs)
         if out is None:
             return y

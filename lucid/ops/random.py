@@ -7,19 +7,20 @@ counters in the generator, whatever later happens to its result.
 
 import os
 import threading
-from math import log2, prod
+from math import log2, prod, sqrt
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from lucid import dtypes
+from lucid.apply import apply
 from lucid.array import Array
-from lucid.dtypes import FLOATING, bool_, dtype, float32, float64, int64
+from lucid.dtypes import COMPLEX, FLOATING, bool_, dtype, float32, float64, int64
 from lucid.kernel import expr
 from lucid.kernel.expr import Expr, math
 from lucid.kernel.loops import Axis, Scan, Store
-from lucid.op import Opaque, Pointwise
+from lucid.op import Opaque, Pointwise, find
 from lucid.ops.cast import to_dtype
 from lucid.ops.creation import _finish, _memory_options, _place, ones, size_of, tensor
 from lucid.ops.elementwise import assign, where
@@ -366,7 +367,13 @@ def _drawer(name: str, record: Any, says: str) -> Any:
     ):  # fmt: skip
         _memory_options(name, other)
         _place(device)
-        y = _draw(record, size_of(size), _floating(name, dtype), 0.0, 1.0, generator)
+        shape = size_of(size)
+        if dtype is not None and dtype.category == COMPLEX:
+            # Normal complex numbers have variance 1: half of it in each part.
+            high = sqrt(0.5) if record is normal_numbers else 1.0
+            parts = _draw(record, (*shape, 2), dtype.parts, 0.0, high, generator)
+            return _finish(apply(find("view_as_complex"), (parts,)), requires_grad)
+        y = _draw(record, shape, _floating(name, dtype), 0.0, 1.0, generator)
         return _finish(y, requires_grad)
 
     draw.__name__ = draw.__qualname__ = name
