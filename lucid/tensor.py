@@ -188,9 +188,13 @@ class Tensor(Array):
         return False
 
     @property
-    def name(self) -> str | None:
-        """None: tensors have no names."""
-        return None
+    def name(self) -> Any:
+        """None, unless a program has set one."""
+        return self.__dict__.get("name")
+
+    @name.setter
+    def name(self, value: Any) -> None:
+        self.__dict__["name"] = value
 
     @property
     def is_cpu(self) -> bool:
