@@ -133,6 +133,15 @@ LAYERS = {
     "lstm": lucid.nn.LSTM(3, 2).double(),
     "lstm_projected": lucid.nn.LSTM(3, 4, proj_size=2).double(),
 }  # fmt: skip
+SQUARE = real(3, 3) + 2 * lucid.eye(3, dtype=lucid.float64)
+
+
+def complex_parts(z, w):
+    made = z * w + z.exp() + z.log() + z.sqrt() + z.sin() * z.cos() + w.conj() / z + z * 2.5
+    both = lucid.complex(z.real, w.imag)
+    return lucid.view_as_real(made), z.abs(), lucid.view_as_real(both)
+
+
 IMAGE = real(2, 4, 5, 6)
 KERNEL = real(2, 4, 3, 3)
 CASES = {
@@ -276,6 +285,35 @@ CASES = {
     "gru": (lambda x: LAYERS["gru"](x)[0], [real(4, 2, 3)]),
     "lstm": (lambda x, h: LAYERS["lstm"](x, (h, h * 0.5))[1][1], [real(4, 2, 3), real(1, 2, 2)]),
     "lstm_projected": (lambda x: LAYERS["lstm_projected"](x)[0], [real(4, 2, 3)]),
+    "linalg_square": (
+        lambda x: (lucid.linalg.det(x), lucid.linalg.inv(x), *lucid.linalg.slogdet(x),
+                   lucid.linalg.cholesky(x @ x.t()), lucid.linalg.eigvalsh(x @ x.t())),
+        [SQUARE],
+    ),
+    "eigh": (lambda x: lucid.linalg.eigh(x + x.t())[0], [SQUARE]),
+    "eig": (lambda x: lucid.linalg.eig(x.detach())[0].abs(), [SQUARE]),
+    "lu": (lambda x: lucid.linalg.lu_factor(x.detach())[0], [SQUARE]),
+    "solve": (lucid.linalg.solve, [SQUARE, real(3, 2)]),
+    "qr": (lucid.linalg.qr, [real(4, 3)]),
+    "svd": (
+        lambda x: (lucid.linalg.svd(x, full_matrices=False)[1], lucid.linalg.pinv(x),
+                   lucid.linalg.svdvals(x)),
+        [real(4, 3)],
+    ),
+    "fft": (
+        lambda x: lucid.view_as_real(lucid.fft.fft(lucid.view_as_complex(x.contiguous()), dim=0)),
+        [real(4, 3, 2)],
+    ),
+    "rfft": (lambda x: lucid.view_as_real(lucid.fft.rfft(x, dim=0)), [real(4, 3)]),
+    "irfft": (lambda x: lucid.fft.irfft(lucid.view_as_complex(x.contiguous())), [real(3, 2)]),
+    "complex": (
+        lambda x, w: complex_parts(*(lucid.view_as_complex(p.contiguous()) for p in (x, w))),
+        [real(3, 2), real(2, 3, 2)],
+    ),
+    "frexp": (lambda x: lucid.frexp(x.detach()), [real(3)]),
+    "gcd": (lucid.gcd, [whole(2, 3, high=30), whole(3, high=30)]),
+    "cross": (lucid.linalg.cross, [real(2, 3), real(2, 3, seed=1)]),
+    "cdist": (lucid.cdist, [real(3, 2), real(4, 2)]),
     "mse_mean": (F.mse_loss, [real(3, 4), real(3, 4, seed=1)]),
     "losses": (
         lambda x, t: (F.l1_loss(x, t), F.huber_loss(x, t), F.kl_div(x.log(), t),
@@ -332,6 +370,8 @@ NEVER_MAPPED = {
     "window_counts": "no inputs", "adaptive_counts": "no inputs",
     "fill_places": "its size depends on values", "bernoulli_numbers": "test_random",
     "dropout": "test_random", "permutation": "test_random", "uniform_numbers": "test_random",
+    "lstsq": "its function asks for the rank",
+    "attention_dropped": "test_random", "attention_masked_dropped": "test_random",
     "ctc_alphas": "ctc is mapped whole", "ctc_betas": "ctc is mapped whole",
     "normal_numbers": "test_random", "integer_numbers": "test_random",
 }  # fmt: skip
@@ -376,6 +416,7 @@ RANDOM = {
     "rand": lambda x: x + lucid.rand(4), "randn": lambda x: x * lucid.randn(2, 1),
     "randint": lambda x: x + lucid.randint(0, 9, (4,)), "dropout": lambda x: F.dropout(x, 0.4),
     "dropout_of_the_same": lambda x: F.dropout(lucid.ones(2, 4), 0.4) * x,
+    "attention": lambda x: F.scaled_dot_product_attention(x, x, x, dropout_p=0.3),
     "bernoulli": lambda x: x.bernoulli(), "bernoulli_of_the_same": lambda x: lucid.bernoulli(
         lucid.full((2, 4), 0.5)) + x,
     "normal": lambda x: lucid.normal(x, 2.0), "uniform_": lambda x: x.clone().uniform_(),

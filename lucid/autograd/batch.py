@@ -161,9 +161,9 @@ class Level:
         several = isinstance(made, tuple)
         outputs = [y if self.owns(y) else self.wrap(y) for y in (made if several else (made,))]
         if expected is not None:
-            found = [(y._layout.shape, y._layout.dtype) for y in outputs]
-            if found != list(expected):
-                raise RuntimeError(f"{op.label}: its axis map makes {found}, {expected} is right")
+            found, wanted = [y._layout.shape for y in outputs], [shape for shape, _ in expected]
+            if found != wanted:
+                raise RuntimeError(f"{op.label}: its axis map makes {found}, {wanted} is right")
         made = tuple(outputs) if several else outputs[0]
         return made if everything or not several else visible(op, made)
 

@@ -8,6 +8,7 @@ g conj(f'), which is that of a real function of two parts (PyTorch's convention)
 from collections.abc import Sequence
 from typing import Any
 
+from lucid.apply import contiguous
 from lucid.kernel import expr
 from lucid.kernel.expr import Expr, math
 from lucid.kernel.loops import Map, Store
@@ -244,7 +245,9 @@ class view_as_complex(View):
     """view_as_complex(x): pairs of real numbers in the last dimension as complex numbers."""
 
     public = False
-    numbered = ()
+
+    def axis_map(call):
+        return call.run((contiguous(call.inputs[0]),), ())
 
     def retyped(kind):
         return kind.to_complex()
