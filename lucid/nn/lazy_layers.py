@@ -43,8 +43,8 @@ class LazyLinear(LazyModuleMixin, Linear):
 
     def initialize_parameters(self, x: lucid.Tensor) -> None:
         """Weight and bias for inputs like x."""
+        self.in_features = x.shape[-1]  # also where a state dict has brought the tensors
         if self.has_uninitialized_params():
-            self.in_features = x.shape[-1]
             size = (self.out_features, self.in_features)
             self.weight.materialize(size)  # type: ignore[attr-defined]
             if self.bias is not None:
@@ -80,8 +80,6 @@ class _LazyConv(LazyModuleMixin):
 
     def initialize_parameters(self, x: lucid.Tensor, *args: Any, **kwargs: Any) -> None:
         """Weight and bias for inputs like x."""
-        if not self.has_uninitialized_params():
-            return
         rank = len(self.kernel_size)
         if x.dim() not in (rank + 1, rank + 2):
             raise RuntimeError(
@@ -91,6 +89,8 @@ class _LazyConv(LazyModuleMixin):
         self.in_channels = x.shape[-rank - 1]
         if self.in_channels % self.groups:
             raise ValueError("in_channels must be divisible by groups")
+        if not self.has_uninitialized_params():
+            return
         self.weight.materialize(self._weight_shape())  # type: ignore[operator]
         if self.bias is not None:
             self.bias.materialize((self.out_channels,))
@@ -306,10 +306,10 @@ class _LazyNorm(LazyModuleMixin):
 
     def initialize_parameters(self, x: lucid.Tensor) -> None:
         """Parameters and statistics for inputs like x."""
-        if not self.has_uninitialized_params():
-            return
         rank = getattr(self, "rank", None)  # of those that take inputs without a batch
         self.num_features = x.shape[1 if rank is None else -rank - 1]
+        if not self.has_uninitialized_params():
+            return
         for own in (*self._parameters.values(), *self._buffers.values()):
             if isinstance(own, UninitializedParameter | UninitializedBuffer):
                 own.materialize((self.num_features,))
