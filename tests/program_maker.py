@@ -120,8 +120,9 @@ class Maker:
             d = rng.randrange(t.dim())
             choices += [f"{x}[0]", f"{x}[-1:]", f"{x}[1:]", f"{x}[::2]", f"{x}[..., 0]",
                         f"{x}[..., 1:]", f"{x}[None]", f"{x}.narrow({d}, 0, 1)",
-                        f"{x}.select({d}, 0)", f"{x}.unfold({d}, 2, 1)", f"{x}.chunk(2, {d})[0]",
-                        f"{x}.split(2, {d})[-1]", f"{x}.unbind({d})[0]"]  # fmt: skip
+                        f"{x}.select({d}, 0)", f"{x}.unfold({d}, 2, 1).clone()",
+                        f"{x}.chunk(2, {d})[0]", f"{x}.split(2, {d})[-1]",
+                        f"{x}.unbind({d})[0]"]  # fmt: skip
         if t.dim() > 1:
             choices += [f"{x}.transpose(0, 1)", f"{x}.diagonal()", f"{x}.mT", f"{x}[:, 1]",
                         f"{x}.transpose(-1, -2)", f"{x}.flatten(0, 1)"] * 2  # fmt: skip

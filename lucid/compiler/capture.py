@@ -328,9 +328,11 @@ class _Capture:
         if source.place >= 0:
             x = next(s for s, _ in self.held if self.stands.get(id(s)) == source.place)
         x = x._grad if source.grad else x
+        if y._base is x:
+            return Output("view", source, y._view, recorded=True)
         whole = cell.layout is x._layout and cell.offset == x._offset
-        if whole and chain and (y._base is x or y._shown is not None and y._shown() is x):
-            return Output("view", source, chain, recorded=y._base is x)
+        if whole and chain and y._shown is not None and y._shown() is x:
+            return Output("view", source, chain)
         if needs_gradient(y):
             raise TraceError(
                 f"compile: a view of {y._layout!r} of a tensor from outside is returned, whose "
@@ -392,7 +394,7 @@ class _Capture:
                 changed.append((target, output))
         return changed
 
-    def _backward(self, roots: list[Any]) -> tuple[list, list[Source], list[Value]]:
+    def _backward(self, roots: list[Any]) -> tuple[list, list[Source | Output], list[Value]]:
         """The gradients of the leaves as functions of cotangents of the outputs."""
         if not roots:
             return [], [], []
@@ -420,7 +422,7 @@ class _Capture:
         found = [*self.outputs.values(), *[o for _, o in self.rewritten]]
         return [o for o in found if o.number >= 0]
 
-    def _differentiate(self, roots: list[Any]) -> tuple[list, list[Source], list[Value]]:
+    def _differentiate(self, roots: list[Any]) -> tuple[list, list[Source | Output], list[Value]]:
         program = self.program
         targets = self._leaves_of(roots)
         cotangents, values = [], []
@@ -438,7 +440,11 @@ class _Capture:
             for t, kept in hooks:
                 t._hooks = kept
         slopes = [None if g is None else program.read(g) for g in found]
-        return slopes, [self._leaf_source(t) for t in targets], values
+        ends = [
+            self.outputs[id(t)] if isinstance(t._storage, Promise) else self._leaf_source(t)
+            for t in targets
+        ]
+        return slopes, ends, values
 
     def _leaves_of(self, roots: Sequence[Any]) -> list[Any]:
         """The tensors from outside that the outputs' graphs lead to."""
@@ -455,7 +461,12 @@ class _Capture:
             for e in node.edges:
                 if e is not None and not isinstance(e[0], Node):
                     found.setdefault(id(e[0]), e[0])
-        return list(found.values())
+        # The gradient of a leaf that was made inside is seen only where the leaf itself is.
+        return [
+            x
+            for x in found.values()
+            if not isinstance(x._storage, Promise) or id(x) in self.outputs
+        ]
 
     def _restore(self) -> None:
         program = self.program

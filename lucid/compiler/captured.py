@@ -130,7 +130,7 @@ class Captured:
     check: Check
     roots: list[tuple[Output, Layout]] = field(default_factory=list)  # with a gradient
     cotangents: list[Value] = field(default_factory=list)
-    targets: list[Source] = field(default_factory=list)
+    targets: list[Source | Output] = field(default_factory=list)
     slopes: list[Value | None] = field(default_factory=list)  # the targets' gradients
 
 

@@ -155,7 +155,7 @@ class Runner:
             i.source.find(leaves)._storage.version += times
         call = _Call(self, leaves, made)
         if captured.roots:
-            call.node = self._node(kept, numbers, leaves)
+            call.node = self._node(kept, numbers, call)
         for source, written in captured.rewritten:
             self._rewrite(source.find(leaves), written, call.node)
         results = [
@@ -200,13 +200,17 @@ class Runner:
             value._node, value._nr, value._requires_grad = node, nr, True
             rebase(x, value)
 
-    def _node(self, kept: list, numbers: list, leaves: Sequence[Any]) -> "Whole":
+    def _node(self, kept: list, numbers: list, call: "_Call") -> "Whole":
         """The Node of this call: it keeps the residuals, and the inputs that backward reads."""
         values = dict(zip(map(id, self.numbers), numbers, strict=True))
         saved: list[Any] = list(kept)
-        saved += [(keep(i.source.find(leaves)), i.shift) for i in self.borrowed]
+        saved += [(keep(i.source.find(call.leaves)), i.shift) for i in self.borrowed]
         saved += [values[id(v)] for v in self.kept_numbers]
-        edges = tuple([edge(source.find(leaves)) for source in self.captured.targets])
+        ends = [
+            call.tensor(end) if isinstance(end, Output) else end.find(call.leaves)
+            for end in self.captured.targets
+        ]
+        edges = tuple([edge(x) for x in ends])
         return Whole(self, edges, tuple(saved))
 
     def backward(self, saved: tuple, arrived: Sequence[Any]) -> list[Any]:
