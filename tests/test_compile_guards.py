@@ -384,6 +384,17 @@ def test_arguments_that_share_bytes():
     assert compiled(x, x).tolist() == [4.0] * 3 and compiled(x, lucid.ones(3)).tolist() == [3.0] * 3
 
 
+def test_windows_of_one_storage_slide():
+    tokens = lucid.arange(20.0)
+    f = lucid.compile(lambda x, y: (x * 2 - y, x[1:], y))
+    for i in range(6):
+        x, y = tokens[i : i + 4], tokens[i + 1 : i + 5]
+        a, b, c = f(x, y)
+        assert a.tolist() == (x * 2 - y).tolist() and b.tolist() == x[1:].tolist() and c is y
+        assert b.data_ptr() == x[1:].data_ptr()
+    assert f.traces == 1
+
+
 def test_an_argument_that_is_a_global_or_not():
     p = lucid.ones(3)
     f = lucid.compile(lambda x: x + p)
