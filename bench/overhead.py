@@ -122,6 +122,30 @@ def assign(t):
     return put, (array(t, 10),)
 
 
+@case("x[i] backward, i from 0 to 9")
+def subscripts(t):
+    x = array(t, 10, requires_grad=True)
+
+    def step():
+        x.grad = None
+        for i in range(10):
+            x[i].backward()
+
+    return step, ()
+
+
+@case("x.gather(0, i)")
+def gather(t):
+    i = labels(t, 4, 10)
+    return (lambda x: x.gather(0, i)), (array(t, 10),)
+
+
+@case("x[i], a tensor of places")
+def take(t):
+    i = labels(t, 4, 10)
+    return (lambda x: x[i]), (array(t, 10),)
+
+
 for text in (
     "x.view(4, 16)", "x.reshape(-1)", "x[2:5]", "x[:, 3]", "x[3]", "x.t()", "x.transpose(0, 1)",
     "x.unsqueeze(0)", "x.detach()", "x.shape", "x.flatten()", "x.expand(8, 8)",
@@ -141,6 +165,7 @@ for text in (
 for text in (
     "t.zeros(10)", "t.ones(2, 3)", "t.empty(10)", "t.full((2, 3), 1.5)", "t.zeros_like(x)",
     "t.tensor(1.0)", "t.arange(10)", "x.item()", "float(x)", "t.sum(x)", "t.cat([y, y])",
+    "t.tensor([1.0, 2.0, 3.0])", "t.stack([y, y])",
 ):  # fmt: skip
 
     def creation(t, text=text):

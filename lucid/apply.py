@@ -14,7 +14,7 @@ from typing import Any
 from lucid import dtypes, storage
 from lucid.array import Array
 from lucid.autograd.mode import enable_grad, grad_state, is_grad_enabled
-from lucid.autograd.node import Node, Recipe, move_retained
+from lucid.autograd.node import Node, Recipe, move_retained, view_recipe
 from lucid.autograd.pile import EACH, look
 from lucid.caches import kept_plans, trim
 from lucid.config import settings
@@ -234,14 +234,14 @@ def preserved(op: type[Op], inputs: Sequence, output: Value) -> tuple[int, ...] 
 class Shown:
     """How a view looks into the bytes of what it views, for one layout of it."""
 
-    __slots__ = ("layout", "offset", "bytes", "step", "recipe")
+    __slots__ = ("layout", "offset", "bytes", "step", "recipe", "saved")
 
     def __init__(self, op: type[View], params: tuple, of: Layout, lay: Layout, offset: int):
         self.layout = lay
         self.offset = offset  # elements from the first one of what is viewed
         self.bytes = offset * lay.dtype.itemsize
         self.step = ((op, params),)  # of the way from the base
-        self.recipe = Recipe(op, params, (of,), (lay,), (True,))
+        self.recipe, self.saved = view_recipe(op, params, of, lay)
 
 
 _views: dict[tuple, Shown] = {}  # (op, params, layout)
@@ -299,7 +299,8 @@ def show(x: Any, shown: Shown) -> Any:
             y._made = base._rewrites
         if x._requires_grad:
             node = x._node
-            attach(shown.recipe, ((x, 0) if node is None else (node, x._nr),), (x,), (y,))
+            edges = ((x, 0) if node is None else (node, x._nr),)
+            _attach(shown.recipe, edges, shown.saved, (y,))
         else:
             y._requires_grad = None  # a write to the base may change that
     else:
@@ -334,7 +335,12 @@ def contiguous(x: Any) -> Any:
 
 def attach(recipe: Recipe, edges: tuple, inputs: Sequence, outputs: Sequence) -> Node:
     """A Node for one call, set on its floating outputs."""
-    node = Node(recipe, edges, recipe.keep(inputs, outputs) if recipe.kept else ())
+    kept = recipe.keep(inputs, outputs) if recipe.kept else ()
+    return _attach(recipe, edges, kept, outputs)
+
+
+def _attach(recipe: Recipe, edges: tuple, kept: tuple, outputs: Sequence) -> Node:
+    node = Node(recipe, edges, kept)
     if settings.debug:
         node.line = user_line()
     if not node.sequence % EACH:

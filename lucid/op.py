@@ -338,10 +338,16 @@ class View(Op, abstract=True):
 
     shape(shape, **static) -> the new shape;
     strides(shape, strides, offset, **static) -> (strides, offset), or None where it takes a copy;
-    pull(shape, index, **static) -> the input's subscripts for the output's index.
+    pull(shape, index, **static) -> the input's subscripts for the output's index;
+    kept(shape, params) -> the parameters that decide about the plan of its rule, and numbers that
+    its rule reads besides, by name: they may differ from call to call of one plan.
     """
 
     retyped: ClassVar[Callable | None] = None
+
+    @classmethod
+    def kept(cls, shape: tuple[int, ...], params: tuple) -> tuple[tuple, dict[str, int]]:
+        return params, {}
 
     @classmethod
     def infer(cls, types: Sequence[Type], params: tuple) -> list[tuple[tuple[int, ...], dtype]]:

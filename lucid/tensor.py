@@ -308,9 +308,13 @@ class Tensor(Array):
             )
         if (self._requires_grad is True) is not requires_grad:
             altered(self, "requires_grad is changed")
-            self._requires_grad = requires_grad
+            self._requires_grad = requires_grad or self._never()
             change()
         return self
+
+    def _never(self) -> bool | None:
+        """What `_requires_grad` is without a gradient: None where a write is to be looked at."""
+        return None if self._base is not None or self._shown is not None else False
 
     def detach(self) -> "Tensor":
         """The same bytes and version, without history."""
@@ -324,7 +328,7 @@ class Tensor(Array):
             raise RuntimeError("detach_: a view keeps its base's history; use detach()")
         if self._requires_grad:
             altered(self, "detach_() is called")
-        self._node, self._nr, self._requires_grad = None, 0, False
+        self._node, self._nr, self._requires_grad = None, 0, self._never()
         return self
 
     def backward(

@@ -12,18 +12,17 @@ from lucid.apply import (
     broadcast,
     current_node,
     edges_of,
-    kept_plans,
     layouts_and_types,
     native_writer,
     record,
     trace_call,
-    trim,
     view_again,
     wrap,
 )
 from lucid.array import Array
 from lucid.autograd.mode import grad_state, is_grad_enabled
 from lucid.autograd.node import Node, Recipe, move_retained
+from lucid.caches import kept_plans, trim
 from lucid.config import settings
 from lucid.dtypes import COMPLEX
 from lucid.layout import Layout

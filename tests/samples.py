@@ -114,6 +114,10 @@ def subscripts(n, kind):
         for k in range(1, 8)
     ]
     nonzero = (x.detach() > 0.5).nonzero()
+    # The second derivative of a subscript: what is read from an element of this number on.
+    subscript_at = REGISTRY["subscript_at"]
+    reads += [subscript_at(x, 3 * n + 4, (1, 1, 2), (1, n - 1, 1), (0,)),
+              subscript_at(x, 2, (1, 1, -1), (4, n, 3), ())] if n > 1 else []  # fmt: skip
     return [*reads, *mixed, deep[(i,) * 6], deep[(i,) * 7], *puts, *sums, written, added, nonzero]
 
 

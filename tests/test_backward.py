@@ -512,3 +512,31 @@ def test_ordinary_programs_are_not_warned_of(piled, recwarn):
     with lucid.no_grad():
         kept = [w * 2 for _ in range(2000)]
     assert not recwarn.list and kept
+
+
+def test_two_threads_on_one_graph_do_not_both_use_it_up():
+    w = lucid.ones(50, requires_grad=True)
+    for _ in range(20):
+        y = w
+        for _ in range(30):
+            y = (y * 1.5).sin()
+        loss = y.sum()
+        (wanted,) = lucid.autograd.grad(loss, w, retain_graph=True)
+        gate, outcomes = threading.Barrier(2), []
+
+        def run(loss=loss, gate=gate, outcomes=outcomes):
+            gate.wait()
+            try:
+                outcomes.append(lucid.autograd.grad(loss, w)[0])
+            except RuntimeError as error:
+                outcomes.append(str(error))
+
+        threads = [threading.Thread(target=run) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        (found,) = [g for g in outcomes if not isinstance(g, str)]
+        (message,) = [m for m in outcomes if isinstance(m, str)]
+        assert "freed" in message
+        assert found.tolist() == wanted.tolist()

@@ -1,9 +1,12 @@
 """Subscripts, assignment, gather and scatter against NumPy; gradients; what must raise."""
 
+import warnings
+
 import numpy as np
 import pytest
 
 import lucid
+from lucid import apply as funnel
 from lucid.autograd.check import gradcheck, gradgradcheck
 
 RNG = np.random.default_rng(0)
@@ -268,3 +271,133 @@ def test_what_raises_writes_nothing(place):
         WRITES[place](x)
     np.testing.assert_array_equal(x.numpy(), A)
     assert x._version == 0
+
+
+def test_one_plan_serves_the_gradients_of_all_subscripts():
+    x = lucid.tensor(np.arange(24.0).reshape(4, 6), requires_grad=True)
+    places = [(i, j) for i in range(4) for j in range(6)]
+    for number, (i, j) in enumerate(places):
+        x.grad = None
+        (x[i, j] * 2 + x[i].sum()).backward()
+        wanted = np.zeros((4, 6))
+        wanted[i] = 1
+        wanted[i, j] += 2
+        np.testing.assert_array_equal(x.grad.numpy(), wanted)
+        if number == 0:
+            before = len(funnel.planned)
+    assert len(funnel.planned) == before
+    # The second derivative reads what the subscript read.
+    (g,) = lucid.autograd.grad((x[2:0:-1, 1::2] ** 3).sum(), x, create_graph=True)
+    g.sum().backward()
+    part = np.zeros((4, 6))
+    part[2:0:-1, 1::2] = 6 * np.arange(24.0).reshape(4, 6)[2:0:-1, 1::2]
+    x_grad = x.grad.numpy() - wanted
+    np.testing.assert_allclose(x_grad, part)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        1.5, 7, True, [1.0, 2.0], [1, 2.5], [True, 3], [[1, 2], [3, 4]], ((1.0,), (2.0,)), [],
+        [[]], [1 << 40], [float("nan"), -0.0, 1e300], [[True, False]], [2**53 + 1], [[1], [2.0]],
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", [None, "float32", "float64", "int64", "int32", "uint8", "bool"])
+def test_tensors_of_lists_are_those_of_numpy(data, kind):
+    given = None if kind is None else getattr(lucid, kind)
+    array = np.asarray(data)
+    if given is None:
+        wanted = {"f": np.float32, "i": np.int64, "b": np.bool_}[array.dtype.kind]
+    else:
+        wanted = given.numpy
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        y, expected = lucid.tensor(data, dtype=given), array.astype(wanted)
+    assert y.shape == array.shape and y.dtype.numpy == expected.dtype
+    np.testing.assert_array_equal(y.numpy(), expected)
+
+
+def test_lists_of_other_things_are_refused():
+    for data in ([[1, 2], [3]], [1, "a"], [[1], 2]):
+        with pytest.raises((ValueError, TypeError)):
+            lucid.tensor(data)
+
+
+VIEWS = {
+    "row": lambda x: x[2],
+    "part": lambda x: x[1:3],
+    "column": lambda x: x[:, 1],
+    "place": lambda x: x[1, 2],
+    "dots": lambda x: x[..., -1],
+    "reversed": lambda x: x[::-1, 1:],
+    "reshaped": lambda x: x.view(6, 4),
+    "of a tuple": lambda x: x.reshape((3, -1)),
+    "turned": lambda x: x.t(),
+    "wider": lambda x: x.unsqueeze(1),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("kind", ["plain", "offset", "view", "leaf", "result"])
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_view_is_the_same_the_second_time(name, kind, recorded):
+    data = lucid.arange(40.0)
+    x = data[4:28].view(4, 6)
+    if kind == "plain":
+        x = x.clone()
+    elif kind == "offset":
+        x = x.detach()
+    elif kind in ("leaf", "result"):
+        x = x.clone().requires_grad_()
+        x = x * 2 if kind == "result" else x
+    with lucid.set_grad_enabled(recorded):
+        made = [VIEWS[name](x) for _ in range(3)]
+    for y in made[1:]:
+        for field in ("_storage", "_layout", "_ptr", "_requires_grad", "_offset", "_base", "_view"):
+            assert getattr(y, field) is getattr(made[0], field) or getattr(y, field) == getattr(
+                made[0], field
+            ), field
+        np.testing.assert_array_equal(y.detach().numpy(), made[0].detach().numpy())
+        assert (y.grad_fn is None) == (made[0].grad_fn is None)
+        assert (y._shown is None) == (made[0]._shown is None)
+
+
+def test_a_known_view_is_not_one_of_other_arguments():
+    x = lucid.arange(4)
+    assert x.view(1, 4).shape == (1, 4) and x[1].item() == 1 and x.unsqueeze(1).shape == (4, 1)
+    for _ in range(2):
+        assert x[True].shape == (1, 4)
+        with pytest.raises(TypeError):
+            x.view(1.0, 4)
+        with pytest.raises(TypeError):
+            x.unsqueeze(True)
+        with pytest.raises(IndexError):
+            x[4]
+    with pytest.raises((AttributeError, TypeError)):
+        lucid.reshape([1, 2], 2)
+
+
+def test_assignments_count_and_are_seen():
+    x = lucid.zeros(5)
+    w = lucid.ones(5, requires_grad=True)
+    y = (x * w).sum()
+    for _ in range(2):
+        before = x._version
+        x[2] = 1.0
+        x[3:] = lucid.tensor([2.0, 3.0])
+        assert x._version == before + 2
+    assert x.tolist() == [0, 0, 1, 2, 3]
+    with pytest.raises(RuntimeError, match="__setitem__"):
+        y.backward()
+    with pytest.raises(RuntimeError, match="leaf"):
+        w[0] = 1.0
+    v = w * 1
+    for value in (1.0, lucid.tensor([4.0, 5.0])):
+        v[1:3] = value
+        assert v.requires_grad and v.grad_fn is not None
+    v.sum().backward()
+    assert w.grad.tolist() == [1, 0, 0, 1, 1]
+    base = lucid.zeros(4)
+    part = base[1:3]
+    part[0] = w[0]
+    assert base.requires_grad and base.tolist() == [0, 1, 0, 0]

@@ -23,7 +23,7 @@ ROWS = [
     ["lucid.op", "lucid.graph"],
     ["lucid.plan"],
     ["lucid.autograd.hold", "lucid.autograd.mode", "lucid.autograd.node", "lucid.autograd.pile"],
-    ["lucid.tracing", "lucid.apply", "lucid.tensor", "lucid.write"],
+    ["lucid.tracing", "lucid.caches", "lucid.apply", "lucid.tensor", "lucid.write"],
     ["lucid.ops", "lucid.printing"],
     ["lucid.autograd"],
     ["lucid.compiler"],

@@ -151,8 +151,11 @@ CASES = {
     "expand": (lambda x: x.expand(2, 4, 3), [real(1, 3)]),
     "reshape": (lambda x: x.reshape(-1, 2), [real(4, 3)]),
     "subscript": (lambda x: (x[1, ::2], x[..., -1], x[:, None]), [real(3, 4)]),
+    "subscript_at": (
+        lambda x: REGISTRY["subscript_at"](x, 5, (1, 2), (2, 3), ()), [real(4, 5)],
+    ),
     "subscript_back": (
-        lambda g: REGISTRY["subscript_back"](g, (4, 5), (1, 0), (1, 2), (2, 3), ()), [real(2, 3)],
+        lambda g: REGISTRY["subscript_back"](g, 5, (4, 5), (1, 2), (2, 3), ()), [real(2, 3)],
     ),
     "flip": (lambda x: x.flip(0, 1), [real(3, 4)]),
     "diagonal": (lambda x: (x.diagonal(1, 0, 2), x[0].trace()), [real(3, 4, 5)]),
@@ -229,7 +232,7 @@ CASES = {
         lambda x: (F.max_pool2d(x, 2), F.max_pool2d(x, 3, 2, 1, return_indices=True)[1]), [IMAGE],
     ),
     "max_windows_back": (
-        lambda g, i: REGISTRY["max_windows_back"](g, i, (4, 4), (2, 2), (2, 2), (0, 0), (1, 1)),
+        lambda g, i: REGISTRY["max_windows_back"](g, i, (4, 4)),
         [real(1, 2, 2), lucid.tensor([[[0, 2], [8, 15]]])],
     ),
     "sum_windows": (lambda x: F.avg_pool2d(x, 3, 2, 1), [IMAGE]),

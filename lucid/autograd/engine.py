@@ -178,11 +178,21 @@ class _Pass:
 
     def call(self, node: Node, arrived: list, needed: tuple) -> tuple[Sequence[Any], bool]:
         """The Node's rules on what arrived, and whether the results are nobody else's bytes."""
-        if node.saved is None:
+        # Of two passes in two threads, which may change places at any call, one is told.
+        if node.taken or node.saved is None:
             raise RuntimeError(
-                f"{node.name()}: its saved tensors have been freed by an earlier backward pass; "
-                "use retain_graph=True there to go through the same graph again"
+                f"{node.name()}: its saved tensors have been freed by an earlier backward pass, or "
+                "one in another thread; use retain_graph=True there to go through the same graph "
+                "again"
             )
+        node.taken = not self.keep
+        try:
+            return self.compute(node, arrived, needed)
+        except BaseException:
+            node.taken = False
+            raise
+
+    def compute(self, node: Node, arrived: list, needed: tuple) -> tuple[Sequence[Any], bool]:
         while isinstance(node.saved, Deferred):
             node.saved.fill()
         create = self.create

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from lucid.array import Array
 from lucid.dtypes import COMPLEX, FLOATING
 from lucid.layout import Layout
-from lucid.op import Op
+from lucid.op import Op, View
 
 _sequence = itertools.count()
 
@@ -60,14 +60,21 @@ class Recipe:
     )  # fmt: skip
 
     def __init__(
-        self, op: type[Op], params: tuple, inputs: tuple, outputs: tuple[Layout, ...], edges: tuple
+        self,
+        op: type[Op],
+        params: tuple,
+        inputs: tuple,
+        outputs: tuple[Layout, ...],
+        edges: tuple,
+        numbers: tuple[str, ...] = (),  # names of what a view's Nodes keep (op.View)
     ):
         self.op = op
         self.params = params
         self.inputs = inputs  # layouts of the inputs, None for numbers
         self.outputs = outputs
         self.needed = tuple([e is not None for e in edges])
-        kept: dict[str, tuple[bool, int]] = {}  # name -> whether it is an output, its number
+        # name -> whether it is an output, its number
+        kept: dict[str, tuple[bool, int]] = dict.fromkeys(numbers, (False, 0))
         self.fixed: dict[str, Any] = {}  # what the rules read that is the same in each call
         for name, need in zip(op.inputs, self.needed, strict=True):
             for asked in op.rules[name].names if need else ():
@@ -81,6 +88,8 @@ class Recipe:
 
     def _ask(self, name: str, kept: dict[str, tuple[bool, int]]) -> None:
         op = self.op
+        if name in kept:
+            return
         if name in op.inputs:
             kept[name] = False, op.inputs.index(name)
         elif name == "y":
@@ -108,6 +117,25 @@ class Recipe:
         return tuple(found)
 
 
+_view_recipes: dict[tuple, Recipe] = {}  # (op, what of the params decides, layouts)
+MOST = 8192
+
+
+def view_recipe(
+    op: type[View], params: tuple, of: Layout, lay: Layout
+) -> tuple[Recipe, tuple[int, ...]]:
+    """The recipe of a view, which others like it share, and what a Node of this one keeps."""
+    decisive, numbers = op.kept(of.shape, params)
+    key = (op, decisive, of, lay)
+    recipe = _view_recipes.get(key)
+    if recipe is None:
+        if len(_view_recipes) >= MOST:
+            _view_recipes.clear()
+        recipe = Recipe(op, params, (of,), (lay,), (True,), tuple(numbers))
+        _view_recipes[key] = recipe
+    return recipe, tuple(numbers.values())
+
+
 class Deferred:
     """Stands where a Node's `saved` will be: `fill()` puts it there."""
 
@@ -127,10 +155,11 @@ class Node:
 
     edges: for each input None (no gradient), or (target, number): another Node and which of its
     outputs, or a leaf tensor. saved: what the rules read, in the order of the recipe's names; None
-    once it has been given back. A subclass with rules of its own defines `run`.
+    once it has been given back. taken: a pass that will give it back has begun to run the Node. A
+    subclass with rules of its own defines `run`.
     """
 
-    __slots__ = ("recipe", "edges", "saved", "sequence", "__dict__", "__weakref__")
+    __slots__ = ("recipe", "edges", "saved", "sequence", "taken", "__dict__", "__weakref__")
 
     hooks: dict | None = None  # after: f(grad_inputs, grad_outputs)
     # Before: output number -> f(grad) of that output; None -> f(grad_outputs).
@@ -144,6 +173,7 @@ class Node:
         self.edges = edges
         self.saved = saved
         self.sequence = next(_sequence)
+        self.taken = False
 
     @property
     def op(self) -> type[Op]:

@@ -18,6 +18,7 @@ from lucid.array import Array
 from lucid.autograd.mode import grad_state
 from lucid.autograd.node import Node, Recipe, Saved, newest
 from lucid.autograd.rules import rules_of, unpack
+from lucid.caches import kept_plans, trim
 from lucid.compiler.unit import Unit, unit
 from lucid.error import TraceError
 from lucid.graph import Graph, Value
@@ -30,7 +31,7 @@ from lucid.ops.view import reshape
 Chain = tuple[tuple[type[Op], tuple], ...]
 
 _addresses = itertools.count(1)
-_recipes: dict[tuple, Recipe] = funnel.kept_plans({})
+_recipes: dict[tuple, Recipe] = kept_plans({})
 
 
 class Promise:
@@ -216,7 +217,7 @@ class Program:
         key = (op, params, needed, layouts_of(given), layouts_of(outputs))
         found = _recipes.get(key)
         if found is None:
-            funnel.trim(_recipes)
+            trim(_recipes)
             found = _recipes[key] = Recipe(op, params, key[3], key[4], edges)
         return found
 

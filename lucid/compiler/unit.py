@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lucid.apply import kept_plans, layouts_and_types, trace_call, trim
+from lucid.apply import layouts_and_types, trace_call
+from lucid.caches import kept_plans, trim
 from lucid.graph import Equation, Graph, Value
 from lucid.plan.lower import folds_of
 

@@ -51,7 +51,7 @@ def copy_step(source: Operand | None, target: Operand, plus_zero: bool = False) 
     if source is not None:
         arrays["x0"] = array_of("x0", source, "in")
         operands["x0"] = source
-        value = expr.load("x0", at, source.dtype)
+        value = expr.cast(expr.load("x0", at, source.dtype), target.dtype)
         if plus_zero and source.dtype.category == FLOATING:
             wide = expr.cast(value, source.dtype.compute)
             value = expr.cast(wide + expr.zero(wide), source.dtype)
@@ -426,7 +426,7 @@ def fit_source(g: Any, meta: Any) -> Any:
     if tuple(g.shape) == tuple(meta.shape):
         return g
     n = len(meta.shape)
-    return subscript_back(g, tuple(meta.shape), (0,) * n, (1,) * n, tuple(g.shape), ())
+    return subscript_back(g, 0, tuple(meta.shape), (1,) * n, tuple(g.shape), ())
 
 
 def scatter_zeros(v: Any, index: Any, size: Sequence[int], dim: int) -> Any:

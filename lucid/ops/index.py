@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 
 from lucid import storage
-from lucid.apply import show, wrap
+from lucid.apply import wrap
 from lucid.array import Array
-from lucid.dtypes import BOOL, bool_, int64, uint8
+from lucid.dtypes import BOOL, INTEGER, bool_, int64, uint8
 from lucid.kernel import expr
 from lucid.kernel.loops import Axis, Scan, Store, state
 from lucid.layout import broadcast_shapes, layout
 from lucid.op import Opaque
+from lucid.ops import once
 from lucid.ops.cast import cast
 from lucid.ops.creation import from_numpy, tensor, zeros
 from lucid.ops.elementwise import assign, where
 from lucid.ops.gather import put, take
-from lucid.ops.once import keep, known
 from lucid.ops.view import expand, permute, reshape, subscript
 from lucid.plan.nest import Nest, array_of, step
 from lucid.tracing import program
@@ -30,10 +30,14 @@ from lucid.write import write
 
 def get(x: Any, key: Any) -> Any:
     """x[key]: a view for ints, slices, None and ...; a copy for tensors of places or truth."""
-    mark = _mark(x, key)
-    found = known.get(mark)
+    found = once.subscript(x, key)
     if found is not None:
-        return show(x, found)
+        return found
+    mark = _mark(x, key)
+    if isinstance(key, Array) and x._layout.shape:
+        lay = key._layout
+        if lay.dtype.category == INTEGER and lay.dtype is not uint8 and lay.shape:
+            return take(x, (key,), 0)
     key = key if isinstance(key, tuple) else (key,)
     if len(key) == 1 and _is_mask(key[0]) and tuple(_as_mask(key[0]).shape) == x.shape and x.ndim:
         return masked_select(x, _as_mask(key[0]))
@@ -65,11 +69,13 @@ def _mark(x: Any, key: Any) -> tuple:
 
 def put_item(x: Any, key: Any, value: Any) -> None:
     """x[key] = value, in place."""
+    kind = type(value)
+    if kind is float or kind is int or kind is bool or _is_plain(value, x):
+        y = once.alias(x, key)
+        if y is not None:
+            write(assign, y, (value,), name="__setitem__")
+            return
     mark = _mark(x, key)
-    found = known.get(mark)
-    if found is not None and type(value) in (float, int, bool):
-        write(assign, show(x, found), (value,), name="__setitem__")
-        return
     key = key if isinstance(key, tuple) else (key,)
     if not isinstance(value, Array):
         value = value if isinstance(value, (int, float, bool)) else tensor(value, dtype=x.dtype)
@@ -92,6 +98,14 @@ def put_item(x: Any, key: Any, value: Any) -> None:
         value = tensor(value, dtype=x.dtype)
     made = put(y, _spread(value, y, places, first), places, first, False)
     write(assign, y, (made,), name="__setitem__")
+
+
+def _is_plain(value: Any, x: Any) -> bool:
+    """A tensor that is written as it is, and needs no gradient."""
+    if not isinstance(value, Array):
+        return False
+    lay = value._layout
+    return value._requires_grad is False and lay.dtype is x._layout.dtype and len(lay.shape) <= 1
 
 
 def _spread(value: Any, y: Any, places: Sequence[Any], first: int) -> Any:
@@ -211,7 +225,7 @@ def _basic(x: Any, key: tuple, mark: tuple) -> tuple[Any, list[tuple[int, Any]]]
         params = (tuple(starts), tuple(steps), tuple(lengths), tuple(drop))
         y = subscript(x, *params)
         if mark and 1 not in shape and x._value is None:
-            keep(mark, subscript, x, params)
+            once.keep(mark, subscript, x, params)
     elif 1 not in shape and not advanced:
         y = reshape(x, tuple(x.shape))
     if 1 in shape:

@@ -22,6 +22,7 @@ from lucid.ops import (
     index,
     join,
     logic,
+    normal,
     normalize,
     places,
     random,
@@ -437,6 +438,7 @@ functions |= {
     "less_equal": functions["le"], "not_equal": functions["ne"],
     "arcsin": functions["asin"], "arccos": functions["acos"], "arctan": functions["atan"],
     "arctan2": functions["atan2"], "arctanh": functions["atanh"], "fix": functions["trunc"],
+    "gelu": function_of(normal.gelu),
     "softmax": normalize.softmax, "log_softmax": normalize.log_softmax,
     "tril": creation.tril, "triu": creation.triu, "clone": shape.clone, "equal": statistics.equal,
 }  # fmt: skip

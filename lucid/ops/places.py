@@ -5,6 +5,7 @@ ops/methods.py makes them functions and methods. Shapes and dtypes are checked h
 
 from typing import Any
 
+from lucid.apply import apply
 from lucid.array import Array
 from lucid.op import normal_dim
 from lucid.ops import cast as casts
@@ -22,10 +23,12 @@ def gather_along(x, dim: int, index, *, sparse_grad: bool = False):
     """
     if sparse_grad:
         raise NotImplementedError("gather: sparse_grad is not supported")
-    same_rank("gather", x, index)
-    if x.ndim == 0:
+    rank = len(x._layout.shape)
+    if rank != len(index._layout.shape):
+        same_rank("gather", x, index)
+    if rank == 0:
         return gather_along(x.reshape(1), dim, index.reshape(index.numel())).reshape(())
-    return gather.gather_(x, index, normal_dim("gather", dim, x.ndim))
+    return apply(gather.gather_, (x, index), (normal_dim("gather", dim, rank),))
 
 
 def _slices(name: str, x: Any, dim: int, places: Any, source: Any = None) -> tuple[Any, int]:

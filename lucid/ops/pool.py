@@ -1,7 +1,8 @@
 """Pooling over windows of the last one to three dimensions: folds, forward and backward alike.
 
-The backward of a pool gathers: each input element folds the few windows that cover it, so it runs
-in parallel and adds up in one order. adaptive.py has windows of uneven sizes, unpool.py the rest.
+The backward of an average gathers: each input element folds the few windows that cover it, so it
+runs in parallel and adds up in one order. That of a maximum goes from window to window. adaptive.py
+has windows of uneven sizes, unpool.py the rest.
 """
 
 from collections.abc import Sequence
@@ -12,11 +13,15 @@ from lucid.autograd.mode import is_grad_enabled
 from lucid.dtypes import bool_, int64
 from lucid.kernel import expr, loops
 from lucid.kernel.expr import Expr
-from lucid.op import Pointwise, Reduction
+from lucid.kernel.loops import Axis, Scan, Store
+from lucid.layout import contiguous_strides
+from lucid.op import Opaque, Pointwise, Reduction
 from lucid.ops.elementwise import div, mul
-from lucid.ops.gather import gather_
+from lucid.ops.gather import copy_step, gather_, in_range
 from lucid.ops.spatial import batched, flat, several, unbatched
 from lucid.ops.view import reshape
+from lucid.plan.nest import Nest, array_of, step
+from lucid.plan.steps import Operand
 
 
 def pooled_size(n: int, k: int, s: int, p: int, d: int, ceil_mode: bool) -> int:
@@ -126,9 +131,8 @@ class max_windows_located(Windows):
     def finish(cls, types, params, states):
         return [states[0], states[1]]
 
-    def vjp_x(g, y1, x_meta, kernel, stride, padding, dilation):
-        size = tuple(x_meta.shape[-len(kernel) :])
-        return max_windows_back(g, y1, size, kernel, stride, padding, dilation)
+    def vjp_x(g, y1, x_meta, kernel):
+        return max_windows_back(g, y1, tuple(x_meta.shape[-len(kernel) :]))
 
 
 class Covering(Reduction, abstract=True):
@@ -178,20 +182,47 @@ class Covering(Reduction, abstract=True):
         return good, inner
 
 
-class max_windows_back(Covering):
-    """g of each window whose largest element this is."""
+class max_windows_back(Opaque):
+    """Zeros with g of each window added at the place of its largest element: one window after
+    another, in parallel over all other dimensions."""
 
-    def names(g, places, *, size, kernel, stride, padding, dilation):
+    public = False
+    numbered = ()
+
+    def names(g, places, *, size):
         pass
 
     @classmethod
-    def element(cls, types, params, index, loads):
-        good, inner = cls.window(types, params, index)
+    def infer(cls, types, params):
+        return [((*types[0][0][: -len(params[0])], *params[0]), types[0][1])]
+
+    @classmethod
+    def lower(cls, context, inputs, params, outputs):
+        g, places = inputs
+        y = outputs[0]
+        if 0 in y.shape:
+            return []
+        into, kind = y, y.dtype.compute
+        if y.dtype is not kind or y.strides != contiguous_strides(y.shape):
+            into = context.temporary(y.shape, kind)
         rank = len(params[0])
-        lead = len(types[0][0]) - rank
-        own = linear(index[lead : lead + rank], params[0])
-        g = loads[0](inner)
-        return (expr.where(good & loads[1](inner).eq(own), g, expr.zero(g)),)
+        shape = (*y.shape[:-rank], prod(y.shape[-rank:]))
+        flat = Operand(into.value, shape, contiguous_strides(shape), kind, into.offset)
+        axes = [f"i{d}" for d in range(len(g.shape))]
+        at = [expr.index(a) for a in axes]
+        place = in_range(expr.load("x1", at, places.dtype), shape[-1])
+        target = (*at[:-rank], place)
+        value = expr.load("y0", target, kind) + expr.cast(expr.load("x0", at, g.dtype), kind)
+        windows = tuple(Axis(a, expr.ZERO) for a in axes[-rank:])
+        scan = Scan(0, windows, (), (), (Store("y0", target, value),))
+        operands = {"y0": flat, "x0": g, "x1": places}
+        arrays = {n: array_of(n, x, "in" if n[0] == "x" else "inout") for n, x in operands.items()}
+        extents = dict(zip(axes, g.shape, strict=True))
+        nest = Nest("max_windows_back", arrays, extents, axes[:-rank], axes[-rank:], [scan], [])
+        steps = [copy_step(None, into)]
+        if 0 not in g.shape:
+            steps.append(step(nest, "none", operands))
+        return steps if into is y else [*steps, copy_step(into, y)]
 
     def vjp_g(g, g_meta, places, size):
         return taken(g, places, len(size))

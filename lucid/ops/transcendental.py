@@ -8,8 +8,8 @@ from math import sqrt as root
 
 import numpy as np
 
-from lucid.dtypes import FLOATING, bool_, float32
-from lucid.kernel.expr import mad, math, one, zero
+from lucid.dtypes import FLOATING, bool_
+from lucid.kernel.expr import math, one, zero
 from lucid.lazy import lazy
 from lucid.op import Elementwise
 from lucid.ops.elementwise import sqrt, where
@@ -392,78 +392,6 @@ class silu(Elementwise):
 
     def ref(x):
         return x / (1 + np.exp(-x))
-
-
-# log(2 Phi(-z sqrt 2)) + z^2 on [0, 6]: weighted least squares, made minimax by Lawson's iteration.
-TAIL = (
-    1.1487323337000532e-07, -1.1283885531470959, 0.3634998452650078, -0.10333069548728605,
-    0.020375745636215113, -0.0012954951746774821, -0.0006829020826704722, 0.00025561683143516265,
-    -4.20887680831829e-05, 3.5497536947937294e-06, -1.2374285233338186e-07,
-)  # fmt: skip
-
-
-def normal_distribution(b, x):
-    """Phi(x). In float32 by one exp, |error| < 4e-7 where Phi is multiplied by x."""
-    if x.dtype is not float32:
-        return math("erfc", x * -root(0.5)) * 0.5
-    z = abs(x) * root(0.5)
-    z = b.where(z > 6.0, b.const(6.0, float32), z)
-    p = b.const(TAIL[-1], float32)
-    for c in TAIL[-2::-1]:
-        p = mad(p, z, c)
-    half = math("exp", mad(-z, z, p)) * 0.5
-    return b.where(x < 0.0, half, 1.0 - half)
-
-
-class normal_cdf(Elementwise):
-    """Phi(x), the normal distribution function, as gelu takes it."""
-
-    public = False
-    result = "float"
-
-    def body(b, x):
-        return normal_distribution(b, x)
-
-    def vjp_x(g, x):
-        return g * (exp(x * x * -0.5) * (1 / root(2 * pi)))
-
-    ref = _special("ndtr")
-
-
-class gelu(Elementwise):
-    """gelu(x) = x Phi(x), Phi the normal distribution function; `approximate="tanh"` for
-    0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). Hendrycks and Gimpel, 2016.
-
-    >>> import lucid
-    >>> lucid.nn.functional.gelu(lucid.tensor([0.0, 1.0]))
-    tensor([0.0000, 0.8413])
-    """
-
-    result = "float"
-
-    def body(b, x, *, approximate="none"):
-        if approximate == "tanh":
-            inner = (x + x * x * x * 0.044715) * root(2 / pi)
-            made = x * 0.5 * (math("tanh", inner) + 1.0)
-        elif approximate == "none":
-            made = x * normal_distribution(b, x)
-        else:
-            raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
-        return b.where(x.eq(float("-inf")), -zero(x), made)
-
-    def vjp_x(g, x, approximate):
-        if approximate == "tanh":
-            inner = (x + x * x * x * 0.044715) * root(2 / pi)
-            t = tanh(inner)
-            slope = (1.0 + x * x * (3 * 0.044715)) * root(2 / pi)
-            return g * (0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * slope)
-        density = exp(x * x * -0.5) * (1 / root(2 * pi))
-        return g * (normal_cdf(x) + x * density)
-
-    def ref(x, approximate="none"):
-        if approximate == "tanh":
-            return 0.5 * x * (1 + np.tanh(root(2 / pi) * (x + 0.044715 * x**3)))
-        return x * special.ndtr(x)
 
 
 class softplus(Elementwise):

@@ -151,37 +151,63 @@ class subscript(View):
             inner.append(i if start == 0 else i + expr.size(start))
         return inner
 
-    def vjp_x(g, x_meta, starts, steps, lengths, drop):
-        return subscript_back(g, x_meta.shape, starts, steps, lengths, drop)
+    def kept(shape, params):
+        starts, *others = params
+        return tuple(others), {"at": place_in(shape, starts)}
+
+    def vjp_x(g, at, x_meta, steps, lengths, drop):
+        return subscript_back(g, at, x_meta.shape, steps, lengths, drop)
 
     def axis_map(call):
-        return call.run(call.inputs, _with_batch(call.size, *call.params))
+        starts, *others = call.params
+        return call.run(call.inputs, ((0, *starts), *_with_batch(call.size, *others)))
 
 
-def _with_batch(n: int, starts: tuple, steps: tuple, lengths: tuple, drop: tuple) -> tuple:
-    """The parameters of a subscript that takes a first dimension of size n whole."""
-    return (0, *starts), (1, *steps), (n, *lengths), tuple(d + 1 for d in drop)
+def place_in(shape: Sequence[int], starts: Sequence[int]) -> int:
+    """The number of an element, row-major."""
+    at = 0
+    for n, start in zip(shape, starts, strict=True):
+        at = at * max(n, 1) + start
+    return at
+
+
+def _starts(at: Expr, shape: Sequence[int]) -> list[Expr]:
+    """The indices of the element of that number."""
+    found: list[Expr] = []
+    for d, n in enumerate(shape):
+        behind = prod(shape[d + 1 :])
+        start = at if behind <= 1 else expr.binary("idiv", at, expr.size(behind))
+        found.append(expr.binary("irem", start, expr.size(n)) if d else start)
+    return found
+
+
+def _with_batch(n: int, steps: tuple, lengths: tuple, drop: tuple) -> tuple:
+    """The parameters of a subscript that takes a first dimension of size n whole: the element of
+    number `at` is the first one of the batch."""
+    return (1, *steps), (n, *lengths), tuple(d + 1 for d in drop)
 
 
 class subscript_back(Pointwise):
-    """Zeros of the given shape with g where `subscript` reads: its transpose."""
+    """Zeros of the given shape with g where `subscript` reads: its transpose. `at` is the number of
+    the first element that is read, a run-time value: x[i] makes one plan for all i."""
 
     public = False
 
-    def names(g, *, size, starts, steps, lengths, drop):
+    def names(g, at, *, size, steps, lengths, drop):
         pass
 
     def infer(types, params):
         return [(params[0], types[0][1])]
 
-    def element(types, index, loads, size, starts, steps, lengths, drop):
+    def element(types, index, loads, size, steps, lengths, drop):
         inside = expr.const(True, bool_)
+        starts = _starts(expr.cast(loads[1](()), int64), size)
         inner: list[Expr] = []
         for d, i in enumerate(index):
             step, length = steps[d], lengths[d]
             at = i
             if length != size[d] or step != 1:
-                at = i - expr.size(starts[d])
+                at = i - starts[d]
                 if step < 0:
                     at, step = -at, -step
                 if step > 1:
@@ -196,12 +222,38 @@ class subscript_back(Pointwise):
         value = loads[0](inner)
         return expr.where(inside, value, expr.zero(value))
 
-    def vjp_g(g, starts, steps, lengths, drop):
-        return subscript(g, starts, steps, lengths, drop)
+    def vjp_g(g, at, steps, lengths, drop):
+        return subscript_at(g, at, steps, lengths, drop)
 
     def axis_map(call):
         size, *places = call.params
         return call.run(call.inputs, ((call.size, *size), *_with_batch(call.size, *places)))
+
+
+class subscript_at(Pointwise):
+    """A copy of what `subscript` reads from the element of number `at` on."""
+
+    public = False
+
+    def names(x, at, *, steps, lengths, drop):
+        pass
+
+    def infer(types, params):
+        _, lengths, drop = params
+        return [(tuple(n for d, n in enumerate(lengths) if d not in drop), types[0][1])]
+
+    def element(types, index, loads, steps, lengths, drop):
+        rest = iter(index)
+        inner = []
+        for d, start in enumerate(_starts(expr.cast(loads[1](()), int64), types[0][0])):
+            inner.append(start if d in drop else start + next(rest) * steps[d])
+        return loads[0](inner)
+
+    def vjp_x(g, at, x_meta, steps, lengths, drop):
+        return subscript_back(g, at, x_meta.shape, steps, lengths, drop)
+
+    def axis_map(call):
+        return call.run(call.inputs, _with_batch(call.size, *call.params))
 
 
 class flip(View):

@@ -41,6 +41,7 @@ PROCESS_SYMBOLS = (
     "PyBuffer_FillInfo PyTuple_New PyTuple_Size PyTuple_GetItem PyTuple_SetItem "
     "PyTuple_GetSlice PyDict_GetItemWithError PyContextVar_Get PyContextVar_Set "
     "PyDict_SetItem PyObject_Vectorcall PyErr_Fetch PyErr_Restore "
+    "PyObject_GetAttr PyObject_SetAttr PyTuple_Type PySlice_Type _Py_EllipsisObject "
     "PyObject_CallFunctionObjArgs _Py_TrueStruct _Py_FalseStruct _Py_NoneStruct syscall "
     "PyExc_RuntimeError sched_yield clock_gettime pthread_self "
     "pthread_create pthread_join pthread_mutex_init "

@@ -81,7 +81,7 @@ def units_in_flight(kernel: Kernel) -> int:
     states = [len(s.monoid.dtypes) for s in kernel.stages if isinstance(s, Fold)]
     if states and sum(states) <= 2 and size <= 12:
         return 8  # a wider strip of rows that lie far apart: fewer pages to a byte
-    return 4 if size <= 24 else 2 if size <= 80 else 1
+    return 4 if size <= 64 else 2 if size <= 80 else 1
 
 
 class Schedule:

@@ -15,6 +15,7 @@ from lucid.kernel.expr import Expr
 FUNCTIONS: dict[str, Callable[..., Expr]] = {
     "exp": exponential.exp,
     "exp2": exponential.exp2,
+    "exp2_normal": exponential.exp2_normal,
     "expm1": exponential.expm1,
     "sinh": exponential.sinh,
     "cosh": exponential.cosh,

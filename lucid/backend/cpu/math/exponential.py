@@ -74,6 +74,14 @@ def exp2(f: Format, x: Expr, low: Expr | None = None) -> Expr:
     return where(none, 0.0, y * first * second)
 
 
+def exp2_normal(f: Format, x: Expr) -> Expr:
+    """2^x where it is a normal number: no limits, and one scaling by the bits of n + bias."""
+    magic = 1.5 * 2.0**f.bits + f.bias
+    t = x + magic
+    r = x - (t - magic)
+    return mad(r, f.polynomial("exp2", r), 1) * f.as_float(f.as_bits(t) << f.bits)
+
+
 def expm1(f: Format, x: Expr) -> Expr:
     """(q + (1 - 2^-n)) 2^n with q = e^r - 1. Below the smallest x that matters it is -1."""
     low = -18.0 if f is SINGLE else -39.0
