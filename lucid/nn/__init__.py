@@ -158,6 +158,7 @@ from lucid.nn.padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
+from lucid.nn.parallel import DataParallel
 from lucid.nn.parameter import Buffer, Parameter
 from lucid.nn.pooling import (
     AvgPool1d,
@@ -208,8 +209,9 @@ from lucid.nn.upsampling import (
 
 __all__ = [
     "AdaptiveLogSoftmaxWithLoss", "BCELoss", "BCEWithLogitsLoss", "Bilinear", "Buffer", "CELU",
-    "Container", "CosineEmbeddingLoss", "CosineSimilarity", "CrossEntropyLoss", "CTCLoss", "ELU",
-    "Embedding", "EmbeddingBag", "Flatten", "functional", "GaussianNLLLoss", "GELU", "GLU",
+    "Container", "CosineEmbeddingLoss", "CosineSimilarity", "CrossEntropyLoss", "CTCLoss",
+    "DataParallel", "ELU", "Embedding", "EmbeddingBag", "Flatten", "functional",
+    "GaussianNLLLoss", "GELU", "GLU",
     "GRU", "GRUCell", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh",
     "HingeEmbeddingLoss", "HuberLoss", "Identity", "init", "KLDivLoss", "L1Loss", "LeakyReLU",
     "Linear", "LinearCrossEntropyLoss", "LogSigmoid", "LogSoftmax", "LSTM", "LSTMCell",
