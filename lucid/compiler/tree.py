@@ -8,6 +8,8 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from lucid.array import Array
+
 Form = tuple  # (class, names or number, forms of the items); LEAF for a leaf
 LEAF: Form = ("leaf",)
 
@@ -19,6 +21,9 @@ def flatten(tree: Any) -> tuple[list[Any], Form]:
 
 
 def _flatten(tree: Any, leaves: list[Any]) -> Form:
+    if isinstance(tree, Array):  # the first, as it is the usual one
+        leaves.append(tree)
+        return LEAF
     kind = type(tree)
     if kind is tuple or kind is list or (isinstance(tree, tuple) and hasattr(kind, "_fields")):
         return (kind, len(tree), *[_flatten(item, leaves) for item in tree])
