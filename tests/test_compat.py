@@ -262,6 +262,19 @@ def test_what_exists():
         assert not finder.exists(name), name
 
 
+def test_old_names():
+    x = lucid.zeros(2, 2)
+    assert finder.answer("torch.nn.init").constant(x, 3.0) is x and x[0, 0].item() == 3.0
+    utils = finder.answer("torch.nn.utils")
+    assert utils.clip_grad_norm is lucid.nn.utils.clip_grad_norm_
+    root = finder.answer("torch")
+    assert root.result_type(lucid.ones(2, dtype=lucid.int32), 1.5) is lucid.float32
+    assert root.can_cast(lucid.int64, lucid.float16) and not root.can_cast(
+        lucid.float32, lucid.int8
+    )
+    assert root.is_nonzero(lucid.tensor([2])) and not root.is_nonzero(lucid.tensor(0.0))
+
+
 def test_switches(tmp_path):
     root = finder.answer("torch")
     root.use_deterministic_algorithms(True, warn_only=True)

@@ -343,3 +343,18 @@ def test_mutated_files_load_or_raise():
     outcomes = fuzz.run(600, seed, fuzz.seeds())
     assert sum(outcomes.values()) == 600
     assert any(key.endswith("loads") for key in outcomes)
+
+
+def test_complex_tensors():
+    for dtype in (np.complex64, np.complex128):
+        x = lucid.tensor(np.array([1 + 2j, -3.5j], dtype))
+        for form in ("safetensors", "torch"):
+            file = io.BytesIO()
+            if form == "safetensors" and dtype is np.complex128:
+                with pytest.raises(TypeError, match="x is complex128.*format='torch'"):
+                    lucid.save({"x": x}, file)
+                continue
+            lucid.save({"x": x}, file, format=form)
+            file.seek(0)
+            found = lucid.load(file)["x"]
+            assert found.dtype is x.dtype and found.tolist() == x.tolist()

@@ -217,3 +217,17 @@ def test_parameters_that_are_views_of_one_storage():
     lucid.optim.NAdam([alone]).step()
     for p in params:
         np.testing.assert_allclose(p.detach().numpy(), alone.detach().numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam", "NAdam", "RMSprop", "Rprop", "ASGD", "Adadelta"])
+def test_complex_parameters_are_pairs(kind):
+    rng = np.random.default_rng(1)
+    values, *grads = (rng.standard_normal((4, 3, 2)).astype(np.float32) for _ in range(4))
+    pair = lucid.nn.Parameter(lucid.tensor(values))
+    whole = lucid.nn.Parameter(lucid.view_as_complex(lucid.tensor(values)))
+    for p in (pair, whole):
+        optimizer = getattr(lucid.optim, kind)([p], lr=0.1)
+        for g in grads:
+            p.grad = lucid.tensor(g) if p is pair else lucid.view_as_complex(lucid.tensor(g))
+            optimizer.step()
+    np.testing.assert_array_equal(lucid.view_as_real(whole.detach()).numpy(), pair.detach().numpy())

@@ -105,6 +105,11 @@ class Encoder:
             encoded["parameter"] = True
         if x.requires_grad:
             encoded["requires_grad"] = True
+        if x.dtype.name == "complex128":
+            raise TypeError(
+                f"lucid.save: {path or 'the object'} is complex128, which safetensors does not "
+                "hold; save with format='torch', or view_as_real"
+            )
         array = x.detach().numpy()
         layout = (array.__array_interface__["data"][0], array.shape, array.strides, array.dtype)
         self._tensors.append((encoded, array, path, layout))

@@ -54,8 +54,6 @@ class Counted(Optimizer):
                 found = due[before] = (self.tick(group, before), [])
             state.update(found[0][0])
             row = (p, *[state[name] for name in names], g)
-            if p.dtype.is_complex:  # a complex parameter is a pair of real ones
-                row = tuple(map(lucid.view_as_real, row))  # type: ignore[attr-defined]
             found[1].append(row)
         for (_, formula, numbers, flags), rows in due.values():
             update_all(formula, rows, numbers, **flags)

@@ -48,12 +48,18 @@ def update_all(formula: Formula, rows: Sequence[Row], numbers: Any, **flags: boo
         changed = _changed(formula, len(rows[0]), type(numbers), flags) if rows else None
         tracer.host.update(formula, rows, numbers, flags, changed)
         return
+    if any([row[0].dtype.is_complex for row in rows]):  # such a number is a pair of real ones
+        rows = [_real(row) for row in rows]
     for start in range(0, len(rows), MOST_ROWS):
         part = rows[start : start + MOST_ROWS]
         if _separate(part):
             _at_once(formula, part, numbers, flags)
         else:
             _one_by_one(formula, part, numbers, flags)
+
+
+def _real(row: Row) -> Row:
+    return tuple(map(lucid.view_as_real, row)) if row[0].dtype.is_complex else row
 
 
 def _separate(rows: Sequence[Row]) -> bool:

@@ -136,6 +136,21 @@ def is_storage(obj: Any) -> bool:
     return type(obj).__name__ == "Storage" and type(obj).__module__ == "lucid.storage"
 
 
+def result_type(a: Any, b: Any) -> Any:
+    """The type that an op of these two tensors or numbers gives."""
+    return lucid.add(*(x[:0] if getattr(x, "ndim", 0) else x for x in (a, b))).dtype
+
+
+def can_cast(from_: Any, to: Any) -> bool:
+    """Whether the kind of number fits: bool, integer, floating, complex, from the lower up."""
+    return from_.category <= to.category
+
+
+def is_nonzero(x: Any) -> bool:
+    """Whether a tensor of one element is not 0."""
+    return bool(x.item())
+
+
 def is_vulkan_available() -> bool:
     return False
 
