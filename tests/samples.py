@@ -8,6 +8,7 @@ import lucid
 import lucid.nn.functional as F
 from lucid import optim
 from lucid.op import REGISTRY, Elementwise
+from lucid.ops.overwrite import assembled, overwritten
 
 SAMPLES = {}
 
@@ -298,3 +299,24 @@ def run(name, n, kind):
     for y in made:
         if y.requires_grad and y.numel():
             y.backward(lucid.ones_like(y), retain_graph=True)
+
+
+@sample
+def programs(n, kind):
+    """What writes through views and gradients of parts become in compiled programs."""
+    x = R(3, n, kind=kind).detach()
+
+    def written(x):
+        y = x * 2.0
+        y.t()[0] = x[:, 0]
+        return y
+
+    part = n // 2
+    places = [((0, at), (1, 1), (3, size), ()) for at, size in ((0, part), (part, n - part))]
+    parts = (x[:, :part], x[:, part:])
+    row = ((0, 0), (1, 1), (1, n), (0,))
+    return [
+        lucid.compile(written)(x),
+        assembled.dispatch(assembled, parts, ((3, n), tuple(places))),
+        overwritten(x, x[1], chain=(("subscript", row),)),
+    ]

@@ -110,6 +110,19 @@ def test_training_steps(optimizer):
     assert state["param_groups"] == other_state["param_groups"]
 
 
+def test_gradients_of_parts_are_put_together():
+    def f(x, w):
+        a, b, c = (x * w).split(4, 1)
+        (a.sin() * 2 + b.t().t().cos() - c).sum().backward()
+        g, x.grad = x.grad, None
+        return g
+
+    x, w = lucid.randn(6, 12, requires_grad=True), lucid.randn(6, 12)
+    compiled = lucid.compile(f)
+    assert same(f(x, w), compiled(x, w))
+    assert "assembled" in lucid.explain(compiled, x, w).after
+
+
 def test_batch_norm_statistics():
     lucid.manual_seed(0)
     pairs = []

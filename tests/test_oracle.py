@@ -183,7 +183,9 @@ def test_the_samples_reach_every_op(collected):
     # Joins of n tensors and losses without some input are made when they are first asked for:
     # which of them exist depends on the tests that have run before.
     on_demand = re.compile(r"^cat_\d+$|_without_")
-    known = {name for name in REGISTRY if not on_demand.search(name)}
+    # The Node of a compiled function, and what measures the machine, stand above the ops.
+    ops_only = {name for name, r in REGISTRY.items() if r.__module__.startswith("lucid.ops")}
+    known = {name for name in ops_only if not on_demand.search(name)}
     views = {name for name, record in REGISTRY.items() if issubclass(record, View)}
     assert sorted(known - ops - views) == []
 

@@ -29,7 +29,7 @@ def assemble(graph: Graph) -> None:
         parts = _parts(y, users, known, True)
         if parts is None or len(parts) < 2 or _overlap(parts):
             continue
-        regions = tuple([e.params[1:] for e in parts])
+        regions = tuple([_region(e) for e in parts])
         made = Equation(find("assembled"), tuple([e.inputs[0] for e in parts]), (y.shape, regions))
         made.line, made.unit = equation.line, equation.unit
         value = Value(y.shape, y.dtype, equation=made, strides=y.strides, whole=y.whole)
@@ -54,7 +54,7 @@ def _parts(
     if equation is None or v.weak:
         return None
     if equation.op.name == "subscript_back" and equation.params[0] == v.shape:
-        return [equation]
+        return [equation] if equation.inputs[1].number is not None else None
     if equation.op.name != "add" or any(x.shape != v.shape or x.weak for x in equation.inputs):
         return None
     found: list[Equation] = []
@@ -66,18 +66,28 @@ def _parts(
     return found
 
 
+def _region(part: Equation) -> tuple:
+    """Where a `subscript_back` puts its input: starts, steps, lengths and dropped dimensions."""
+    size, *places = part.params
+    at, starts = int(part.inputs[1].number or 0), []
+    for n in reversed(size):
+        starts.append(at % max(n, 1))
+        at //= max(n, 1)
+    return (tuple(starts[::-1]), *places)
+
+
 def _overlap(parts: list[Equation]) -> bool:
     """Whether two parts may write the same element."""
     for i, a in enumerate(parts):
         for b in parts[:i]:
-            if not _apart(a.params, b.params):
+            if not _apart(_region(a), _region(b)):
                 return True
     return False
 
 
 def _apart(a: tuple, b: tuple) -> bool:
     """Whether along some dimension one part ends before the other begins."""
-    (_, starts, steps, lengths, _), (_, starts2, steps2, lengths2, _) = a, b
+    (starts, steps, lengths, _), (starts2, steps2, lengths2, _) = a, b
     for s, k, n, s2, k2, n2 in zip(starts, steps, lengths, starts2, steps2, lengths2, strict=True):
         ends = sorted((s, s + k * (n - 1)))
         ends2 = sorted((s2, s2 + k2 * (n2 - 1)))
