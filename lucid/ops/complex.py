@@ -248,12 +248,19 @@ def _identity(op, inputs, params):
     return whole(parts(apply(op, inputs, plain), plain[-1]))
 
 
-@lowered("sum", "cumsum", "cat_n", "put_n", "put_add_n", "subscript_back")
+@lowered("subscript_back", "subscript_at")
+def _part(op, inputs, params):
+    """The place of the first element is counted in numbers, of which a pair has two."""
+    x, at = inputs
+    *size, steps, lengths, drop = params
+    size = [(*n, 2) for n in size]
+    given = (parts(x, kind_of((x,))), at * 2)
+    return whole(apply(op, given, (*size, (*steps, 1), (*lengths, 2), drop)))
+
+
+@lowered("sum", "cumsum", "cat_n", "put_n", "put_add_n")
 def _along(op, inputs, params):
     """Ops whose dimensions are counted from the front: pairs are one dimension more."""
-    if op.name.rstrip("_") == "subscript_back":
-        size, starts, steps, lengths, drop = params
-        params = ((*size, 2), (*starts, 0), (*steps, 1), (*lengths, 2), drop)
     kind = kind_of([x for x in inputs if not _is_index(x)])
     given = tuple(x if _is_index(x) else parts(x, kind) for x in inputs)
     return whole(apply(op, given, params))
