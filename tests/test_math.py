@@ -229,7 +229,8 @@ def test_special_values(kind):
         "lgamma": ([inf, -inf, 0, -0.0, -3, 1, 2], [inf, inf, inf, inf, inf, 0, 0]),
         "digamma": ([inf, -inf, 0, -0.0, -3], [inf, nan, -inf, inf, nan]),
     }
-    assert set(table) == set(FUNCTIONS) - {"pow", "atan2"}
+    # exp2_normal is defined where its value is a normal number, and nowhere else.
+    assert set(table) == set(FUNCTIONS) - {"pow", "atan2", "exp2_normal"}
     for name, (x, want) in table.items():
         x = np.array([*x, nan], kind.numpy)
         (y,) = evaluate(written_out(name, kind), [x])
@@ -238,6 +239,19 @@ def test_special_values(kind):
         np.testing.assert_array_equal(
             np.signbit(y[:-1]) & (y[:-1] == 0), np.signbit(want[:-1]) & (want[:-1] == 0), name
         )
+
+
+@pytest.mark.parametrize("kind", [d.float32, d.float64], ids=lambda kind: kind.name)
+def test_exp2_of_normal_results(kind):
+    least, most = (-126, 127) if kind is d.float32 else (-1022, 1023)
+    whole = np.arange(least, most + 1).astype(kind.numpy)
+    (y,) = evaluate(written_out("exp2_normal", kind), [whole])
+    np.testing.assert_array_equal(y, np.ldexp(np.ones_like(whole), whole.astype(int)))
+    x = np.random.default_rng(0).uniform(least + 1, most - 1, 4000).astype(kind.numpy)
+    (y,) = evaluate(written_out("exp2_normal", kind), [x])
+    want = np.exp2(x.astype(np.longdouble))
+    ulp = np.spacing(want.astype(kind.numpy))
+    assert np.abs((y - want) / ulp).max() <= 1.2
 
 
 def test_only_primitives_remain_and_arguments_are_shared():
