@@ -354,6 +354,13 @@ CASES = {
     "masks": (lambda x: lucid.masked_fill(x, x > 0.5, 0.0).clamp(0.3, 0.4), [real(3, 4)]),
     "repeats": (lambda x: (x.repeat(2, 1), x.roll(1, 0), x.repeat_interleave(2, 1)), [real(2, 3)]),
 }  # fmt: skip
+CASES["totals"] = (
+    lambda x, t: (
+        F.smooth_l1_loss(x, t), F.poisson_nll_loss(x, t.abs()),
+        F.binary_cross_entropy_with_logits(x, t.sigmoid()),
+    ),
+    [real(2, 3), real(2, 3)],
+)  # fmt: skip
 CASES |= spatial_cases(real, whole)
 
 
@@ -405,6 +412,8 @@ def test_the_cases_reach_every_record(monkeypatch):
     # Ways back have the maps of the ways there, see test_batched_cotangents_of_layers; sequences
     # of several lengths are put together on the host.
     alike = {n for n in public if n.endswith("_back") and n[:-5] in public or "_ragged" in n}
+    # The sum of an elementwise loss, made when it is asked for, is a Reduction as any other.
+    alike |= {n for n in public if n.endswith("_total") and n[:-6] in REGISTRY}
     missing = {family(n) for n in public - made_in_tests - alike} - seen - NEVER_MAPPED.keys()
     assert not missing, f"no case maps {sorted(missing)}"
 

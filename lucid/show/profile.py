@@ -62,7 +62,9 @@ class profile:
 
     def _note(self, names: list[str], seconds: float) -> None:
         now = time.perf_counter()
-        name = " + ".join(names) or "nothing"
+        # Loop nests are told as "kernel NAME vector=...", templates by what they are.
+        plain = [n.split()[1] if n.startswith("kernel ") else n for n in names]
+        name = " + ".join(plain) or "nothing"
         event = Event(name, now - seconds, seconds, threading.get_ident(), user_line())
         self.events.append(event)
 
