@@ -11,7 +11,7 @@ verifies itself: `verify` derives every type anew by the op's own rule.
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from lucid import dtypes
@@ -77,13 +77,7 @@ class Graph:
 
     def pruned(self) -> "Graph":
         """Without the equations that lead to no output."""
-        needed: set[int] = set()
-        stack = [v.equation for v in self.outputs if v.equation is not None]
-        while stack:
-            equation = stack.pop()
-            if id(equation) not in needed:
-                needed.add(id(equation))
-                stack += [v.equation for v in equation.inputs if v.equation is not None]
+        needed = needed_by(self.outputs)
         self.equations = [e for e in self.equations if id(e) in needed]
         return self
 
@@ -130,6 +124,19 @@ class Graph:
         for v in self.outputs:
             if id(v) not in known and v.number is None:
                 raise ValueError("graph: an output is never made")
+
+
+def needed_by(wanted: Iterable[Value]) -> set[int]:
+    """The ids of the equations that lead to these values."""
+    found: set[int] = set()
+    stack = [v.equation for v in wanted if v.equation is not None]
+    while stack:
+        equation = stack.pop()
+        if id(equation) in found:
+            continue
+        found.add(id(equation))
+        stack += [v.equation for v in equation.inputs if v.equation is not None]
+    return found
 
 
 def render(graph: Graph) -> str:

@@ -221,7 +221,7 @@ class _Capture:
                             found.setdefault(id(t._storage), Source(tensor=t))
         for x, before, _ in program.grads.values():
             if before is not None:
-                found[id(before._storage)] = self._grad_source(x)
+                found[id(before._storage)] = self._leaf_source(x, grad=True)
         for c in passing:
             found[id(c.before._storage)] = Source(slot=(c.space, c.key))
         for i, x in reversed(list(enumerate(leaves))):
@@ -249,13 +249,10 @@ class _Capture:
     def _is_grad(self, t: Any) -> bool:
         return any(before is t for _, before, _ in self.program.grads.values())
 
-    def _grad_source(self, x: Any) -> Source:
+    def _leaf_source(self, x: Any, grad: bool = False) -> Source:
+        """Where a leaf, or its gradient, is found at each call."""
         place = self.stands.get(id(x), -1)
-        return Source(place, None if place >= 0 else x, True)
-
-    def _leaf_source(self, x: Any) -> Source:
-        place = self.stands.get(id(x), -1)
-        return Source(place, None if place >= 0 else x)
+        return Source(place, None if place >= 0 else x, grad)
 
     def _input(self, cell: Cell, sources: dict[int, Source], leaves: list[Any]) -> Input:
         assert cell.first is not None

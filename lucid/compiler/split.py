@@ -4,11 +4,11 @@ runner.py makes a plan of each half. Between them stand the residuals. What is c
 again from other residuals (views, arithmetic of one element) is not kept but computed again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lucid.error import TraceError
-from lucid.graph import Equation, Graph, Value
+from lucid.graph import Equation, Graph, Value, needed_by
 from lucid.op import View
 from lucid.plan.fuse import is_cheap
 
@@ -21,19 +21,6 @@ class Halves:
     forward: Graph
     backward: Graph
     residuals: list[Value]
-
-
-def needed_by(wanted: Iterable[Value]) -> set[int]:
-    """The ids of the equations that lead to these values."""
-    found: set[int] = set()
-    stack = [v.equation for v in wanted if v.equation is not None]
-    while stack:
-        equation = stack.pop()
-        if id(equation) in found:
-            continue
-        found.add(id(equation))
-        stack += [v.equation for v in equation.inputs if v.equation is not None]
-    return found
 
 
 def split(

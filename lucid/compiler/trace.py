@@ -24,7 +24,7 @@ from lucid.error import TraceError
 from lucid.graph import Graph, Value
 from lucid.layout import Layout, layout
 from lucid.lines import user_line
-from lucid.op import Composite, Op, View, find
+from lucid.op import Op, View, find
 from lucid.ops.overwrite import overwritten, strided_view
 from lucid.ops.view import reshape
 
@@ -189,20 +189,12 @@ class Program:
         given = tuple([x if isinstance(x, Late) else funnel._operand(op, x) for x in inputs])
         if issubclass(op, View):
             return funnel._view(op, given[0], params)
-        if issubclass(op, Composite):
-            made = self.run(
-                (op, params),
-                lambda *xs: op.run(xs, params),
-                given,
-                lambda v: preserved(op, given, v),
-            )
-        else:
-            made = self.run(
-                (op, params),
-                lambda *xs: funnel.apply_all(op, xs, params),
-                given,
-                lambda v: preserved(op, given, v),
-            )
+        made = self.run(
+            (op, params),
+            lambda *xs: funnel.apply_all(op, xs, params),
+            given,
+            lambda v: preserved(op, given, v),
+        )
         outputs = tuple(made)
         if op.rules and grad_state()[0]:
             edges, needed = edges_of(op, given)

@@ -16,11 +16,12 @@ from lucid.kernel.loops import Map, Store
 from lucid.op import Composite, Opaque
 from lucid.ops.creation import tensor, zeros
 from lucid.ops.elementwise import where
-from lucid.ops.gather import copy_step, scatter_plus
+from lucid.ops.gather import scatter_plus
 from lucid.ops.loss_terms import check_reduction
 from lucid.ops.transcendental import exp
 from lucid.ops.unroll import at_time, moving, walk
 from lucid.ops.view import expand, reshape, with_batch, without_batch
+from lucid.plan.copies import copy_step
 from lucid.plan.nest import Nest, array_of, step
 from lucid.plan.steps import Operand, Step
 

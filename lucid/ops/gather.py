@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from lucid.dtypes import FLOATING, INTEGER, int64
+from lucid.dtypes import INTEGER, int64
 from lucid.kernel import expr
 from lucid.kernel.expr import Expr, checked
-from lucid.kernel.loops import Axis, Map, Scan, Store
+from lucid.kernel.loops import Axis, Scan, Store
 from lucid.layout import broadcast_shapes, contiguous_strides
 from lucid.op import ERROR_INDEX, Opaque, Pointwise, broadcast_index
 from lucid.ops.creation import zeros
 from lucid.ops.view import permute, subscript_back
+from lucid.plan.copies import copy_step
 from lucid.plan.nest import Nest, array_of, step
 from lucid.plan.steps import Operand, Step
 
@@ -39,27 +40,6 @@ def check_places(name: str, kind: Any, shape: Sequence[int], n: int, dim: int) -
 def check_index(name: str, kind: Any) -> None:
     if kind.category != INTEGER:
         raise IndexError(f"{name}: an index tensor must be of an integer type, got {kind!r}")
-
-
-def copy_step(source: Operand | None, target: Operand, plus_zero: bool = False) -> Step:
-    """target = source, or zeros; `plus_zero` adds 0, which makes 0.0 of -0.0."""
-    axes = [f"i{d}" for d in range(len(target.shape))]
-    at = tuple(expr.index(a) for a in axes)
-    arrays = {"y0": array_of("y0", target, "out")}
-    operands = {"y0": target}
-    value = expr.const(0, target.dtype)
-    if source is not None:
-        arrays["x0"] = array_of("x0", source, "in")
-        operands["x0"] = source
-        value = expr.cast(expr.load("x0", at, source.dtype), target.dtype)
-        if plus_zero and source.dtype.category == FLOATING:
-            wide = expr.cast(value, source.dtype.compute)
-            value = expr.cast(wide + expr.zero(wide), source.dtype)
-    nest = Nest(
-        "copy", arrays, dict(zip(axes, target.shape, strict=True)), axes, [],
-        [Map((), (Store("y0", at, value),))], [],
-    )  # fmt: skip
-    return step(nest, "grid", operands)
 
 
 def side_by_side(context: Any, x: Operand) -> tuple[list[Step], Operand]:

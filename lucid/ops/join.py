@@ -9,9 +9,9 @@ from lucid.caches import trim
 from lucid.dtypes import promote
 from lucid.op import Opaque, normal_dim
 from lucid.ops.cast import to_dtype
-from lucid.ops.gather import copy_step
 from lucid.ops.shape import _cut, narrow, ravel, unsqueeze
 from lucid.ops.view import reshape
+from lucid.plan.copies import copy_step
 from lucid.plan.steps import Operand
 
 

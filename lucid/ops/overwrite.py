@@ -1,6 +1,6 @@
 """What in-place writes through views become in a program: a new value of the whole.
 
-compiler/trace.py uses these; eager code writes in place and needs neither.
+compiler/trace.py uses these; eager code writes in place and needs none of them.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 from lucid.kernel import expr
 from lucid.op import Opaque, View, find
-from lucid.ops.gather import copy_step
+from lucid.plan.copies import copy_step
 from lucid.plan.steps import Operand
 
 

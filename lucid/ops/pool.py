@@ -17,9 +17,10 @@ from lucid.kernel.loops import Axis, Scan, Store
 from lucid.layout import contiguous_strides
 from lucid.op import Opaque, Pointwise, Reduction
 from lucid.ops.elementwise import div, mul
-from lucid.ops.gather import copy_step, gather_, in_range
+from lucid.ops.gather import gather_, in_range
 from lucid.ops.spatial import batched, flat, several, unbatched
 from lucid.ops.view import reshape
+from lucid.plan.copies import copy_step
 from lucid.plan.nest import Nest, array_of, step
 from lucid.plan.steps import Operand
 

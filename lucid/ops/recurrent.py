@@ -13,7 +13,6 @@ from lucid.lazy import lazy
 from lucid.op import Opaque
 from lucid.ops.contract import Product, product, transposed
 from lucid.ops.creation import zeros
-from lucid.ops.gather import copy_step
 from lucid.ops.join import cat
 from lucid.ops.recurrent_cells import (
     CELLS,
@@ -26,6 +25,7 @@ from lucid.ops.recurrent_cells import (
 from lucid.ops.reduce import sum_
 from lucid.ops.unroll import Moving, at_time, walk
 from lucid.ops.view import reshape, with_batch, without_batch
+from lucid.plan.copies import copy_step
 from lucid.plan.steps import Operand, Step
 
 _composite = lazy("lucid.ops.recurrent_composite")

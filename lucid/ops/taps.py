@@ -9,8 +9,8 @@ from lucid.kernel import expr, loops
 from lucid.kernel.expr import Expr
 from lucid.kernel.loops import Axis, Scan, Store
 from lucid.op import Opaque, Pointwise, Reduction
-from lucid.ops.gather import copy_step
 from lucid.ops.spatial import merged
+from lucid.plan.copies import copy_step
 from lucid.plan.nest import Nest, array_of, step
 
 

@@ -9,11 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lucid.graph import Value
-from lucid.kernel import expr
-from lucid.kernel.loops import Map, Store
+from lucid.plan.copies import copy_step
 from lucid.plan.fuse import viewed
-from lucid.plan.nest import Nest, array_of, step
-from lucid.plan.steps import Operand, Step
+from lucid.plan.steps import Step
 
 
 def commit(context: Any, pairs: Sequence[tuple[Value, Value]]) -> None:
@@ -106,15 +104,4 @@ def _beside(context: Any, output: Value) -> None:
         for operand in s.operands:
             if operand.value is output:
                 operand.value = beside
-    context.steps.append(copied(context.own(beside), context.own(output)))
-
-
-def copied(source: Operand, target: Operand) -> Step:
-    """target = source."""
-    axes = [f"i{d}" for d in range(len(target.shape))]
-    at = tuple(expr.index(a) for a in axes)
-    arrays = {"y0": array_of("y0", target, "out"), "x0": array_of("x0", source, "in")}
-    value = expr.load("x0", at, source.dtype)
-    extents = dict(zip(axes, target.shape, strict=True))
-    nest = Nest("copy", arrays, extents, axes, [], [Map((), (Store("y0", at, value),))], [])
-    return step(nest, "grid", {"y0": target, "x0": source})
+    context.steps.append(copy_step(context.own(beside), context.own(output)))
