@@ -159,6 +159,7 @@ _late, __dir__ = exports(
         "func": "lucid.func",
         "vmap": "lucid.func",
         "data": "lucid.data",
+        "datasets": "lucid.datasets",
         "utils": "lucid.utils",
         "signal": "lucid.signal",
         "linalg": "lucid.linalg",

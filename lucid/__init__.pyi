@@ -6,6 +6,8 @@ from typing import Any
 from lucid import amp as amp
 from lucid import autograd as autograd
 from lucid import data as data
+from lucid import datasets as datasets
+from lucid import error as error
 from lucid import fft as fft
 from lucid import func as func
 from lucid import io as io

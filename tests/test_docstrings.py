@@ -18,6 +18,7 @@ PUBLIC = (
     "lucid.amp",
     "lucid.autograd",
     "lucid.data",
+    "lucid.datasets",
     "lucid.io",
     "lucid.memory",
     "lucid.nn",

@@ -31,6 +31,7 @@ ROWS = [
     ["lucid.func"],
     ["lucid.nn", "lucid.optim", "lucid.data", "lucid.io", "lucid.amp", "lucid.show", "lucid.utils"],
     ["lucid.signal", "lucid.linalg", "lucid.fft", "lucid.special"],
+    ["lucid.datasets", "lucid.transforms"],
     ["lucid.distributed", "lucid.compat"],
     ["lucid.__main__"],
 ]

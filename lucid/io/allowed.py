@@ -315,8 +315,8 @@ class _NumpyArray(Builder):
 
 
 def _array(shape: list, kind: Any, data: Any, order: Any) -> np.ndarray:
-    if isinstance(data, str):  # of Python 2
-        data = data.encode("latin1")
+    if isinstance(data, str):  # of Python 2, whose bytes happened to be text
+        data = data.encode()
     if not isinstance(kind, _NumpyType) or not isinstance(data, bytes) or not is_sizes(shape):
         raise Malformed("a NumPy array of objects is not supported")
     if len(shape) > MOST_DIMS or math.prod(shape) * kind.dtype.itemsize != len(data):
