@@ -45,6 +45,9 @@ from lucid.dtypes import get_default_dtype as get_default_dtype
 from lucid.dtypes import promote as promote
 from lucid.dtypes import set_default_dtype as set_default_dtype
 from lucid.error import OutOfMemoryError as OutOfMemoryError
+from lucid.func.control import cond as cond
+from lucid.func.control import scan as scan
+from lucid.func.control import while_loop as while_loop
 from lucid.func.vmap import vmap as vmap
 from lucid.io.checkpoint import load as load
 from lucid.io.checkpoint import save as save
