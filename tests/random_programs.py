@@ -3,12 +3,14 @@
 A program is a list of Python statements on arguments, parameters, a model and an optimizer. It is
 made while it runs, so that each statement fits what is there, and then run anew, uncompiled and
 compiled, each in a `World` of its own; whatever can be seen afterwards has to be the same, to the
-bit. A program that fails is made smaller before it is shown. test_compile_random.py calls `fuzz`.
+bit. A program that fails is made smaller before it is shown. test_compile_random.py runs this file.
 """
 
 import argparse
 import dataclasses
+import faulthandler
 import random
+import re
 import sys
 import time
 import traceback
@@ -93,9 +95,10 @@ def run(program, compiled):
     return pictures, f
 
 
-def difference(program):
+def difference(program, unused=True):
     """What differs between eager and compiled in words, "" where nothing does; "refused: ..."
-    where it cannot be compiled."""
+    where it cannot be compiled. With `unused`, a plan may leave out an index error in something
+    that nobody uses: it computes no such thing."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected, _ = run(program, False)
@@ -111,6 +114,11 @@ def difference(program):
                 return ""
             if isinstance(a, tuple) and "modified in place" in a[1]:
                 return ""  # eager keeps an output that the plan keeps a copy of
+            if unused and isinstance(a, tuple) and a[0] in ("IndexError", "ZeroDivisionError"):
+                names = dict.fromkeys(re.findall(r"^\s*(v\d+) = ", program.source(), re.M))
+                used = dataclasses.replace(program, result=f"[{', '.join(names)}]")
+                if not difference(used, unused=False):
+                    return ""
             return f"call {call}: eager {_short(a)}, compiled {_short(b)}"
         for path in {**a, **b}:
             if not _equal(a.get(path), b.get(path)):
@@ -156,9 +164,10 @@ def vars_of(world):
     return [space["p"], space["q"], space["buffer"], list(space["m"].parameters())]
 
 
-def shrink(program, told):
-    """A program with fewer parts that fails in the same way."""
+def shrink(program, told, seconds=60):
+    """A program with fewer parts that fails in the same way, as far as the time allows."""
     kind = told.split(":")[0]
+    end = time.monotonic() + seconds
 
     def fails(candidate):
         try:
@@ -184,20 +193,26 @@ def shrink(program, told):
     while progress:
         progress = False
         for candidate in smaller(program):
+            if time.monotonic() > end:
+                return program
             if fails(candidate):
                 program, progress = candidate, True
                 break
     return program
 
 
-def fuzz(seconds, seed, most=None, stop=True, show=print):
-    """Random programs for so long; (programs, refused, failures as text)."""
+def fuzz(seconds, seed, most=None, stop=True, show=print, patience=0):
+    """Random programs for so long; (programs, refused, failures as text). One that takes longer
+    than `patience` seconds ends the process, with the stacks of its threads."""
     end = time.monotonic() + seconds
     count = refused = 0
     failures = []
     while time.monotonic() < end and (most is None or count < most):
         program = Maker(seed + count).make()
         count += 1
+        if patience:
+            print(f"# {program.seed}", file=sys.stderr, flush=True)
+            faulthandler.dump_traceback_later(patience, exit=True)
         try:
             told = difference(program)
         except Exception:
@@ -206,6 +221,8 @@ def fuzz(seconds, seed, most=None, stop=True, show=print):
             refused += 1
             show(f"# {program.seed}: {told}")
         elif told:
+            faulthandler.cancel_dump_traceback_later()
+            show(f"\n{program.seed}: {told}\n{program}")
             small = shrink(program, told)
             failures.append(f"{difference(small)}\n{small}")
             show(f"\n{failures[-1]}\n")
@@ -219,11 +236,14 @@ def main():
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--most", type=int, default=None, help="so many programs at most")
+    parser.add_argument("--patience", type=float, default=0, help="seconds for one program")
     parser.add_argument("--go-on", action="store_true", help="after a failure, too")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 30)
     print(f"seed {seed}", flush=True)
-    count, refused, failures = fuzz(60 * options.minutes, seed, options.most, not options.go_on)
+    count, refused, failures = fuzz(
+        60 * options.minutes, seed, options.most, not options.go_on, patience=options.patience
+    )
     print(f"{count} programs, {refused} refused, {len(failures)} failed (seed {seed})")
     sys.exit(bool(failures))
 

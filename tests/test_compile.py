@@ -162,3 +162,23 @@ def test_values_are_refused_with_the_line():
 
     with pytest.raises(lucid.error.TraceError, match=r"item.*test_compile.py:\d+.*where"):
         f(lucid.ones(3))
+
+
+def test_a_number_written_into_a_tensor_is_no_number_any_more():
+    def f(x):
+        y = x.prod(1)
+        y[..., 0].fill_(3)
+        return y, y[0] + 1
+
+    x = lucid.arange(12).reshape(3, 4)
+    assert [t.tolist() for t in lucid.compile(f)(x)] == [[3, 840, 7920], 4]
+
+
+def test_a_fold_of_a_view_that_overlaps():
+    def f(x):
+        windows = x.unfold(0, 2, 1).clone()
+        return windows.sum(), windows.mean(), x.unfold(0, 2, 1).clone().exp().sum(1)
+
+    x = lucid.randn(4, 4)
+    for a, b in zip(f(x), lucid.compile(f)(x), strict=True):
+        assert same(a, b)

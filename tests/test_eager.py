@@ -89,3 +89,17 @@ def test_views_follow_a_later_write_to_their_base():
     twice = apply(elementwise.mul, (y, 2.0))
     assert twice._requires_grad and y.requires_grad
     assert numbers(twice).tolist() == [[2.0], [4.0], [6.0]]
+
+
+EMPTY = [(0, 4), (4, 0), (0,), (2, 0, 3), (0, 0), (0, 1, 5), (3, 0, 1, 2)]
+
+
+@pytest.mark.parametrize("shape", EMPTY)
+def test_reshapes_of_nothing(shape):
+    for size in EMPTY:
+        x = creation.zeros(shape)
+        x.requires_grad_()
+        (x * 2).reshape(size).transpose(0, -1).sum().backward()
+        assert tuple(x.grad.shape) == shape
+        compiled = lucid.compile(lambda x, size=size: ((x * 2).reshape(size) + 1).exp())
+        assert tuple(compiled(x.detach()).shape) == size

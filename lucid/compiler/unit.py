@@ -45,7 +45,10 @@ class Unit:
             )
             there.update(zip(map(id, e.outputs), made.outputs, strict=True))
             graph.equations.append(made)
-        return [moved(v) for v in self.graph.outputs]
+        results = [moved(v) for v in self.graph.outputs]
+        for v in results:
+            v.weak = v.weak and v.equation is None  # a tensor, whatever it is computed from
+        return results
 
 
 def unit(

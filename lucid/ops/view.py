@@ -91,6 +91,8 @@ def _unravel_by_parts(
     shape: Sequence[int], size: Sequence[int], index: Sequence[Expr]
 ) -> list[Expr]:
     """Indices of `shape` for an index of `size`, cut where both have the same prefix product."""
+    if 0 in shape:  # there is no element
+        return [expr.ZERO] * len(shape)
     inner: list[Expr] = []
     i = j = 0
     while i < len(shape) or j < len(size):

@@ -16,7 +16,7 @@ from lucid.kernel import expr
 from lucid.kernel.expr import MATH, Expr
 from lucid.kernel.loops import folded
 from lucid.layout import contiguous_strides
-from lucid.op import Elementwise, Opaque, Pointwise, Reduction, View
+from lucid.op import Elementwise, Opaque, Pointwise, Reduction, View, find
 
 
 class Misaligned(Exception):
@@ -413,6 +413,7 @@ class Program:
     kernel; `stored` values have a place in memory, and no other call joins the folds `alone`."""
 
     def __init__(self, graph: Graph):
+        self.graph = graph
         self.stored = worth_storing(graph)
         self.alone: set[int] = set()
 
@@ -426,9 +427,26 @@ class Program:
         }
         folds = {id(r.equation) for r in group.folds}
         if more <= self.stored and folds <= self.alone:
-            raise RuntimeError(f"plan: a fold of {group.domain} cannot be built as {group.fold}")
+            more = self._copies(group)
+            if not more:
+                what = f"a fold of {group.domain} cannot be built as {group.fold}"
+                raise RuntimeError(f"plan: {what}")
         self.stored |= more
         self.alone |= folds
+
+    def _copies(self, group: Group) -> set[int]:
+        """Copies of the views that the folds read, whose strides stood in the way."""
+        made = set()
+        for equation in [r.equation for r in group.folds if r.equation is not None]:
+            at = next(i for i, e in enumerate(self.graph.equations) if e is equation)
+            for v in [v for v in equation.inputs if v.equation and issubclass(v.equation.op, View)]:
+                copy = Equation(find("clone"), (v,), (), line=equation.line, unit=equation.unit)
+                value = Value(v.shape, v.dtype, equation=copy, whole=True)
+                copy.outputs = (value,)
+                self.graph.equations.insert(at, copy)
+                equation.inputs = tuple([value if x is v else x for x in equation.inputs])
+                made.add(id(value))
+        return made
 
 
 def partition(graph: Graph, program: Program | None = None) -> Partition:
