@@ -163,6 +163,7 @@ _late, __dir__ = exports(
         "while_loop": "lucid.func.control",
         "data": "lucid.data",
         "datasets": "lucid.datasets",
+        "transforms": "lucid.transforms",
         "utils": "lucid.utils",
         "signal": "lucid.signal",
         "linalg": "lucid.linalg",

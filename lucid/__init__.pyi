@@ -18,6 +18,7 @@ from lucid import optim as optim
 from lucid import show as show
 from lucid import signal as signal
 from lucid import special as special
+from lucid import transforms as transforms
 from lucid import utils as utils
 from lucid.amp.scaler import GradScaler as GradScaler
 from lucid.amp.state import autocast as autocast

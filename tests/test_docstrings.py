@@ -32,6 +32,8 @@ PUBLIC = (
     "lucid.optim",
     "lucid.optim.lr_scheduler",
     "lucid.optim.swa_utils",
+    "lucid.transforms",
+    "lucid.transforms.functional",
 )
 MODULES = sorted(
     m.name
