@@ -386,6 +386,7 @@ NEVER_MAPPED = {
     "normal_numbers": "test_random", "integer_numbers": "test_random",
     "overwritten": "made in compiled programs", "assembled": "made in compiled programs",
     "strided_view": "made in compiled programs", "compiled": "a Node's",
+    "cond": "made in compiled programs", "loop": "made in compiled programs",
 }  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def run(
     to the targets' `.grad`.
     """
     with set_grad_enabled(create), uncast():  # gradients have the types of what they belong to
-        state = _Pass(targets, keep, create)
+        state = Pass(targets, keep, create)
         state.run(roots, cotangents)
         if targets is not None and accumulate:
             for target, g in zip(targets, state.found, strict=True):
@@ -57,7 +57,7 @@ def run(
         return None if targets is None else state.found
 
 
-class _Pass:
+class Pass:
     """One backward pass: what has arrived, and where results go."""
 
     def __init__(self, targets: Sequence[Any] | None, keep: bool, create: bool):
@@ -156,10 +156,32 @@ class _Pass:
             needed = tuple([e is not None for e in node.edges])
         else:
             needed = tuple([e is not None and self.wants(e, leading) for e in node.edges])
+        if node.onto:
+            edges = zip(node.edges[: node.onto], needed, strict=False)
+            arrived = [*arrived, *[self.sum_at(e) if need else None for e, need in edges]]
         results, fresh = self.call(node, arrived, needed)
-        for e, g, need in zip(node.edges, results, needed, strict=True):
+        for i, (e, g, need) in enumerate(zip(node.edges, results, needed, strict=True)):
             if need and g is not None:
+                if i < node.onto:
+                    self.clear(e)  # type: ignore[arg-type]
                 self.deliver(e[0], e[1], g, fresh)  # type: ignore[index]
+
+    def sum_at(self, e: tuple | None) -> Any:
+        """What has arrived so far where an edge leads; None if nothing has."""
+        if e is None:
+            return None
+        if isinstance(e[0], Node):
+            arrived = self.arrived.get(e[0])
+            return None if arrived is None else arrived[e[1]]
+        there = self.leaves.get(id(e[0]))
+        return None if there is None else there[1]
+
+    def clear(self, e: tuple) -> None:
+        """Forget it: the sum that comes next has it."""
+        if not isinstance(e[0], Node):
+            self.leaves.pop(id(e[0]), None)
+        elif e[0] in self.arrived:
+            self.arrived[e[0]][e[1]] = None
 
     def on_outputs(self, node: Node, arrived: list) -> None:
         """Hooks on the outputs, then retained gradients and captures, see the whole cotangent."""

@@ -156,7 +156,8 @@ class Node:
     edges: for each input None (no gradient), or (target, number): another Node and which of its
     outputs, or a leaf tensor. saved: what the rules read, in the order of the recipe's names; None
     once it has been given back. taken: a pass that will give it back has begun to run the Node. A
-    subclass with rules of its own defines `run`.
+    subclass with rules of its own defines `run`. With `onto` = n its results for the first n edges
+    go on from what has arrived there, which `run` gets after the cotangents, and replace it.
     """
 
     __slots__ = ("recipe", "edges", "saved", "sequence", "taken", "__dict__", "__weakref__")
@@ -166,6 +167,7 @@ class Node:
     pre_hooks: dict | None = None
     retain: dict | None = None  # output number -> weak tensor whose .grad is kept
     line: str | None = None
+    onto: int = 0
     run: Callable[[list], Sequence[Any]] | None = None
 
     def __init__(self, recipe: Recipe, edges: tuple, saved: tuple | Deferred | None):

@@ -371,6 +371,7 @@ class _Capture:
         return made
 
     def _made(self, y: Any, storages: dict[int, int]) -> Output:
+        self.program.cell(y)
         number = storages.setdefault(id(y._storage), len(storages))
         return Output("made", storage=number, layout=y._layout, offset=y._offset)
 

@@ -53,6 +53,8 @@ class Host:
     def optimizer(self, optimizer: Any, run: Callable[[], Any], again: Callable[[], Any]) -> Any:
         """A step in the trace; `again` is the call that is made with each run of the plan."""
         program = self.program
+        if program.region is not None:
+            program.region.refuse("calls step() of an optimizer")
         self.saved.append(Snapshot(optimizer))
         step = Step(again, optimizer)
         for group in optimizer.param_groups:
@@ -66,6 +68,8 @@ class Host:
 
     def scheduler(self, scheduler: Any, again: Callable[[], Any]) -> None:
         """A scheduler's step: it changes rates only, which are found out before each run."""
+        if self.program.region is not None:
+            self.program.region.refuse("calls step() of a scheduler")
         self.steps.append(Step(again, scheduler))
 
     def update(

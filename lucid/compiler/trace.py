@@ -95,6 +95,8 @@ class Program:
         self.offsets: list[tuple[Any, int, Value]] = []
         self.host: Any = None  # what optimizers and schedulers do in Python (host.py)
         self.stepping: Any = None  # the optimizer whose step is going on
+        self.region: Any = None  # the branch or body that is being traced (region.py)
+        self.regions: list[Any] = []  # all so far
 
     # ---- values -----------------------------------------------------------------------------
 
@@ -105,6 +107,11 @@ class Program:
         if found is not None:
             return found
         if isinstance(block, Promise):
+            if any(id(block) in region.cells for region in self.regions):
+                self.refuse(
+                    "a tensor that a branch or body made is used outside of it",
+                    "return it from there",
+                )
             raise TraceError(
                 "a tensor of another call of a compiled function is used, which had no bytes yet"
             )
@@ -148,6 +155,8 @@ class Program:
         low, high = lay.span
         first = x._offset - cell.offset
         if not base.contiguous or first + low < 0 or first + high > base.numel:
+            if isinstance(cell.storage, Promise):
+                self.refuse("a view over the memory of a strided tensor", "use contiguous() first")
             raise Restart(id(cell.storage))
         flat: Chain = () if base.ndim == 1 else ((reshape, ((base.numel,),)),)
         return (*flat, (strided_view, (lay.shape, lay.strides, first)))
@@ -274,6 +283,8 @@ class Program:
     def put(self, target: Any, value: Value) -> None:
         """The target's elements are now those of the value."""
         cell = self.cell(target)
+        if self.region is not None:
+            self.region.check_write(cell)
         if getattr(cell.storage, "readonly", False):
             raise TraceError("an in-place write to memory that is read-only")
         chain = self.chain(cell, target)
@@ -287,6 +298,8 @@ class Program:
 
     def reserve(self, generator: Any, n: int) -> tuple[Late, Late]:
         """A range of a generator's counters, and its seed."""
+        if self.region is not None:
+            self.region.drawn()
         key = id(generator)
         if key not in self.seeds:
             self.seeds[key] = (generator, self.late(0))
@@ -311,6 +324,8 @@ class Program:
 
     def note_grad(self, x: Any, read: bool = True) -> None:
         """`.grad` of a tensor is read or set from here on."""
+        if self.region is not None and not isinstance(x._storage, Promise):
+            self.region.refuse("reads or sets the .grad of a tensor from outside")
         if id(x) not in self.grads and not isinstance(x._storage, Promise):
             self.grads[id(x)] = (x, x._grad, read)
 

@@ -1,7 +1,7 @@
 """Control flow whose course depends on values: `cond`, `scan`, `while_loop`.
 
 Called by users. Eager runs what is written, and the tape records what ran. In the trace of a
-compiled function compiler/control.py makes one step of the plan of each; both give the same bits.
+compiled function compiler/control.py and loops.py make a step of the plan of each, with its bits.
 """
 
 import sys
@@ -12,6 +12,7 @@ from lucid.apply import apply, contiguous
 from lucid.array import Array
 from lucid.autograd.mode import is_grad_enabled
 from lucid.autograd.node import newest
+from lucid.compiler.carried import alike, as_tuple, stepped, tensors_only
 from lucid.compiler.tree import flatten, unflatten
 from lucid.lazy import lazy
 from lucid.op import Op, View, find, normal_dim
@@ -20,7 +21,8 @@ from lucid.ops.view import reshape
 from lucid.tracing import program
 from lucid.write import needs_gradient
 
-_traced = lazy("lucid.compiler.control")
+_branches = lazy("lucid.compiler.control")
+_loops = lazy("lucid.compiler.loops")
 
 
 def cond(pred: Any, true_fn: Callable, false_fn: Callable, operands: Sequence[Any] = ()) -> Any:
@@ -48,7 +50,7 @@ def cond(pred: Any, true_fn: Callable, false_fn: Callable, operands: Sequence[An
                 f"cond: pred has one element, got a tensor of shape {pred._layout.shape}"
             )
         if (trace := program()) is not None:
-            return _traced.cond(trace, pred, true_fn, false_fn, tuple(operands))
+            return _branches.cond(trace, pred, true_fn, false_fn, tuple(operands))
     elif not isinstance(pred, bool):
         raise TypeError(f"cond: pred is a bool or a tensor, got {type(pred).__name__}")
     start = newest()
@@ -74,6 +76,10 @@ def scan(
     y[i] are stacked along it (along dimension 0 where they have too few). With `reverse` i goes
     from the last to the first, and y[i] stays at its place. The carry keeps its form, shapes and
     dtypes. Carry and x[i] are row-major; results share memory with nothing else.
+
+    In a compiled function combine_fn is traced once and runs as often as there are x[i], which may
+    do nothing but compute. The gradient runs each step again from its carry: n carries are kept.
+    Where it draws random numbers, or casts under autocast, its steps are traced one by one.
 
     Raises TypeError and RuntimeError where carries differ in form, shape or dtype, and where
     combine_fn writes to its arguments in place.
@@ -105,7 +111,7 @@ def scan(
     trace = program()
     made = None
     if trace is not None:
-        made = _traced.scan(trace, combine_fn, (first, form), (steps, x_form), reverse)
+        made = _loops.scan(trace, combine_fn, (first, form), (steps, x_form), reverse)
     if made is None:
         made = _scan(combine_fn, (first, form), (steps, x_form), reverse)
     carry, ys, y_form = made
@@ -139,39 +145,6 @@ def _scan(combine_fn: Callable, first: tuple, xs: tuple, reverse: bool) -> tuple
     return owned(carry, start, first[0]), stacked, y_form
 
 
-def stepped(pair: Any, form: Any, carry: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
-    """What combine_fn returned: the leaves of the carry, those of y, and y's form."""
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise RuntimeError(f"scan: combine_fn returns (carry, y), got a {type(pair).__name__}")
-    after = alike("scan: combine_fn", pair[0], form, carry)
-    ys, found = flatten(pair[1])
-    tensors_only("scan: combine_fn", ys)
-    return after, [y if y is None else y.contiguous() for y in ys], found
-
-
-def alike(who: str, made: Any, form: Any, carry: Sequence[Any]) -> list[Any]:
-    """The leaves of a new carry, row-major, which has the form and types of the old one."""
-    leaves, found = flatten(made)
-    if found != form:
-        raise RuntimeError(f"{who} returns a carry that is another nest than the one it was given")
-    after: list[Any] = []
-    for i, (new, old) in enumerate(zip(leaves, carry, strict=True)):
-        if isinstance(old, Array) != isinstance(new, Array):
-            raise RuntimeError(
-                f"{who} returns a {type(new).__name__} as leaf {i} of the carry, which was a "
-                f"{type(old).__name__}"
-            )
-        if isinstance(new, Array):
-            a, b = new._layout, old._layout
-            if a.shape != b.shape or a.dtype is not b.dtype:
-                raise RuntimeError(
-                    f"{who} returns {a.dtype!r} of shape {a.shape} as leaf {i} of the carry, "
-                    f"which was {b.dtype!r} of shape {b.shape}"
-                )
-        after.append(contiguous(new) if isinstance(new, Array) else new)
-    return after
-
-
 def while_loop(
     cond_fn: Callable[..., Any],
     body_fn: Callable[..., Any],
@@ -185,6 +158,9 @@ def while_loop(
     cond_fn gives a bool or a tensor of one element. With `max_steps` it raises RuntimeError where
     the condition still holds after so many steps.
 
+    In a compiled function both are traced once, and run as often as the condition says; numbers
+    cannot be carried there, and the result has no gradient: use scan, or call it outside.
+
     >>> import lucid
     >>> lucid.while_loop(lambda x: x.sum() < 100, lambda x: (x * 2,), (lucid.ones(2),))
     (tensor([64., 64.]),)
@@ -197,7 +173,7 @@ def while_loop(
         raise TypeError(f"while_loop: max_steps is a number of steps, got {max_steps!r}")
     first, form = flatten(tuple(carried_inputs))
     if (trace := program()) is not None:
-        made = _traced.while_loop(trace, cond_fn, body_fn, first, form, max_steps)
+        made = _loops.while_loop(trace, cond_fn, body_fn, first, form, max_steps)
         return unflatten(form, made)
     start = newest()
     carry = [passed(contiguous(c)) if isinstance(c, Array) else c for c in first]
@@ -219,20 +195,10 @@ def while_loop(
     return unflatten(form, owned(carry, start, [c for c in first if isinstance(c, Array)]))
 
 
-def tensors_only(who: str, leaves: Sequence[Any]) -> None:
-    for y in leaves:
-        if not isinstance(y, Array) and y is not None:
-            raise RuntimeError(f"{who} returns a {type(y).__name__}; return tensors, or None")
-
-
 def check_steps(steps: int, most: int | None) -> None:
     """Raise where a loop would go on after its last step."""
     if most is not None and steps >= most:
         raise RuntimeError(f"while_loop: the condition still holds after max_steps={most} steps")
-
-
-def as_tuple(made: Any) -> Any:
-    return tuple(made) if isinstance(made, list) else made if isinstance(made, tuple) else (made,)
 
 
 def held(value: Any) -> bool:

@@ -23,19 +23,32 @@ _numbers = itertools.count(1)
 _failures: dict[int, BaseException] = {}
 
 
-class HostCall:
-    """One step: the function and the arrays that it gets and fills. Lives as long as its plan."""
+class Called:
+    """What one step calls: `run` with the addresses of its operands. Lives as long as its plan."""
 
-    __slots__ = ("function", "inputs", "outputs", "number", "__weakref__")
+    __slots__ = ("number", "operands", "__weakref__")
+
+    def __init__(self) -> None:
+        self.number = next(_numbers)
+        self.operands = 0
+        _calls[self.number] = self
+
+    def run(self, addresses: list[int]) -> None:
+        raise NotImplementedError
+
+
+class HostCall(Called):
+    """A function of arrays, and the arrays that it gets and fills."""
+
+    __slots__ = ("function", "inputs", "outputs")
 
     def __init__(self, function: Callable, inputs: Sequence[Operand], outputs: Sequence[Operand]):
+        super().__init__()
         self.function = function
         self.inputs = [(o.shape, o.dtype.numpy) for o in inputs]
         self.outputs = [(o.shape, o.dtype.numpy) for o in outputs]
-        self.number = next(_numbers)
-        _calls[self.number] = self
 
-    def run(self, addresses: Sequence[int]) -> None:
+    def run(self, addresses: list[int]) -> None:
         arrays = [
             _array(address, *what)
             for address, what in zip(addresses, [*self.outputs, *self.inputs], strict=True)
@@ -47,7 +60,7 @@ class HostCall:
             target[...] = value
 
 
-_calls: WeakValueDictionary[int, HostCall] = WeakValueDictionary()
+_calls: WeakValueDictionary[int, Called] = WeakValueDictionary()
 
 
 def _array(address: int, shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
@@ -64,8 +77,7 @@ def _callback(words: int) -> None:
     """`void host(ptr words)`: the number of the call, then the addresses of its arrays."""
     try:
         call = _calls[ctypes.c_int64.from_address(words + 8 * HEAD).value]
-        count = len(call.outputs) + len(call.inputs)
-        addresses = (ctypes.c_int64 * count).from_address(words + 8 * (HEAD + 1))
+        addresses = (ctypes.c_int64 * call.operands).from_address(words + 8 * (HEAD + 1))
         call.run(list(addresses))
     except BaseException as error:
         number = next(_numbers)
@@ -83,8 +95,12 @@ def host_step(
     name: str, function: Callable, inputs: Sequence[Operand], outputs: Sequence[Operand], work: int
 ) -> Step:
     """outputs[:] = function(*inputs), all row-major."""
-    operands = [*outputs, *inputs]
-    call = HostCall(function, inputs, outputs)
+    return call_step(name, HostCall(function, inputs, outputs), [*outputs, *inputs], work)
+
+
+def call_step(name: str, call: Called, operands: list[Operand], work: int) -> Step:
+    """A step that runs `call` with the addresses of these operands."""
+    call.operands = len(operands)
     address = ctypes.cast(_callback, ctypes.c_void_p).value
     assert address is not None
 

@@ -1,0 +1,206 @@
+"""Control flow in a plan: steps that run other plans, chosen and repeated by values.
+
+compiler/control.py puts `Branch` and `Loop` into equations, as parameters of the records in
+compiler/nested.py, whose lowering calls `branch_step` and `loop_step`. To the outer plan such a
+step is a native call like a host call (host.py): it gets addresses, and runs its own plans on them.
+"""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from lucid import storage
+from lucid.dtypes import dtype
+from lucid.graph import Graph
+from lucid.plan.host import Called, call_step
+from lucid.plan.passes import improve
+from lucid.plan.run import Plan
+from lucid.plan.steps import Operand, Step
+
+Type = tuple[tuple[int, ...], dtype]
+CARRY, ROW, CONSTANT, MADE = "carry", "row", "constant", "made"
+
+
+@dataclass(eq=False, repr=False)
+class Part:
+    """A graph that is planned when it is first needed."""
+
+    name: str
+    graph: Graph
+    _plan: Plan | None = None
+
+    def plan(self) -> Plan:
+        if self._plan is None:
+            graph = improve(self.graph.fresh())
+            self._plan = Plan(graph, [None] * len(graph.outputs), self.name, {})
+        return self._plan
+
+
+@dataclass(eq=False)
+class Branch:
+    """Two parts with outputs of the same types; `reads`: which inputs, after the condition, each
+    of them takes."""
+
+    parts: tuple[Part, Part]
+    reads: tuple[tuple[int, ...], tuple[int, ...]]
+    types: list[Type]
+
+    def __repr__(self) -> str:
+        return _text("if", [("true", self.parts[0]), ("false", self.parts[1])])
+
+
+@dataclass(eq=False)
+class Phase:
+    """One step of a loop: where its inputs come from and its outputs go, each a kind and a number;
+    which phase the next step takes."""
+
+    part: Part
+    reads: list[tuple[str, int]]
+    writes: list[tuple[str, int]]
+    after: int = 0
+
+
+@dataclass(eq=False)
+class Loop:
+    """A part that runs `count` times, forward or backward along rows of stacked inputs.
+
+    A step reads the carry, its row of each stacked input, and constants; it writes the carry and
+    its row of each stacked output. Slots of the carry may be empty: `first` are those that the
+    inputs fill, `last` those that are outputs. Which slots are full decides about the phase. With a
+    `condition` (of the carry and constants) it runs as long as that holds, `most` times at most.
+    """
+
+    phases: list[Phase]
+    carry: list[Type]
+    first: list[int]
+    last: list[int]
+    rows: list[Type] = field(default_factory=list)
+    made: list[Type] = field(default_factory=list)
+    count: int = 0
+    backward: bool = False
+    condition: Phase | None = None
+    most: int | None = None
+
+    def types(self) -> list[Type]:
+        stacked = [((self.count, *shape), kind) for shape, kind in self.made]
+        return [*[self.carry[slot] for slot in self.last], *stacked]
+
+    def __repr__(self) -> str:
+        parts = [(f"step {i}, then {p.after}", p.part) for i, p in enumerate(self.phases)]
+        if self.condition is not None:
+            parts.insert(0, ("while", self.condition.part))
+        way = " backward" if self.backward else ""
+        wired = [(p.reads, p.writes) for p in self.phases]
+        most = f", at most {self.most}" if self.most is not None else ""
+        return _text(f"loop {self.count or ''}{way}{most} {wired}", parts)
+
+
+def _text(head: str, parts: Sequence[tuple[str, Part]]) -> str:
+    lines = [f"<{head}"]
+    for name, part in parts:
+        lines.append(f"    {name}:")
+        lines += [f"      {line}" for line in str(part.graph).splitlines()]
+    return "\n".join([*lines, "  >"])
+
+
+class Nested(Called):
+    """One step: `function(outputs, inputs)` on addresses. `parts` are what it runs."""
+
+    __slots__ = ("function", "count", "parts")
+
+    def __init__(self, function: Callable, count: int, parts: Sequence[Part]):
+        super().__init__()
+        self.function = function
+        self.count = count  # of the outputs
+        self.parts = parts
+
+    def run(self, addresses: list[int]) -> None:
+        self.function(addresses[: self.count], addresses[self.count :])
+
+
+def _size(type_: Type) -> int:
+    shape, kind = type_
+    n = kind.itemsize
+    for size in shape:
+        n *= size
+    return n
+
+
+def branch_step(branch: Branch, inputs: Sequence[Operand], outputs: Sequence[Operand]) -> Step:
+    """One of the two parts, as the first input, a byte, says."""
+
+    def run(made: list[int], given: list[int]) -> None:
+        place = 0 if ctypes.c_uint8.from_address(given[0]).value else 1
+        rest = given[1:]
+        branch.parts[place].plan().run(*made, *[rest[i] for i in branch.reads[place]])
+
+    return call_step("cond", Nested(run, len(outputs), branch.parts), [*outputs, *inputs], 0)
+
+
+def loop_step(loop: Loop, inputs: Sequence[Operand], outputs: Sequence[Operand]) -> Step:
+    """The steps of a loop, one after the other. A carry lies in one of two places in turn, and
+    ends where the output is."""
+    sizes = [-(-_size(type_) // 64) * 64 for type_ in loop.carry]
+    row_sizes = [_size(type_) for type_ in loop.rows]
+    made_sizes = [_size(type_) for type_ in loop.made]
+    starts = [sum(sizes[:slot]) for slot in range(len(sizes))]
+    total = sum(sizes)
+
+    def run(made: list[int], given: list[int]) -> None:
+        carry = dict(zip(loop.first, given, strict=False))
+        rows = given[len(loop.first) : len(loop.first) + len(row_sizes)]
+        constants = given[len(loop.first) + len(row_sizes) :]
+        ends = dict(zip(loop.last, made, strict=False))
+        stacked = made[len(loop.last) :]
+        scratch = storage.allocate(2 * total)
+
+        def address(kind: str, place: int, i: int) -> int:
+            if kind == CARRY:
+                return carry[place]
+            if kind == ROW:
+                return rows[place] + i * row_sizes[place]
+            return constants[place]
+
+        def step(phase: Phase, i: int, number: int, last: bool) -> dict[int, int]:
+            after: dict[int, int] = {}
+            targets = []
+            at = scratch.ptr + (number & 1) * total
+            for kind, place in phase.writes:
+                if kind == CARRY:
+                    after[place] = ends[place] if last else at + starts[place]
+                    targets.append(after[place])
+                else:
+                    targets.append(stacked[place] + i * made_sizes[place])
+            sources = [address(kind, place, i) for kind, place in phase.reads]
+            phase.part.plan().run(*targets, *sources)
+            return after
+
+        if loop.condition is None:
+            state = 0
+            for number in range(loop.count):
+                i = loop.count - 1 - number if loop.backward else number
+                carry = step(loop.phases[state], i, number, number == loop.count - 1)
+                state = loop.phases[state].after
+            return
+        number = 0
+        holds = ctypes.c_uint8(0)
+        where = ctypes.addressof(holds)
+        while True:
+            sources = [address(kind, place, 0) for kind, place in loop.condition.reads]
+            loop.condition.part.plan().run(where, *sources)
+            if not holds.value:
+                break
+            if loop.most is not None and number >= loop.most:
+                raise RuntimeError(
+                    f"while_loop: the condition still holds after max_steps={loop.most} steps"
+                )
+            carry = step(loop.phases[0], 0, number, False)
+            number += 1
+        for slot, target in ends.items():
+            ctypes.memmove(target, carry[slot], _size(loop.carry[slot]))
+
+    parts = [phase.part for phase in loop.phases]
+    name = "scan" if loop.condition is None else "while_loop"
+    if loop.condition is not None:
+        parts.append(loop.condition.part)
+    return call_step(name, Nested(run, len(outputs), parts), [*outputs, *inputs], 0)
