@@ -18,7 +18,7 @@ from lucid.layout import layout
 from lucid.lazy import lazy
 from lucid.tracing import altered, change, note_grad, program
 
-_backward = lazy("lucid.autograd.functional")
+_backward = lazy("lucid.autograd.gradients")
 _creation = lazy("lucid.ops.creation")
 _printing = lazy("lucid.printing")
 _index = lazy("lucid.ops.index")

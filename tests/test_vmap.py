@@ -8,7 +8,7 @@ import pytest
 
 import lucid
 import lucid.nn.functional as F
-from lucid.autograd.batch import Level
+from lucid.autograd.batch import BatchLevel
 from lucid.func import vmap
 from lucid.op import REGISTRY, Elementwise
 from tests.test_records import RECORDS, STEPS, call, inputs_of
@@ -392,13 +392,13 @@ NEVER_MAPPED = {
 
 def test_the_cases_reach_every_record(monkeypatch):
     seen = set()
-    add = Level.add
+    add = BatchLevel.add
 
     def noted(self, op, *rest):
         seen.add(op.name)
         return add(self, op, *rest)
 
-    monkeypatch.setattr(Level, "add", noted)
+    monkeypatch.setattr(BatchLevel, "add", noted)
     for function, args in CASES.values():
         vmap(function)(*[batched(a, 0) for a in args])
 
@@ -563,7 +563,7 @@ def test_structures_in_and_out():
         (lambda x: vmap(lambda a: a if a[0] > 0 else -a)(x), RuntimeError, "item: under vmap"),
         (lambda x: vmap(lambda a: a.nonzero())(x), RuntimeError, "nonzero: its size depends"),
         (lambda x: vmap(lambda a: a.numpy())(x), RuntimeError, "numpy: under vmap"),
-        (lambda x: vmap(lambda a: a.requires_grad_())(x), NotImplementedError, "gradients are"),
+        (lambda x: vmap(lambda a: a.requires_grad_())(x), NotImplementedError, "gradients by"),
         (lambda x: vmap(lambda a: a @ lucid.ones(5).double())(x), RuntimeError, "of 2 and 5"),
         (lambda x: vmap(lambda a: a + lucid.ones(5))(x), RuntimeError, "add: .*\\(2,\\).*\\(5,\\)"),
     ],

@@ -17,9 +17,11 @@ from lucid.lazy import exports
 __getattr__, __dir__ = exports(
     __name__,
     {
-        "backward": "lucid.autograd.functional",
-        "grad": "lucid.autograd.functional",
+        "backward": "lucid.autograd.gradients",
+        "grad": "lucid.autograd.gradients",
         "Function": "lucid.autograd.function",
+        "forward_ad": "lucid.autograd.forward_ad",
+        "functional": "lucid.autograd.functional",
         "gradcheck": "lucid.autograd.check",
         "gradgradcheck": "lucid.autograd.check",
         "graph_report": "lucid.autograd.report",

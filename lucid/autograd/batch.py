@@ -6,7 +6,6 @@ The batch's dimension is the first of what a Batched holds. Gradients are those 
 """
 
 from collections.abc import Callable, Sequence
-from contextvars import Token
 from typing import Any
 
 from lucid import dtypes
@@ -14,38 +13,23 @@ from lucid.apply import _operand as operand
 from lucid.apply import apply, apply_all, visible
 from lucid.array import Array
 from lucid.autograd.flag import is_grad_enabled
+from lucid.autograd.level import Level, Levels, Lifted, fresh, moved, outside, pull
 from lucid.layout import Layout, broadcast_shapes, contiguous_strides
 from lucid.op import Composite, Elementwise, Op
 from lucid.ops.cast import to_dtype
 from lucid.ops.creation import arange
 from lucid.ops.elementwise import assign
 from lucid.ops.view import expand, permute, reshape
-from lucid.tensor import Tensor
-from lucid.tracing import traced_by, tracer
+from lucid.tracing import traced_by
 from lucid.write import needs_gradient, write
 
 
-class Batched(Tensor):
+class Batched(Lifted):
     """One element of a batch: its shape is that of an element, `_held` has all of them."""
-
-    _held: Any
-    _trace: "Level"
 
     @property  # type: ignore[misc]
     def _requires_grad(self) -> bool:
         return needs_gradient(self._held)
-
-    @property
-    def requires_grad(self) -> bool:
-        return needs_gradient(self._held)
-
-    @requires_grad.setter
-    def requires_grad(self, value: bool) -> None:
-        self._refuse()
-
-    @property
-    def _version(self) -> int:
-        return self._held._version
 
     def _as_numpy(self, asked: str) -> Any:
         raise RuntimeError(
@@ -60,15 +44,6 @@ class Batched(Tensor):
     def detach(self) -> Any:
         return self._trace.wrap(self._held.detach())
 
-    def _refuse(self, *args: Any, **options: Any) -> Any:
-        raise NotImplementedError(
-            "vmap: gradients are not taken inside the mapped function; differentiate the mapped "
-            "function instead"
-        )
-
-    backward = requires_grad_ = retain_grad = register_hook = detach_ = _refuse  # type: ignore[assignment]
-    register_post_accumulate_grad_hook = _refuse  # type: ignore[assignment]
-
     def __deepcopy__(self, memo: dict) -> Any:
         return self._trace.wrap(self._held.detach().clone())
 
@@ -76,31 +51,18 @@ class Batched(Tensor):
         self._as_numpy("pickle")
 
 
-class Level:
+class BatchLevel(Level):
     """One vmap while its function runs: the size of the batch, and what random ops do."""
 
-    whole = False  # ops on tensors that are the same for the whole batch run as they are
+    refusal = (
+        "vmap: .grad and hooks belong to tensors outside of the mapped function; inside, take "
+        "gradients by lucid.func.grad or vjp"
+    )
 
     def __init__(self, size: int, randomness: str):
+        super().__init__()
         self.size = size
         self.randomness = randomness
-        self.outer: Any = None
-        self.depth = 1
-        self._token: Token | None = None
-
-    def __enter__(self) -> "Level":
-        self.outer = tracer.get()
-        self.depth = self.outer.depth + 1 if isinstance(self.outer, Level) else 1
-        self._token = tracer.set(self)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        assert self._token is not None
-        tracer.reset(self._token)
-        self._token = None
-
-    def owns(self, x: Any) -> bool:
-        return isinstance(x, Batched) and x._trace is self
 
     def wrap(self, held: Any) -> Any:
         """The tensor of this level whose elements these are, along dimension 0."""
@@ -125,7 +87,8 @@ class Level:
         own = self.owns(x)
         x = x._held if own else x
         if isinstance(self.outer, Level):
-            x = self.outer.lifted(x)
+            with outside(self):
+                x = self.outer.lifted(x)
         if not own and self.randomness != "different":
             return x
         if not own:
@@ -147,7 +110,7 @@ class Level:
 
     def add(self, op: type[Op], inputs: Sequence, params: tuple, everything: bool = False) -> Any:
         """An op inside the mapped function."""
-        if self._token is None:
+        if not self.open:
             raise RuntimeError(f"{op.label}: a tensor of a vmap is used after its function ended")
         call = Call(self, op, inputs, params, everything)
         if not any(call.batched) and not (op.drawn and self.randomness == "different"):
@@ -174,7 +137,7 @@ class Level:
             if any(call.batched):
                 raise not_in_the_batch(called)
             return target._trace.write(op, target, inputs, params, called)
-        if self._token is None:
+        if not self.open:
             raise RuntimeError(f"{called}: a tensor of a vmap is used after its function ended")
         shape = op.infer(call.types, params)[0][0]
         if tuple(broadcast_shapes(called, shape, target._layout.shape)) != target._layout.shape:
@@ -216,6 +179,45 @@ class Level:
             ]
         return tuple(made) if several else made[0]
 
+    def changed(self, x: Any, change: Callable) -> Any:
+        return self.wrap(change(x._held))
+
+    def fresh(self, x: Any, rest: Levels, recording: bool, spread: Callable) -> Any:
+        whole = x._held if self.owns(x) else x
+        with outside(self):
+            if whole is x:
+                if not spread(self):
+                    return fresh(x, recording, spread, rest)
+                whole = expand(x, (self.size, *x._layout.shape))
+            return self.wrap(fresh(whole, recording, spread, rest))
+
+    def pull(
+        self, rest: Levels, ys: list, gs: list, xs: list, batch: tuple, keep: bool, create: bool
+    ) -> list:
+        """A gradient for each element. The batch's dimension of cotangents stands behind those of
+        `batch` on the way down; where only cotangents are batches it is one of those."""
+        owned = [self.owns(x) for x in xs]
+        with outside(self):
+            if any(owned) or any(self.owns(y) for y in ys):
+                if not all(owned):
+                    raise RuntimeError(
+                        "vmap: gradients for each element of the batch with respect to a tensor "
+                        "that is the same for all; use lucid.func.grad or vjp, whose arguments "
+                        "have a gradient for each element"
+                    )
+                # Outputs that are the same for all do not depend on what differs.
+                pairs = [(y._held, g) for y, g in zip(ys, gs, strict=True) if self.owns(y)]
+                n = len(batch)
+                down = [None if g is None else moved(self.whole_of(g), 0, n) for _, g in pairs]
+                targets = [x._held for x in xs]
+                found = pull([y for y, _ in pairs], down, targets, batch, keep, create, rest)
+                return [None if g is None else self.wrap(moved(g, n, 0)) for g in found]
+            if not any(self.owns(g) for g in gs):
+                return pull(ys, gs, xs, batch, keep, create, rest)
+            down = [None if g is None else self.whole_of(g) for g in gs]
+            found = pull(ys, down, xs, (self.size, *batch), keep, create, rest)
+            return [None if g is None else self.wrap(g) for g in found]
+
 
 class Info:
     """What the `vmap` of a Function is told of the batch."""
@@ -231,11 +233,6 @@ class _InABatch:
 
 
 _IN_A_BATCH = _InABatch()
-
-
-def outside(level: Level) -> Any:
-    """Its block runs at the level around this one."""
-    return traced_by(level.outer)
 
 
 def not_in_the_batch(called: str) -> RuntimeError:
@@ -262,7 +259,7 @@ class Call:
     """
 
     def __init__(
-        self, level: Level, op: type[Op], inputs: Sequence, params: tuple, everything: bool
+        self, level: BatchLevel, op: type[Op], inputs: Sequence, params: tuple, everything: bool
     ):
         self.level, self.op, self.params, self.everything = level, op, params, everything
         self.size = level.size
@@ -335,7 +332,8 @@ class Call:
         """How far apart the draws of two elements are, that take n numbers each."""
         level = self.level.outer
         while isinstance(level, Level):
-            n = n * level.size if level.randomness == "different" else n
+            if isinstance(level, BatchLevel) and level.randomness == "different":
+                n *= level.size
             level = level.outer
         return n
 

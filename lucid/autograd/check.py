@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lucid.array import Array
-from lucid.autograd.functional import grad
+from lucid.autograd.gradients import grad
 from lucid.autograd.mode import enable_grad, no_grad
 from lucid.ops.creation import tensor
 

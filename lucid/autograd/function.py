@@ -11,6 +11,7 @@ from lucid.autograd.mode import is_grad_enabled, no_grad
 from lucid.autograd.node import Node, Recipe, keep, keep_own, move_retained
 from lucid.autograd.rules import fit, unpack
 from lucid.dtypes import FLOATING
+from lucid.ops.cast import to_dtype
 from lucid.ops.creation import zeros
 from lucid.tracing import tracing
 from lucid.write import needs_gradient, rebase
@@ -25,6 +26,7 @@ class Context:
         self._fixed: tuple = ()
         self._materialize = True
         self._node: Any = None  # a weak reference: the Node holds the context
+        self._forward: tuple | None = None  # what `jvp` finds among the saved tensors
         self.needs_input_grad: tuple[bool, ...] = ()
 
     def save_for_backward(self, *tensors: Any) -> None:
@@ -36,6 +38,10 @@ class Context:
                     "set it as an attribute of ctx"
                 )
         self._saved = tensors
+
+    def save_for_forward(self, *tensors: Any) -> None:
+        """Keep tensors (or None) for `jvp`, whose `saved_tensors` they are."""
+        self._forward = tensors
 
     def mark_dirty(self, *tensors: Any) -> None:
         """Name the inputs that forward has modified in place."""
@@ -122,7 +128,8 @@ class Function:
     forward runs without gradients and may keep tensors by `ctx.save_for_backward`; backward
     returns one gradient (or None) for each argument of forward. Its ops are recorded where
     create_graph asks for it. Under no_grad nothing is kept. In the other form, forward takes no
-    ctx and a static `setup_context(ctx, inputs, output)` follows it.
+    ctx and a static `setup_context(ctx, inputs, output)` follows it. A static `jvp(ctx, *tangents)`
+    is its forward mode, otherwise backward is transposed; `vmap` is for maps (func.vmap).
 
     Raises TypeError or RuntimeError where backward returns another number of gradients, no tensor,
     or another shape; where an input is modified without `mark_dirty`, the version check sees it.
@@ -162,7 +169,10 @@ class Function:
         level = tracing()
         if level is not None and any(isinstance(a, Array) and a._value is not None for a in args):
             return level.function(cls, args, kwargs)
-        context = Context()
+        return cls._apply(Context(), args, kwargs)
+
+    @classmethod
+    def _apply(cls, context: Context, args: tuple, kwargs: dict) -> Any:
         needs = tuple([isinstance(a, Array) and needs_gradient(a) for a in args])
         recording = is_grad_enabled() and any(needs)
         context.needs_input_grad = needs
@@ -173,12 +183,43 @@ class Function:
             else:
                 made = cls.forward(context, *args, **kwargs)
         if not recording:
-            context._saved = ()
+            if context._forward is None:
+                context._saved = ()
             return made
         several = isinstance(made, (tuple, list))
         outputs = tuple([_fresh(y, args, context) for y in (made if several else (made,))])
         _record(cls, context, args, needs, outputs)
         return outputs if several else outputs[0]
+
+    @classmethod
+    def forward_mode(cls, args: tuple, tangents: list, kwargs: dict) -> tuple[Any, list]:
+        """The outputs, and their tangents by the static `jvp(ctx, *tangents)` of the function."""
+        context = Context()
+        made = cls._apply(context, args, kwargs)
+        outputs = made if isinstance(made, tuple) else (made,)
+        given = [
+            zeros(a._layout.shape, dtype=a._layout.dtype)
+            if t is None and context._materialize and _moves(a) else t
+            for a, t in zip(args, tangents, strict=True)
+        ]  # fmt: skip
+        if context._forward is not None:
+            context._saved, context._node = context._forward, None
+        found = cls.jvp(context, *given)  # type: ignore[attr-defined]
+        found = tuple(found) if isinstance(found, (tuple, list)) else (found,)
+        if len(found) != len(outputs):
+            raise RuntimeError(
+                f"{cls.__name__}.jvp returned {len(found)} tangents for {len(outputs)} outputs"
+            )
+        for y, t in zip(outputs, found, strict=True):
+            if t is not None and (not _moves(y) or t._layout.shape != y._layout.shape):
+                raise RuntimeError(f"{cls.__name__}.jvp returned a tangent that fits no output")
+        fixed = [t if t is None else to_dtype(t, y._layout.dtype)
+                 for y, t in zip(outputs, found, strict=True)]  # fmt: skip
+        return made, fixed
+
+
+def _moves(x: Any) -> bool:
+    return isinstance(x, Array) and x._layout.dtype.category >= FLOATING
 
 
 def _fresh(y: Any, args: tuple, context: Context) -> Any:

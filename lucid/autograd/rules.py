@@ -62,7 +62,11 @@ def pull_back(node: Node, needed: tuple, arrived: list, create: bool) -> Sequenc
     if create or recipe.direct or tracing() is not None:
         pairs = zip(recipe.names, kept, strict=True)
         saved = recipe.fixed | {name: unpack(node, name, s, create) for name, s in pairs}
-        if create and recipe.op.hidden and issubclass(recipe.op, Composite):
+        if (
+            create
+            and issubclass(recipe.op, Composite)
+            and not saved.keys().isdisjoint(recipe.op.hidden)
+        ):
             saved = _recomputed(recipe, saved)
         return rules_of(recipe, needed, saved, arrived)
     inputs: list[Any] = []

@@ -1,6 +1,6 @@
 """`vmap`: a function of single elements, mapped over batches in whole ops, not in a loop.
 
-Arguments are taken apart into their tensors here, given to the function as tensors of a Level
+Arguments are taken apart into their tensors here, given to the function as tensors of a BatchLevel
 (autograd/batch.py), and its results put together again.
 """
 
@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from lucid.array import Array
-from lucid.autograd.batch import Level, outside, to_front
+from lucid.autograd.batch import BatchLevel, to_front
+from lucid.autograd.level import outside
+from lucid.func.tree import parts_of, rebuilt
 from lucid.ops.shape import movedim
 
 RANDOMNESS = ("error", "different", "same")
@@ -29,8 +31,9 @@ def vmap(
     The function sees tensors without that dimension. It runs once, as Python runs it; a value that
     differs from element to element cannot decide what it does: `if x > 0` raises, `where` is for
     that. Writing in place to a tensor of the batch works, views included. Maps nest. Gradients
-    flow through to what is outside; they are not taken inside. An autograd Function takes part if
-    it has a static `vmap(info, in_dims, *args)` that returns (output, out_dims).
+    flow through to what is outside; inside, `func.grad` and `vjp` take one for each element. An
+    autograd Function takes part if it has a static `vmap(info, in_dims, *args)` that returns
+    (output, out_dims).
 
     randomness: what random ops do: "error" raises, "different" draws new numbers for each element,
     those that a loop over the elements would draw, "same" draws them once.
@@ -61,19 +64,19 @@ def vmap(
             _collect(f"argument {i} of {name}", value, dim, places)
         for key, value in kwargs.items():
             _collect(f"argument {key} of {name}", value, 0, places)
-        level = Level(_size(name, places), randomness)
+        level = BatchLevel(_size(name, places), randomness)
         with level:
             leaves = iter([
                 x if d is None else level.wrap(_at_front(level, x, d)) for x, d in places
             ])  # fmt: skip
-            given = [_rebuilt(a, leaves) for a in args]
-            made = func(*given, **{k: _rebuilt(v, leaves) for k, v in kwargs.items()})
+            given = [rebuilt(a, leaves) for a in args]
+            made = func(*given, **{k: rebuilt(v, leaves) for k, v in kwargs.items()})
         return _results(name, level, made, out_dims)
 
     return mapped
 
 
-def _at_front(level: Level, x: Any, dim: int) -> Any:
+def _at_front(level: BatchLevel, x: Any, dim: int) -> Any:
     with outside(level):
         return to_front(x, dim)
 
@@ -89,16 +92,9 @@ def _for_arguments(name: str, in_dims: Any, args: tuple) -> tuple:
     return in_dims
 
 
-def _parts(value: Any) -> list | None:
-    """What a tuple, list or dict consists of; None for anything else."""
-    if isinstance(value, dict):
-        return list(value.values())
-    return list(value) if isinstance(value, (tuple, list)) else None
-
-
 def _collect(where: str, value: Any, dims: Any, found: list[tuple[Any, int | None]]) -> None:
     """The leaves of an argument, each with its dimension."""
-    parts = _parts(value)
+    parts = parts_of(value)
     if parts is None:
         if dims is not None and (isinstance(dims, bool) or not isinstance(dims, int)):
             raise ValueError(f"vmap: in_dims has {dims!r} for {where}, an int or None is needed")
@@ -117,7 +113,7 @@ def _collect(where: str, value: Any, dims: Any, found: list[tuple[Any, int | Non
                 )
         found.append((value, dims))
         return
-    each = _parts(dims)
+    each = parts_of(dims)
     if isinstance(value, dict) and isinstance(dims, dict):
         if dims.keys() != value.keys():
             raise ValueError(f"vmap: in_dims has keys {list(dims)} for {where}: {list(value)}")
@@ -140,20 +136,9 @@ def _size(name: str, places: list[tuple[Any, int | None]]) -> int:
     return sizes.pop()
 
 
-def _rebuilt(value: Any, leaves: Any) -> Any:
-    """A structure like value, of the next leaves."""
-    if isinstance(value, dict):
-        return type(value)((k, _rebuilt(v, leaves)) for k, v in value.items())
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_rebuilt(v, leaves) for v in value))
-    if isinstance(value, (tuple, list)):
-        return type(value)(_rebuilt(v, leaves) for v in value)
-    return next(leaves)
-
-
-def _results(name: str, level: Level, made: Any, out_dims: Any) -> Any:
+def _results(name: str, level: BatchLevel, made: Any, out_dims: Any) -> Any:
     """The results as whole batches, their dimension where out_dims says."""
-    parts = _parts(made)
+    parts = parts_of(made)
     if parts is None:
         if isinstance(out_dims, (tuple, list)) and len(out_dims) == 1:
             out_dims = out_dims[0]
@@ -171,7 +156,7 @@ def _results(name: str, level: Level, made: Any, out_dims: Any) -> Any:
     return type(made)(*leaves) if hasattr(made, "_fields") else type(made)(leaves)
 
 
-def _result(name: str, level: Level, y: Any, dim: Any) -> Any:
+def _result(name: str, level: BatchLevel, y: Any, dim: Any) -> Any:
     if not isinstance(y, Array):
         raise TypeError(f"vmap: {name} returned a {type(y).__name__}, tensors are needed")
     if dim is not None and (isinstance(dim, bool) or not isinstance(dim, int)):

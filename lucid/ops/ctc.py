@@ -150,7 +150,7 @@ class ctc_(Composite):
         loss = -(exp(final - reshape(safe, (labels.shape[0], 1))).sum(1).log() + safe)
         return (where(none, 0.0, loss) if zero else loss), alphas
 
-    def vjp_x(g, x, labels, skip, inside, end, y, alphas, zero):
+    def vjp_x(g, x, labels, skip, inside, start, end, y, alphas, zero):
         frames, batch, _ = tuple(x.shape)
         states = labels.shape[1]
         betas = ctc_betas(x, labels, skip, inside, where(end, zeros(1, dtype=x.dtype), LOWEST))

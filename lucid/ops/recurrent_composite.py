@@ -12,7 +12,7 @@ from lucid.ops.shape import chunk
 from lucid.ops.transcendental import relu, sigmoid, tanh
 from lucid.ops.view import permute, reshape
 
-_autograd = lazy("lucid.autograd.functional")
+_autograd = lazy("lucid.autograd.gradients")
 
 
 def cotangents(kind: str, reverse: bool, x: dict[str, Any], gs: list) -> dict[str, Any]:
