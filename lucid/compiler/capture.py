@@ -33,11 +33,20 @@ from lucid.write import needs_gradient
 def capture(function: Callable, args: tuple, kwargs: dict) -> Captured:
     """Trace function(*args, **kwargs)."""
     flat: frozenset[int] = frozenset()
-    while True:
-        try:
-            return _Capture(function, flat).run(args, kwargs)
-        except Restart as again:
-            flat |= {again.block}
+    begun: list[Callable[[], None]] = []
+    try:
+        while True:
+            attempt = _Capture(function, flat)
+            try:
+                return attempt.run(args, kwargs)
+            except Restart as again:
+                flat |= {again.block}
+            finally:
+                begun += attempt.program.host.begun
+    except BaseException:
+        for undo in begun:
+            undo()
+        raise
 
 
 class _Capture:

@@ -12,6 +12,7 @@ from typing import Any
 
 from lucid.compiler.trace import Late, Program
 from lucid.lazy import lazy
+from lucid.tracing import traced_by
 from lucid.write import touched
 
 _update = lazy("lucid.optim.update")
@@ -49,16 +50,21 @@ class Host:
         self.program = program
         self.steps: list[Step] = []
         self.saved: list[Snapshot] = []
+        self.begun: list[Callable[[], None]] = []  # takes back the state that optimizers have made
 
     def optimizer(self, optimizer: Any, run: Callable[[], Any], again: Callable[[], Any]) -> Any:
         """A step in the trace; `again` is the call that is made with each run of the plan."""
         program = self.program
         if program.region is not None:
             program.region.refuse("calls step() of an optimizer")
-        self.saved.append(Snapshot(optimizer))
         step = Step(again, optimizer)
         for group in optimizer.param_groups:
             step.graded += [(p, p.grad is not None) for p in group["params"]]
+        with traced_by(None):  # it is no part of the program, and stays
+            undo = optimizer.prepare([p for p, graded in step.graded if graded])
+        if undo is not None:
+            self.begun.append(undo)
+        self.saved.append(Snapshot(optimizer))
         self.steps.append(step)
         program.stepping = optimizer
         try:

@@ -5,6 +5,7 @@ adam.py and most files beside it subclass it; each writes its formula and what c
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import lucid
@@ -39,6 +40,21 @@ class Counted(Optimizer):
         for name in self.tensors(group):
             state[name] = lucid.zeros_like(p)
         return state
+
+    def prepare(self, params: Iterable[Any]) -> Callable[[], None] | None:
+        wanted = {id(p) for p in params}
+        made = []
+        for group in self.param_groups:
+            for p in group["params"]:
+                if id(p) in wanted and not self.state.get(p):
+                    self.begin(p, group)
+                    made.append(p)
+
+        def undo() -> None:
+            for p in made:
+                self.state.pop(p, None)
+
+        return undo if made else None
 
     def update(self, group: dict[str, Any]) -> None:
         names, counters = self.tensors(group), tuple(self.counters)

@@ -101,6 +101,14 @@ class Optimizer:
         """The formula: change each parameter of `group` that has a gradient, in place."""
         raise NotImplementedError(f"{type(self).__name__} defines neither update() nor step()")
 
+    def prepare(self, params: Iterable[Any]) -> Callable[[], None] | None:
+        """Make the state of those of the parameters that have none, as a first step would, where
+        it does not depend on the gradients: a compiled step does so while it is traced.
+
+        Returns how to undo it, None where there was nothing to make.
+        """
+        return None
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients; with `set_to_none=False` fill them with zeros."""
         for group in self.param_groups:
