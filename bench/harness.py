@@ -5,7 +5,9 @@ shared process the thread pools of two libraries disturb each other (measured: a
 more on two threads), so every framework runs in a process of its own, in alternating rounds. Where
 seconds apart are too far, as on a shared machine whose cores change their speed, `main(slices=n)`
 keeps the processes of one thread and lets them take turns of some milliseconds. With more threads
-that would time how long each pool takes to wake up.
+that would time how long each pool takes to wake up. `--processor-time` counts the processor's time
+instead of the wall's, on one thread: what it takes is then left out while other programs have the
+core, though not what they do to its caches.
 """
 
 import argparse
@@ -53,6 +55,7 @@ class Case:
 
 
 CASES: dict[str, Case] = {}
+clock = time.perf_counter  # or time.process_time
 
 
 def case(name: str, **settings: Any) -> Callable[[Callable], Callable]:
@@ -88,17 +91,17 @@ def seconds_per_call(
     """The median over `repeats` slices of the time of one call, after a warm-up."""
     for _ in range(3):
         call()
-    start = time.perf_counter()
+    start = clock()
     call()
-    once = time.perf_counter() - start
+    once = clock() - start
     inner = max(1, min(200_000, int(slice_seconds / max(once, 1e-8))))
     times = []
     for _ in range(repeats):
         call()
-        start = time.perf_counter()
+        start = clock()
         for _ in range(inner):
             call()
-        times.append((time.perf_counter() - start) / inner)
+        times.append((clock() - start) / inner)
     return statistics.median(times)
 
 
@@ -125,9 +128,17 @@ def main(
     parser.add_argument("--frameworks", default="", help="such as lucid,torch,numpy,torch+compiled")
     parser.add_argument("--json", default="", help="also write the results to this file")
     parser.add_argument("--slices", type=int, default=slices, help="turns at a case, on one thread")
+    parser.add_argument(
+        "--processor-time", action="store_true", help="not the wall's, on one thread"
+    )
     parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.processor_time:
+        global clock
+        if options.threads != "1":
+            sys.exit("--processor-time is for --threads 1: threads that wait would count too")
+        clock = time.process_time
     chosen = [c for c in CASES.values() if options.only in c.name]
     if not chosen:
         sys.exit(f"no case is named like {options.only!r}; there are {', '.join(CASES)}")
@@ -147,7 +158,7 @@ def main(
                 _take_turns(order, chosen, options)
                 continue
             for name in order:
-                _collect(name, count, chosen, options.only)
+                _collect(name, count, chosen, options)
     table = rows(chosen, names, threads)
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, "
           f"{options.rounds} rounds, medians")  # fmt: skip
@@ -233,13 +244,19 @@ def _installed(chosen: list[Case]) -> list[str]:
     return found
 
 
-def _collect(framework: str, threads: int, chosen: list[Case], only: str) -> None:
+def _passed_on(options: Any) -> list[str]:
+    """What the processes of the frameworks are told."""
+    clock_too = ["--processor-time"] if options.processor_time else []
+    return ["--only", options.only, *clock_too]
+
+
+def _collect(framework: str, threads: int, chosen: list[Case], options: Any) -> None:
     if not any(
         framework in c.frameworks or framework.partition("+")[0] in c.frameworks for c in chosen
     ):
         return
     program = str(Path(sys.argv[0]).resolve())
-    arguments = [program, "--worker", framework, "--threads", str(threads), "--only", only]
+    arguments = [program, "--worker", framework, "--threads", str(threads), *_passed_on(options)]
     found = json.loads(run_process(arguments, threads).splitlines()[-1])
     for c in chosen:
         if isinstance(found.get(c.name), str):
@@ -254,7 +271,7 @@ def _take_turns(names: list[str], chosen: list[Case], options: Any) -> None:
     They are held on one core, the same for all in a turn, another one in the next.
     """
     program = [sys.executable, str(Path(sys.argv[0]).resolve()), "--serve"]
-    program += ["--threads", "1", "--only", options.only, "--worker"]
+    program += ["--threads", "1", *_passed_on(options), "--worker"]
     pipe, environment = subprocess.PIPE, environment_of(1)
     workers = {
         name: subprocess.Popen(
