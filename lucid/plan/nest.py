@@ -333,19 +333,22 @@ def order(nest: Nest, lanes: bool | None = None) -> str:
         found = [u for u in found if moves(u, nest.inner) and moves(u, nest.grid)] or found
         along = [s for s in stride(last, found) if s != 0]
         dense = sum(1 for s in along if s == 1)
+        # Lanes along a fold over rows at places that are read would be elements of many rows.
+        apart = [u for u in found if looked_up(u, last)]
         short = nest.extents[last] < SHORT
         if not nest.grid:
             return "none" if lanes is False else "inner"
-        if lanes is None and not short and dense * 2 >= max(len(along), 1):
+        rows = [a for a in nest.grid if nest.extents[a] >= SHORT and 1 in stride(a, apart)]
+        if lanes is None and not rows and not short and dense * 2 >= max(len(along), 1):
             return "inner"
         # Lanes along the grid: put its most contiguous axis last.
         best = min(
-            nest.grid,
+            rows or nest.grid,
             key=lambda a: (*grid_cost(stride(a, found), nest.extents[a]), -dense_stores(a)),
         )
         cost = grid_cost(stride(best, found), nest.extents[best])
         if lanes is None:
-            lanes = not (short or cost < grid_cost(along, nest.extents[last]))
+            lanes = not (rows or short or cost < grid_cost(along, nest.extents[last]))
         if not lanes:
             nest.grid.remove(best)
             nest.grid.append(best)
@@ -357,6 +360,12 @@ def order(nest: Nest, lanes: bool | None = None) -> str:
 def moves(use: Use, axes: Sequence[str]) -> bool:
     """Whether a use's place depends on one of the axes."""
     return any(n.op == "index" and n.attr in axes for n in expr.postorder(use[1]))
+
+
+def looked_up(use: Use, axis: str) -> bool:
+    """Whether a subscript is made of what is read at places along the axis."""
+    nodes = expr.postorder([n for s in use[1] for n in expr.postorder([s]) if n.op == "load"])
+    return any(n.op == "index" and n.attr == axis for n in nodes)
 
 
 def grid_cost(strides: Sequence[int], extent: int) -> tuple[float, int]:
