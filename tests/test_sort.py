@@ -31,7 +31,7 @@ def order(x, descending):
 @pytest.mark.parametrize("kind", KINDS)
 def test_sort_and_topk_of_every_type(kind):
     """Rows sorted by insertion, by bytes, and by several threads; few wanted and many."""
-    for shape in ((1,), (7,), (3, 40), (3, 41), (5, 300), (2, 5000)):
+    for shape in ((1,), (7,), (3, 40), (3, 41), (5, 300), (2, 523), (2, 5000)):
         x = numbers(kind, shape)
         for descending in (False, True):
             places = order(x, descending)
@@ -43,6 +43,8 @@ def test_sort_and_topk_of_every_type(kind):
             for k in (1, min(5, shape[-1]), shape[-1] // 2):
                 values, found = x.topk(k, largest=descending)
                 np.testing.assert_array_equal(found.numpy(), places[..., :k])
+        for k in {1, (shape[-1] + 1) // 2, shape[-1] - shape[-1] // 50}:  # one place of a row
+            np.testing.assert_array_equal(x.kthvalue(k)[1].numpy(), order(x, False)[..., k - 1])
 
 
 def test_sort_along_other_dimensions_and_of_views():

@@ -29,7 +29,7 @@ _native = lazy("lucid.backend.cpu.sort")
 
 
 class ordered(Opaque):
-    """The first k of each row (the last dimension) in order, and where they stood.
+    """Places skip to k of each row (the last dimension) in order, and where they stood.
 
     The gradient goes back to where the elements came from.
     """
@@ -39,16 +39,16 @@ class ordered(Opaque):
     count = 2
     numbered = ()
 
-    def names(x, *, k, descending):
+    def names(x, *, k, descending, skip=0):
         pass
 
     def infer(types, params):
         shape, kind, _ = types[0]
-        found = (*shape[:-1], params[0])
+        found = (*shape[:-1], params[0] - params[2])
         return [(found, kind), (found, int64)]
 
     def lower(context, inputs, params, outputs):
-        k, descending = params
+        k, descending, skip = params
         values, places = outputs
         if 0 in values.shape:
             return []
@@ -60,7 +60,7 @@ class ordered(Opaque):
         operands = {"x": x, "values": values, "places": places}
 
         def bind(threads: int) -> list[Bound]:
-            call = _native.plan_sort(x.dtype, descending, rows, n, k, threads)
+            call = _native.plan_sort(x.dtype, descending, rows, n, k, skip, threads)
             pointers = [(word, operands[name]) for name, word in call.pointers]
             return [Bound(call.address, call.words[HEAD:], pointers, scratch=call.scratch)]
 
@@ -69,14 +69,16 @@ class ordered(Opaque):
     def vjp_x(g, y1, x_meta):
         return scatter_zeros(g, y1, x_meta.shape, len(x_meta.shape) - 1)
 
-    def ref(x, k, descending):
+    def ref(x, k, descending, skip):
         keys = -x.astype(np.float64) if descending else x
-        places = np.argsort(keys, -1, kind="stable")[..., :k]
+        places = np.argsort(keys, -1, kind="stable")[..., skip:k]
         return np.take_along_axis(x, places, -1), places
 
 
-def _sorted(name: str, x: Any, dim: int, descending: bool, k: int | None = None) -> Pair:
-    """(values, places) along dim; the first k where k is given."""
+def _sorted(
+    name: str, x: Any, dim: int, descending: bool, k: int | None = None, skip: int = 0
+) -> Pair:
+    """(values, places) along dim; places skip to k where k is given."""
     d = normal_dim(name, dim, x.ndim)
     if x.ndim == 0:
         values, places = ordered(reshape(x, (1,)), 1 if k is None else k, descending)
@@ -85,8 +87,8 @@ def _sorted(name: str, x: Any, dim: int, descending: bool, k: int | None = None)
     n = x.shape[d]
     k = n if k is None else k
     if d == x.ndim - 1:
-        return Pair(ordered(x, k, descending))
-    values, places = ordered(movedim(x, d, -1), k, descending)
+        return Pair(ordered(x, k, descending, skip))
+    values, places = ordered(movedim(x, d, -1), k, descending, skip)
     return Pair((movedim(values, -1, d), movedim(places, -1, d)))
 
 
@@ -155,8 +157,8 @@ def kthvalue(x, k: int, dim: int = -1, keepdim: bool = False):
         raise RuntimeError(f"kthvalue: k is {k}, dimension {d} has size {n}; k must be 1 to {n}")
     if x.ndim == 0:
         return Pair((x.clone(), full((), 0, dtype=int64)))
-    found = _sorted("kthvalue", x, d, False, k)
-    return Pair(_kept(part.narrow(d, k - 1, 1), d, keepdim) for part in found)
+    found = _sorted("kthvalue", x, d, False, k, k - 1)
+    return Pair(_kept(part, d, keepdim) for part in found)
 
 
 def _kept(y: Any, d: int, keepdim: bool) -> Any:
@@ -196,12 +198,15 @@ def _middle(name: str, x: Any, dim: int | None, keepdim: bool, skip: bool) -> An
         raise IndexError(f"{name}: dimension {d} has size 0 and no middle")
     if x.dtype.category != FLOATING:
         return kthvalue(x, (n + 1) // 2, d, keepdim)
+    if not skip:
+        half = (n + 1) // 2
+        place = _sorted(name, x.detach(), d, False, half, half - 1)[1]
+        none, absent = max_located(x.detach() != x.detach(), d, True)  # the first NaN, if any
+        place = where(none, absent, place)
+        return Pair(_kept(part, d, keepdim) for part in (gather_(x, place, d), place))
     values, places = _sorted(name, x, d, False)
     absent = sum_(x != x, (d,), True)  # NaN stand last
-    if skip:
-        at = (builtins.max(n, 1) - absent - 1).clamp(min=0) // 2
-    else:
-        at = where(absent > 0, n - absent, (n - 1) // 2)
+    at = (builtins.max(n, 1) - absent - 1).clamp(min=0) // 2
     return Pair(_kept(gather_(part, at, d), d, keepdim) for part in (values, places))
 
 
