@@ -11,11 +11,15 @@ axis' position in lane 0), `lane` (its position in each lane), `ramp` (0, s, 2s,
   contiguous  lanes side by side;                 args (address)
   strided     lanes s elements apart;             args (address, ramp, s)
   gather      lanes anywhere;                     args (address, offsets)
+
+`guarded` is a `read` of some lanes only, a mask being its last argument: what a choice between
+places, or between what is read and something else, comes to. The attribute ends with whether such
+lanes are few in most vectors.
 """
 
 from collections.abc import Callable, Sequence
 
-from lucid.dtypes import dtype, int64
+from lucid.dtypes import bool_, dtype, int64
 from lucid.kernel import expr as e
 from lucid.kernel.expr import Expr
 from lucid.kernel.loops import Buffer
@@ -116,7 +120,11 @@ class Lowering:
 
     def _lower(self, node: Expr, args: tuple[Expr, ...]) -> Expr:
         if node.op == "load":
-            return self._load(node, args)
+            made = self._chosen(node, args)
+            return self._load(node, args) if made is None else made
+        if node.op == "where" and node.args[1].op == "load" and self.wide[id(args[0])]:
+            made = self._guarded(node.args[1], args[0])
+            args = args if made is None else (args[0], made, args[2])
         if node.op == "index":
             return self.note(
                 self.table.make("lane" if node.attr == self.lane else "index", (), int64, node.attr)
@@ -158,9 +166,9 @@ class Lowering:
             many = wide
         elif op in ("splat", "ramp"):
             wide = True
-        elif op == "read":
-            buffer, mode = node.attr  # type: ignore[misc]
-            wide = many = mode != UNIFORM
+        elif op in ("read", "guarded"):
+            buffer, mode = node.attr[:2]  # type: ignore[index]
+            wide = many = mode != UNIFORM or op == "guarded"
             if wide and self.lane is not None:
                 depth = max(depth, self.depths[self.lane])
             if buffer in self.written or not self.hoist:
@@ -178,6 +186,50 @@ class Lowering:
     def _load(self, node: Expr, subscripts: tuple[Expr, ...]) -> Expr:
         mode, args = self.address(node.attr, subscripts)  # type: ignore[arg-type]
         return self.note(self.table.make("read", args, node.dtype, (node.attr, mode)))
+
+    def _guarded(self, load: Expr, condition: Expr) -> Expr | None:
+        """The load where the condition holds; None if that makes it no simpler. Of a subscript that
+        is a choice by a part of the condition, only the first place counts."""
+        parts, seen = [condition], set()
+        while parts:
+            part = parts.pop()
+            seen.add(id(part))
+            parts += part.args if part.op == "and" else ()
+        places = [self.mapping[id(a)] for a in load.args]
+        picked = [p.args[1] if self._choice(p) and id(p.args[0]) in seen else p for p in places]
+        same = all(p is q for p, q in zip(places, picked, strict=True))
+        return None if same else self._some(load, tuple(picked), condition, False)
+
+    def _chosen(
+        self, load: Expr, places: tuple[Expr, ...], mask: Expr | None = None
+    ) -> Expr | None:
+        """A load at a place that is a choice of two as a choice of two loads, each of the lanes
+        that want it and that the mask has; None where there is no choice, or not this way."""
+        at = next((i for i, p in enumerate(places) if self._choice(p)), None)
+        if at is None:
+            return None if mask is None else self._some(load, places, mask, True)
+        condition, *choices = places[at].args
+        made = []
+        parts = (condition, self.node("not", (condition,), bool_))
+        for choice, part in zip(choices, parts, strict=True):
+            if mask is not None:
+                part = self.node("and", (part, mask), bool_)
+            inner = (*places[:at], choice, *places[at + 1 :])
+            made.append(self._chosen(load, inner, part))
+            if made[-1] is None:
+                return None
+        return self.node("where", (condition, *made), load.dtype)
+
+    def _choice(self, place: Expr) -> bool:
+        return place.op == "where" and self.wide[id(place.args[0])]
+
+    def _some(self, load: Expr, places: tuple[Expr, ...], mask: Expr, seldom: bool) -> Expr | None:
+        """The lanes of a load that the mask has, if they lie at regular places."""
+        mode, args = self.address(load.attr, places)  # type: ignore[arg-type]
+        if mode == GATHER:
+            return None
+        attr = (load.attr, mode, seldom)
+        return self.note(self.table.make("guarded", (*args, mask), load.dtype, attr))
 
     def address(self, name: str, subscripts: Sequence[Expr]) -> tuple[str, tuple[Expr, ...]]:
         """The mode and the arguments of a read of (or a store to) buffer[subscripts]."""

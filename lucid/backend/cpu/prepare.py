@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lucid.backend.cpu.access import CONTIGUOUS, UNIFORM, Lowering, Table
-from lucid.backend.cpu.rare import Item, grouped
+from lucid.backend.cpu.rare import FIXED, Item, grouped
 from lucid.dtypes import bool_, dtype, int64
 from lucid.kernel import expr as e
 from lucid.kernel.expr import Expr
@@ -173,7 +173,7 @@ class StageCode:
         hoisted = [
             n for level in (self.once, self.each) for d in level[: self.innermost] for n in d
         ]
-        self.guarded = bool(self.stage.axes) and any(n.op in ("read", "checked") for n in hoisted)
+        self.guarded = bool(self.stage.axes) and any(n.op in FIXED for n in hoisted)
         # `each` in the order of emission: what is seldom needed in the innermost loop in groups
         users = [n for n in low.order if id(n) in live]
         self.items: list[Sequence[Item]] = [*self.each[:-1]]
@@ -188,5 +188,5 @@ class StageCode:
     def operations(self) -> int:
         """A rough count of the work on one element, a load being worth four operations."""
         nodes = self.once[self.innermost] + self.each[self.innermost]
-        reads = sum(n.op == "read" for n in nodes) + len(self.stores)
+        reads = sum(n.op in ("read", "guarded") for n in nodes) + len(self.stores)
         return 1 + 4 * reads + sum(bool(n.args) and n.op != "step" for n in nodes)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lucid.kernel.expr import Expr
 
 # What may not move behind a branch: it reads memory or reports errors.
-FIXED = frozenset(("read", "checked"))
+FIXED = frozenset(("read", "guarded", "checked"))
 
 
 @dataclass

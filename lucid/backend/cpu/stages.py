@@ -144,6 +144,8 @@ class Body:
             return f.address(args[0], args[1], memory(self.buffers[node.attr].dtype))  # type: ignore
         if op == "read":
             return self.read(node, args, unit)
+        if op == "guarded":
+            return self.guarded(node, args, unit)
         if op == "checked":
             return self.check(node, args)
         return self.emitter.apply(node, args, LANES if low.wide[id(node)] else 1)
@@ -165,7 +167,7 @@ class Body:
 
     def read(self, node: Expr, args: Sequence[Value], unit: int) -> Value:
         f, kind = self.f, memory(node.dtype)
-        _, mode = node.attr  # type: ignore[misc]
+        mode = node.attr[1]  # type: ignore[index]
         if id(node) in self.given:
             raw = self.given[id(node)]
             return raw.ne(0) if node.dtype is bool_ else raw
@@ -178,6 +180,26 @@ class Body:
         else:
             raw = f.gather(wide, at, self.full() if self.mask is None else self.mask)
         return raw.ne(0) if node.dtype is bool_ else raw
+
+    def guarded(self, node: Expr, args: list[Value], unit: int) -> Value:
+        """A read of the lanes that the last argument has; the others are 0."""
+        f, before = self.f, self.mask
+        *args, mask = args
+        _, mode, seldom = node.attr  # type: ignore[misc]
+        self.mask = mask if before is None else mask & before
+        slot = f.slot(register(node.dtype, LANES), f.constant(0, register(node.dtype, LANES)))
+
+        def fetch() -> None:
+            raw = self.read(node, args, unit)
+            slot.set(f.splat(raw, LANES) if mode == UNIFORM else raw)
+
+        if mode == CONTIGUOUS and not seldom:
+            fetch()
+        else:
+            with f.when(f.cast(self.mask, "bitcast", f"i{LANES}").ne(0)):
+                fetch()
+        self.mask = before
+        return slot.get()
 
     def full(self) -> Value:
         return self.f.constant(1, f"<{LANES} x i1>")
