@@ -222,8 +222,7 @@ class Pass:
         if node.run is not None:
             results = node.run(arrived)
         else:
-            results = pull_back(node, needed, arrived, create)
-            fresh = not create and not node.recipe.direct
+            results, fresh = pull_back(node, needed, arrived, create)
         if node.hooks:
             results, fresh = _after(node, results, arrived), False
         if not self.keep:
@@ -242,7 +241,7 @@ class Pass:
             _accumulate(leaf, g, self.create, fresh)
         else:
             for i in self.wanted[id(leaf)]:
-                self.found[i] = g
+                self.found[i] = g if fresh or self.create else _clone(g)
 
 
 def _dependencies(starts: Sequence[Node]) -> dict[Any, int]:

@@ -7,15 +7,16 @@ they run as ordinary recorded ops, with the same bits.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lucid.apply import Fused, apply, keep_plan, planned, record, wrap
+from lucid.apply import CPU, Fused, apply, keep_plan, planned, record, trace_call, wrap
 from lucid.autograd.node import Node, Recipe, Saved
 from lucid.dtypes import FLOATING
-from lucid.layout import Layout
+from lucid.layout import Layout, contiguous_strides, layout
 from lucid.op import Composite, Elementwise, find, widened
 from lucid.ops.cast import to_dtype
 from lucid.ops.creation import zeros
 from lucid.ops.reduce import sum_
 from lucid.ops.view import expand, reshape
+from lucid.plan.fuse import viewed
 from lucid.tracing import program, tracing
 from lucid.write import last_write
 
@@ -52,13 +53,14 @@ def _overwritten(node: Node, name: str, s: Saved) -> RuntimeError:
     )
 
 
-def pull_back(node: Node, needed: tuple, arrived: list, create: bool) -> Sequence[Any]:
+def pull_back(node: Node, needed: tuple, arrived: list, create: bool) -> tuple[Sequence[Any], bool]:
     """The rules of the needed inputs: as one plan, kept under what they are given, or as ordinary
-    recorded ops where they are to be differentiated."""
+    recorded ops where they are to be differentiated. And whether the results are nobody else's
+    bytes."""
     recipe = node.recipe
     kept: Any = node.saved  # held until the call is over: another pass may give it back
     if not create and (tracer := program()) is not None:
-        return tracer.rules(node, needed, arrived)
+        return tracer.rules(node, needed, arrived), not recipe.direct
     if create or recipe.direct or tracing() is not None:
         pairs = zip(recipe.names, kept, strict=True)
         saved = recipe.fixed | {name: unpack(node, name, s, create) for name, s in pairs}
@@ -68,7 +70,7 @@ def pull_back(node: Node, needed: tuple, arrived: list, create: bool) -> Sequenc
             and not saved.keys().isdisjoint(recipe.op.hidden)
         ):
             saved = _recomputed(recipe, saved)
-        return rules_of(recipe, needed, saved, arrived)
+        return rules_of(recipe, needed, saved, arrived), not create and not recipe.direct
     inputs: list[Any] = []
     marks: list[Any] = [recipe, needed]
     for g in arrived:
@@ -95,10 +97,56 @@ def pull_back(node: Node, needed: tuple, arrived: list, create: bool) -> Sequenc
     found = planned.get(key)
     if found is None:
         found = keep_plan(key, _plan(node, needed, arrived))
-    return found(tuple(inputs))
+    return found(tuple(inputs)), type(found) is Fused
 
 
-def _plan(node: Node, needed: tuple, arrived: Sequence[Any]) -> Fused:
+class Passed:
+    """Rules that hand on what has arrived, or parts of it that lie side by side: no kernel."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: tuple):
+        self.parts = parts  # which input, layout, offset; None where no gradient is needed
+
+    def __call__(self, inputs: tuple) -> tuple:
+        made: list[Any] = []
+        for part in self.parts:
+            if part is None:
+                made.append(None)
+                continue
+            number, lay, offset = part
+            g = inputs[number]
+            same = lay is g._layout
+            made.append(g if same else wrap(g._storage, lay, g._offset + offset))
+        return tuple(made)
+
+
+def _passed(rules: Callable, given: tuple) -> Passed | None:
+    """The rules without kernels, if that makes no difference to what follows but the copies."""
+    present: list[bool] = []
+
+    def outputs(*xs: Any) -> list:
+        made = rules(*xs)
+        present[:] = [y is not None for y in made]
+        return [y for y in made if y is not None]
+
+    graph = trace_call(outputs, given)
+    numbers = {id(v): i for i, v in enumerate(graph.inputs)}
+    parts: list[Any] = []
+    for value in graph.outputs:
+        base, strides, offset = viewed(value)
+        number = numbers.get(id(base))
+        if number is None or base.dtype is not value.dtype or base.weak:
+            return None
+        dense = contiguous_strides(value.shape)
+        if any(n > 1 and s != d for n, s, d in zip(value.shape, strides, dense, strict=True)):
+            return None
+        parts.append((number, layout(value.shape, dense, value.dtype, CPU), offset))
+    rest = iter(parts)
+    return Passed(tuple([next(rest) if there else None for there in present]))
+
+
+def _plan(node: Node, needed: tuple, arrived: Sequence[Any]) -> Fused | Passed:
     """The rules as a function of the cotangents that are there, and of the saved values that may
     differ from call to call."""
     recipe = node.recipe
@@ -114,7 +162,8 @@ def _plan(node: Node, needed: tuple, arrived: Sequence[Any]) -> Fused:
 
     examples = [unpack(node, n, s, False) for n, s in varying.items()]
     given = (*[g for g in arrived if g is not None], *examples)
-    return Fused(rules, given, f"{recipe.op.name}_backward")
+    made = None if varying else _passed(rules, given)
+    return Fused(rules, given, f"{recipe.op.name}_backward") if made is None else made
 
 
 def _recomputed(recipe: Recipe, saved: dict[str, Any]) -> dict[str, Any]:

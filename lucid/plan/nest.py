@@ -11,10 +11,11 @@ from lucid.dtypes import dtype, int64
 from lucid.graph import Value
 from lucid.kernel import expr, loops
 from lucid.kernel.expr import Expr
-from lucid.kernel.loops import Axis, Buffer, Fold, Kernel, Map, Monoid, Scan, Stage, Store
+from lucid.kernel.loops import LANES, Axis, Buffer, Fold, Kernel, Map, Monoid, Scan, Stage, Store
 from lucid.plan.fuse import Group, Misaligned, Root, types_of
 from lucid.plan.steps import Operand, Step, nest_step
 
+APART = 12  # what 16 elements that lie apart cost more than those side by side
 SHORT = 16  # a folded axis shorter than this is not worth lanes of its own
 
 
@@ -324,6 +325,16 @@ def order(nest: Nest, lanes: bool | None = None) -> str:
                 nest.grid.remove(axis)
                 nest.grid.insert(-1, axis)
                 break
+
+        def lane_cost(axis: str) -> float:
+            apart = sum(s not in (0, 1) for s in stride(axis, found))
+            return (len(found) + APART * apart) / min(nest.extents[axis], LANES)
+
+        if nest.extents[nest.grid[-1]] * 2 <= SHORT:  # most lanes would do nothing
+            best = min(nest.grid, key=lane_cost)
+            if lane_cost(best) * 2 < lane_cost(nest.grid[-1]):
+                nest.grid.remove(best)
+                nest.grid.append(best)
     if nest.inner:
         if len(nest.inner) > 1 and not nest.static:
             loads = [u for u in found if nest.arrays[u[0]].role == "in"]
