@@ -540,3 +540,26 @@ def test_two_threads_on_one_graph_do_not_both_use_it_up():
         (message,) = [m for m in outcomes if isinstance(m, str)]
         assert "freed" in message
         assert found.tolist() == wanted.tolist()
+
+
+def test_gradients_share_no_bytes():
+    """Views hand cotangents on as they are; what comes out belongs to nobody else."""
+    made = [
+        (lambda x, y: x + y, (4, 6)), (lambda x, y: x.reshape(6, 4) - 0.0 + y.view(6, 4), (6, 4)),
+        (lambda x, y: lucid.stack([x, y]), (2, 4, 6)), (lambda x, y: lucid.cat([x, y]), (8, 6)),
+        (lambda x, y: x.unsqueeze(0) + y.permute(0, 1), (1, 4, 6)),
+        (lambda x, y: (x.reshape(24) * 2).reshape(4, 6) + y, (4, 6)),
+        (lambda x, y: lucid.stack([x.reshape(24), x.reshape(24) * 3, y.flatten()]), (3, 24)),
+    ]  # fmt: skip
+    for f, shape in made:
+        x, y = lucid.rand(4, 6).requires_grad_(), lucid.rand(4, 6).requires_grad_()
+        g = lucid.rand(*shape)
+        before = g.clone()
+        f(x, y).backward(g)
+        found = [x.grad, y.grad, *lucid.autograd.grad(f(x, y), [x, y], g)]
+        for a, b in zip(found[:2], found[2:], strict=True):
+            assert a.equal(b)
+        for i, a in enumerate(found):
+            a.fill_(i)  # no other one changes
+        assert g.equal(before)
+        assert [a.unique().tolist() for a in found] == [[0.0], [1.0], [2.0], [3.0]]

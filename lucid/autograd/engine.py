@@ -64,6 +64,7 @@ class Pass:
         self.keep = keep
         self.create = create
         self.arrived: dict[Node, list] = {}
+        self.fresh: set[int] = set()  # ids of those that have arrived and show nobody else's bytes
         self.leaves: dict[int, tuple[Any, Any, bool]] = {}  # leaf, gradient, is it nobody else's
         # What is asked for, and the Nodes that lead there; None: every leaf, every Node.
         self.wanted: dict[int, list[int]] | None = None
@@ -132,7 +133,12 @@ class Pass:
             if arrived is None:
                 arrived = self.arrived[target] = [None] * len(target.recipe.outputs)
             old = arrived[number]
-            arrived[number] = g if old is None else apply(add, (old, g))
+            if old is not None:
+                self.fresh.discard(id(old))
+                g, fresh = apply(add, (old, g)), True
+            arrived[number] = g
+            if fresh:
+                self.fresh.add(id(g))
         elif self.wanted is None or id(target) in self.wanted:
             before = self.leaves.get(id(target))
             if before is not None:
@@ -141,8 +147,10 @@ class Pass:
 
     def visit(self, node: Node, arrived: list) -> None:
         """Everything that has arrived at a Node goes on to where its edges lead."""
+        fresh = self.taken(arrived)
         if node.pre_hooks or node.retain or self.captures:
             self.on_outputs(node, arrived)
+            fresh = False
         leading = self.leading
         if leading is not None and node not in leading:
             return
@@ -159,7 +167,8 @@ class Pass:
         if node.onto:
             edges = zip(node.edges[: node.onto], needed, strict=False)
             arrived = [*arrived, *[self.sum_at(e) if need else None for e, need in edges]]
-        results, fresh = self.call(node, arrived, needed)
+            fresh = False
+        results, fresh = self.call(node, arrived, needed, fresh)
         for i, (e, g, need) in enumerate(zip(node.edges, results, needed, strict=True)):
             if need and g is not None:
                 if i < node.onto:
@@ -181,7 +190,18 @@ class Pass:
         if not isinstance(e[0], Node):
             self.leaves.pop(id(e[0]), None)
         elif e[0] in self.arrived:
+            self.fresh.discard(id(self.arrived[e[0]][e[1]]))
             self.arrived[e[0]][e[1]] = None
+
+    def taken(self, arrived: list) -> bool:
+        """Whether all of it was fresh. It leaves the set: a dead tensor's id is given again."""
+        known, fresh = self.fresh, True
+        for g in arrived:
+            if id(g) in known:
+                known.discard(id(g))
+            elif g is not None:
+                fresh = False
+        return fresh
 
     def on_outputs(self, node: Node, arrived: list) -> None:
         """Hooks on the outputs, then retained gradients and captures, see the whole cotangent."""
@@ -198,8 +218,10 @@ class Pass:
                 for i in self.captures.get((node, number), ()):
                     self.found[i] = g
 
-    def call(self, node: Node, arrived: list, needed: tuple) -> tuple[Sequence[Any], bool]:
-        """The Node's rules on what arrived, and whether the results are nobody else's bytes."""
+    def call(
+        self, node: Node, arrived: list, needed: tuple, fresh: bool
+    ) -> tuple[Sequence[Any], bool]:
+        """The Node's rules on what arrived, which may be `fresh`, and whether the results are."""
         # Of two passes in two threads, which may change places at any call, one is told.
         if node.taken or node.saved is None:
             raise RuntimeError(
@@ -209,20 +231,20 @@ class Pass:
             )
         node.taken = not self.keep
         try:
-            return self.compute(node, arrived, needed)
+            return self.compute(node, arrived, needed, fresh)
         except BaseException:
             node.taken = False
             raise
 
-    def compute(self, node: Node, arrived: list, needed: tuple) -> tuple[Sequence[Any], bool]:
+    def compute(
+        self, node: Node, arrived: list, needed: tuple, fresh: bool
+    ) -> tuple[Sequence[Any], bool]:
         while isinstance(node.saved, Deferred):
             node.saved.fill()
-        create = self.create
-        fresh = False
         if node.run is not None:
-            results = node.run(arrived)
+            results, fresh = node.run(arrived), False
         else:
-            results, fresh = pull_back(node, needed, arrived, create)
+            results, fresh = pull_back(node, needed, arrived, self.create, fresh)
         if node.hooks:
             results, fresh = _after(node, results, arrived), False
         if not self.keep:

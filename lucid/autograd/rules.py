@@ -5,6 +5,7 @@ they run as ordinary recorded ops, with the same bits.
 """
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 from lucid.apply import CPU, Fused, apply, keep_plan, planned, record, trace_call, wrap
@@ -53,10 +54,12 @@ def _overwritten(node: Node, name: str, s: Saved) -> RuntimeError:
     )
 
 
-def pull_back(node: Node, needed: tuple, arrived: list, create: bool) -> tuple[Sequence[Any], bool]:
+def pull_back(
+    node: Node, needed: tuple, arrived: list, create: bool, fresh: bool
+) -> tuple[Sequence[Any], bool]:
     """The rules of the needed inputs: as one plan, kept under what they are given, or as ordinary
     recorded ops where they are to be differentiated. And whether the results are nobody else's
-    bytes."""
+    bytes; `fresh`: so is what has arrived."""
     recipe = node.recipe
     kept: Any = node.saved  # held until the call is over: another pass may give it back
     if not create and (tracer := program()) is not None:
@@ -97,16 +100,17 @@ def pull_back(node: Node, needed: tuple, arrived: list, create: bool) -> tuple[S
     found = planned.get(key)
     if found is None:
         found = keep_plan(key, _plan(node, needed, arrived))
-    return found(tuple(inputs)), type(found) is Fused
+    return found(tuple(inputs)), type(found) is Fused or (fresh and found.single)
 
 
 class Passed:
     """Rules that hand on what has arrived, or parts of it that lie side by side: no kernel."""
 
-    __slots__ = ("parts",)
+    __slots__ = ("parts", "single")
 
-    def __init__(self, parts: tuple):
+    def __init__(self, parts: tuple, whole: bool):
         self.parts = parts  # which input, layout, offset; None where no gradient is needed
+        self.single = whole  # whether it is one result, with all that has arrived
 
     def __call__(self, inputs: tuple) -> tuple:
         made: list[Any] = []
@@ -143,7 +147,9 @@ def _passed(rules: Callable, given: tuple) -> Passed | None:
             return None
         parts.append((number, layout(value.shape, dense, value.dtype, CPU), offset))
     rest = iter(parts)
-    return Passed(tuple([next(rest) if there else None for there in present]))
+    whole = len(parts) == len(given) == 1
+    whole = whole and prod(graph.outputs[0].shape) == prod(graph.inputs[0].shape)
+    return Passed(tuple([next(rest) if there else None for there in present]), whole)
 
 
 def _plan(node: Node, needed: tuple, arrived: Sequence[Any]) -> Fused | Passed:
