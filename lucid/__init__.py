@@ -38,7 +38,7 @@ from lucid.dtypes import (
 )
 from lucid.dtypes import bool_ as bool
 from lucid.error import OutOfMemoryError
-from lucid.lazy import exports, lazy
+from lucid.lazy import after_import, exports, lazy
 from lucid.ops import creators as _creators
 from lucid.ops import functions as _functions
 from lucid.ops.random import (
@@ -80,6 +80,9 @@ strided = "strided"
 Float16, Float32, Float64 = float16, float32, float64
 Complex64 = complex64
 Int8, Int16, Int32, Int64 = int8, int16, int32, int64
+
+
+after_import("einops._backends", "lucid.einops.library", "register")
 
 
 def is_tensor(x: object) -> "_bool":
@@ -162,7 +165,11 @@ _late, __dir__ = exports(
         "scan": "lucid.func.control",
         "while_loop": "lucid.func.control",
         "data": "lucid.data",
+        "count_flops": "lucid.show.flops",
         "datasets": "lucid.datasets",
+        "einops": "lucid.einops",
+        "models": "lucid.models",
+        "random": "lucid.random",
         "transforms": "lucid.transforms",
         "utils": "lucid.utils",
         "signal": "lucid.signal",

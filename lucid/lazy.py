@@ -1,12 +1,15 @@
-"""Late loading: `lazy()` for a heavy module, `exports()` for the names of a package.
+"""Late loading: `lazy()` for a heavy module, `exports()` for the names of a package, and
+`after_import()` for what follows the import of another library.
 
 Called by every file that needs llvmlite, safetensors, rich or a subpackage of Lucid on first use
 only, so that `import lucid` stays within 60 ms of `import numpy`. It imports nothing of Lucid.
 """
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable
+from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import Any
 
@@ -53,6 +56,47 @@ def exports(
         return sorted({*namespace, *table})
 
     return __getattr__, __dir__
+
+
+def after_import(name: str, module: str, function: str) -> None:
+    """Call `module.function()` as soon as module `name` is imported: at once if it is already."""
+    if name in sys.modules:
+        getattr(importlib.import_module(module), function)()
+    else:
+        sys.meta_path.insert(0, _After(name, module, function))
+
+
+class _After(MetaPathFinder):
+    """Waits for one module. It is asked for every import, so it says no quickly."""
+
+    def __init__(self, name: str, module: str, function: str):
+        self.name = name
+        self.then = module, function
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        if fullname != self.name:
+            return None
+        sys.meta_path.remove(self)  # its work is done, and the search below must not find it
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Then(spec.loader, self.then)  # type: ignore[assignment]
+        return spec
+
+
+class _Then:
+    """A loader that calls a function after the module has run; else it is the one it stands for."""
+
+    def __init__(self, loader: Any, then: tuple[str, str]):
+        self.loader = loader
+        self.then = then
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self.loader, attribute)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self.loader.exec_module(module)
+        where, function = self.then
+        getattr(importlib.import_module(where), function)()
 
 
 class _Lazy(ModuleType):

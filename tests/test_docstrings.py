@@ -19,8 +19,10 @@ PUBLIC = (
     "lucid.autograd",
     "lucid.data",
     "lucid.datasets",
+    "lucid.einops",
     "lucid.io",
     "lucid.memory",
+    "lucid.models",
     "lucid.nn",
     "lucid.nn.functional",
     "lucid.nn.init",
@@ -32,6 +34,7 @@ PUBLIC = (
     "lucid.optim",
     "lucid.optim.lr_scheduler",
     "lucid.optim.swa_utils",
+    "lucid.random",
     "lucid.transforms",
     "lucid.transforms.functional",
 )

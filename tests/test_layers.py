@@ -28,10 +28,10 @@ ROWS = [
     ["lucid.autograd"],
     ["lucid.compiler"],
     ["lucid"],  # the package itself: what users build with is loaded late from it, and may use it
-    ["lucid.func"],
+    ["lucid.func", "lucid.einops", "lucid.random"],
     ["lucid.nn", "lucid.optim", "lucid.data", "lucid.io", "lucid.amp", "lucid.show", "lucid.utils"],
     ["lucid.signal", "lucid.linalg", "lucid.fft", "lucid.special"],
-    ["lucid.datasets", "lucid.transforms"],
+    ["lucid.datasets", "lucid.transforms", "lucid.models"],
     ["lucid.distributed", "lucid.compat"],
     ["lucid.__main__"],
 ]

@@ -15,6 +15,7 @@ from lucid.array import Array
 from lucid.autograd.mode import set_grad_enabled
 from lucid.autograd.node import Deferred, Node
 from lucid.autograd.rules import pull_back
+from lucid.error import BackwardError
 from lucid.op import find
 from lucid.ops.elementwise import add
 from lucid.tracing import note_grad, uncast
@@ -224,7 +225,7 @@ class Pass:
         """The Node's rules on what arrived, which may be `fresh`, and whether the results are."""
         # Of two passes in two threads, which may change places at any call, one is told.
         if node.taken or node.saved is None:
-            raise RuntimeError(
+            raise BackwardError(
                 f"{node.name()}: its saved tensors have been freed by an earlier backward pass, or "
                 "one in another thread; use retain_graph=True there to go through the same graph "
                 "again"

@@ -11,6 +11,7 @@ from lucid.autograd.mode import is_grad_enabled, no_grad
 from lucid.autograd.node import Node, Recipe, keep, keep_own, move_retained
 from lucid.autograd.rules import fit, unpack
 from lucid.dtypes import FLOATING
+from lucid.error import BackwardError
 from lucid.ops.cast import to_dtype
 from lucid.ops.creation import zeros
 from lucid.tracing import tracing
@@ -61,7 +62,7 @@ class Context:
             return self._saved
         node = self._node()
         if node is None or node.saved is None:
-            raise RuntimeError(
+            raise BackwardError(
                 "saved_tensors: they have been freed by an earlier backward pass; use "
                 "retain_graph=True there to go through the same graph again"
             )

@@ -8,6 +8,7 @@ from lucid.apply import current_node
 from lucid.array import Array
 from lucid.autograd import engine
 from lucid.autograd.node import Handle
+from lucid.error import BackwardError
 from lucid.lazy import lazy
 from lucid.ops.cast import to_dtype
 from lucid.ops.creation import ones, zeros
@@ -133,7 +134,7 @@ def _cotangents(name: str, roots: Sequence[Any], given: Any, batch: tuple = ()) 
             raise TypeError(f"{name}: an output is a {type(root).__name__}, not a tensor")
         if not needs_gradient(root):
             at = f" at {root._origin}" if root._origin else ""
-            raise RuntimeError(
+            raise BackwardError(
                 f"{name}: the tensor does not require a gradient and has no grad_fn: it was made "
                 f"from tensors that require none, or under no_grad{at}"
             )

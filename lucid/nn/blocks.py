@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import lucid
+from lucid.einops import rearrange
 from lucid.nn import functional as F
 from lucid.nn.activation import ReLU, Sigmoid, SiLU
 from lucid.nn.activation_more import Hardsigmoid, Hardswish
@@ -214,6 +215,27 @@ class SelectiveKernel(Module):
         chosen = lucid.stack([layer(summary) for layer in self.excite], 1)  # (N, K, C)
         weight = chosen.softmax(1)
         return (made * weight.reshape(*weight.shape, 1, 1)).sum(1)
+
+
+class Rearrange(Module):
+    """`lucid.einops.rearrange` as a layer.
+
+    >>> import lucid
+    >>> lucid.nn.Rearrange("b c h w -> b (h w) c")(lucid.zeros(2, 3, 4, 5)).shape
+    lucid.Size([2, 20, 3])
+    """
+
+    def __init__(self, pattern: str, **shapes: int) -> None:
+        super().__init__()
+        self.pattern = pattern
+        self.shapes = shapes
+
+    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
+        return rearrange(x, self.pattern, **self.shapes)
+
+    def extra_repr(self) -> str:
+        sizes = "".join(f", {name}={size}" for name, size in self.shapes.items())
+        return f"{self.pattern!r}{sizes}"
 
 
 class Swish(SiLU):

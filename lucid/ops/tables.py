@@ -10,6 +10,7 @@ from lucid.ops import (
     calculus,
     complex,
     draws,
+    founding,
     gamma,
     join,
     legacy,
@@ -36,6 +37,7 @@ def _of(module: ModuleType, names: str) -> dict[str, Callable]:
 
 # With `out=` where PyTorch has it: the result is computed, then written.
 with_out: dict[str, Callable] = {
+    "clip": founding.clip,
     **_of(sort, "sort argsort msort topk kthvalue median nanmedian mode quantile nanquantile"),
     **_of(running, "cummax cummin logcumsumexp"),
     **_of(search, "take_along_dim multinomial"),
@@ -71,6 +73,7 @@ methods: dict[str, Callable] = {
     ),
     **parts.copies,
     "fill": legacy.fill,
+    **_of(founding, "cube expand_dims pad"),
     **_of(stft, "stft istft"),
     **{n: f for n, f in complex.functions.items() if n not in complex.properties},
 }
@@ -102,10 +105,12 @@ functions: dict[str, Callable] = {
     "trapz": calculus.trapezoid,
     "row_stack": join.vstack,
     "range": legacy.range_,
+    "to_tensor": founding.to_tensor,
 }
 # Methods alone.
 only_methods: dict[str, Callable] = {
     **_of(legacy, "new resize resize_ resize_as_ new_empty_strided"),
+    **_of(founding, "astype copy_data copy_grad zero_grad"),
     **_of(draws, "exponential_ geometric_ cauchy_ log_normal_"),
 }
 # These have a form `name_` that computes and then writes.
@@ -113,6 +118,6 @@ in_place: tuple[str, ...] = (
     "scatter_reduce", "addmv", "addr", "addbmm", "renorm", "masked_scatter", "put",
     "index_reduce", "ldexp", "float_power", "gcd", "lcm",
 )  # fmt: skip
-properties: dict[str, Callable] = complex.properties
+properties: dict[str, Callable] = {**complex.properties, "is_free": founding.is_free}
 # Methods whose arguments stand in another order than those of the function.
 own: dict[str, Callable] = {"polygamma": gamma.polygamma_of}

@@ -125,6 +125,7 @@ class Plan:
         self.threads = count
         long = any(step.work > LONG for step in lowered.steps)
         self.segment = call.Segment(calls, long)
+        self.segment.steps = lowered.steps
         return self.segment
 
     def entry(

@@ -60,8 +60,9 @@ class profile:
         call.watcher = None
         settings.debug = self._before
 
-    def _note(self, names: list[str], seconds: float) -> None:
+    def _note(self, segment: call.Segment, seconds: float) -> None:
         now = time.perf_counter()
+        names = segment.names()
         # Loop nests are told as "kernel NAME vector=...", templates by what they are.
         plain = [n.split()[1] if n.startswith("kernel ") else n for n in names]
         name = " + ".join(plain) or "nothing"

@@ -43,12 +43,14 @@ class Segment:
     generic builtin `run(address, a0, ...)` takes.
     """
 
-    __slots__ = ("calls", "releases_gil", "arguments", "address", "run", "memory")
+    __slots__ = ("calls", "releases_gil", "arguments", "address", "run", "memory", "steps")
 
     run: Callable[..., Outcome]
+    steps: Sequence  # of the plan (plan/steps.py), for those who look at what runs
 
     def __init__(self, calls: Sequence[Call], releases_gil: bool = False):
         self.calls = tuple(calls)
+        self.steps = ()
         self.releases_gil = releases_gil
         used = [argument for call in calls for _, argument, _ in call.patches]
         self.arguments = max(used, default=-1) + 1
@@ -71,9 +73,12 @@ class Segment:
         if settings.debug >= 1:
             self.run = _Traced(self)
 
+    def names(self) -> list[str]:
+        """What its kernels are called, in order."""
+        return [jit.name(call.address) for call in self.calls]
+
     def __repr__(self) -> str:
-        names = ", ".join(jit.name(call.address) for call in self.calls)
-        return f"Segment([{names}], arguments={self.arguments})"
+        return f"Segment([{', '.join(self.names())}], arguments={self.arguments})"
 
 
 def run() -> Callable[..., Outcome]:
@@ -102,13 +107,13 @@ def run_of(segment: Segment) -> Callable[..., Outcome]:
     return segment.run
 
 
-watcher: Callable[[list[str], float], None] | None = None  # of show/profile.py
+watcher: Callable[[Segment, float], None] | None = None  # of show/profile.py, show/flops.py
 
 
 def report(segment: Segment, seconds: float) -> None:
     """Print the kernels of a segment that has run, or tell them to the profile that is open."""
     if watcher is not None:
-        watcher([jit.name(call.address) for call in segment.calls], seconds)
+        watcher(segment, seconds)
         return
     for call in segment.calls:
         print(f"lucid: {jit.name(call.address)}", file=sys.stderr)
