@@ -35,8 +35,25 @@ class device:
         if isinstance(type, device):
             if index is not None:
                 raise UnknownDeviceError(f"device({type!r}, {index!r}): the first names an index")
+            if type.type not in device.known:  # one that is only named
+                raise UnknownDeviceError(f"Lucid has no {type.type!r} device; {_works()}")
             return type
         return _parse(cls, type, index)
+
+    @classmethod
+    def named(cls, type: str, index: int | None = None) -> "device":
+        """A device that need not be there: it can be compared, and whatever is to use it raises.
+
+        For programs that name another framework's devices before they ask whether there are any.
+        """
+        return _parse(cls, type, index, there=False)
+
+    def __enter__(self) -> "device":
+        """Tensors made inside are on this device: the CPU, where they are anyway."""
+        return device(self)
+
+    def __exit__(self, *error: object) -> None:
+        pass
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a device does not change: cannot set {name!r}")
@@ -60,7 +77,7 @@ class device:
         return device, (str(self),)
 
 
-def _parse(cls: type[device], text: str, index: int | None) -> device:
+def _parse(cls: type[device], text: str, index: int | None, there: bool = True) -> device:
     shown = repr(text) if index is None else f"{text!r}, {index!r}"
     if isinstance(text, bool) or not isinstance(text, str):
         raise UnknownDeviceError(f"device({shown}): a device is named by a string; {_works()}")
@@ -75,9 +92,9 @@ def _parse(cls: type[device], text: str, index: int | None) -> device:
             raise UnknownDeviceError(f"device({shown}): the index is a number from 0; {_works()}")
         number = index
     count = device.known.get(kind, 0)
-    if not count:
+    if there and not count:
         raise UnknownDeviceError(f"device({shown}): Lucid has no {kind!r} device; {_works()}")
-    if number is not None and int(number) >= count:
+    if there and number is not None and int(number) >= count:
         raise UnknownDeviceError(f"device({shown}): {kind!r} has {count} of them; {_works()}")
     self = object.__new__(cls)
     position = None if number is None else int(number)

@@ -344,3 +344,96 @@ COMPILED = """
 def test_compile(tmp_path):
     done = lucid_run(tmp_path, COMPILED)
     assert done.stdout == "finished\n", done.stderr
+
+
+LIBRARIES = """
+    # What libraries write while they are imported; none of it is used.
+    import torch
+    import torch.fx, torch.onnx, torch.library, torch._C, torch._dynamo, torch.ao.quantization
+    from torch import Tensor
+    from torch.fx.graph_module import _CodeOnlyModule
+    from torch.onnx.symbolic_helper import parse_args
+    from torch.jit.annotations import BroadcastingList2
+    from torch.nn.attention.flex_attention import BlockMask
+    from torch.distributed.tensor import DTensor, Replicate, Shard
+    from torch.distributed.fsdp import FullyShardedDataParallel
+    from torch.autograd.graph import save_on_cpu
+    from torch.utils.checkpoint import get_device_states
+    from torch.utils._pytree import tree_flatten, tree_unflatten, tree_map_only
+
+    @torch.fx.wrap
+    def helper(size: BroadcastingList2[int], graph: torch.cuda.CUDAGraph | None = None):
+        return 3
+
+    class Leaves(torch.fx.Tracer):
+        pass
+
+    @torch.library.register_fake("other::op")
+    def shapes(x):
+        return x
+
+    assert helper([1, 2]) == 3 and shapes(4) == 4
+    assert Replicate() == Replicate() and Shard(0) != Shard(1)
+    x = torch.ones(2)
+    assert not isinstance(x, (DTensor, BlockMask, torch.cuda.FloatTensor))
+    assert get_device_states(x) == ([], [])
+    with save_on_cpu(), torch.device("cpu"):
+        pass
+    assert x.dtype != torch.uint16 and torch.finfo(torch.float8_e4m3fn).max == 448.0
+    gpu = torch.device("cuda", 1)
+    assert isinstance(gpu, torch.device) and str(gpu) == "cuda:1" and gpu.type == "cuda"
+    assert isinstance(x.device, torch.device) and x.device != gpu and torch.device(gpu) == gpu
+    for call, word in (
+        (Leaves, "torch.fx.Tracer"), (lambda: torch.fx.symbolic_trace(helper), "symbolic_trace"),
+        (lambda: torch.onnx.export(None, x, "file"), "torch.onnx.export"),
+        (torch.ao.quantization.QuantStub, "QuantStub"), (torch.cuda.CUDAGraph, "CUDAGraph"),
+        (lambda: torch.ops.load_library("some.so"), "some.so"),
+        (lambda: torch.ops.other.op(x), "torch.ops.other.op"), (BlockMask, "BlockMask"),
+        (lambda: x.to(gpu), "cuda"), (lambda: torch.zeros(2, device=gpu), "cuda"),
+        (lambda: torch.nn.Linear(2, 2).to(gpu), "cuda"), (lambda: DTensor(x), "DTensor"),
+        (lambda: torch.zeros(2, dtype=torch.uint16), "torch.uint16"),
+        (lambda: x.to(torch.float8_e5m2), "torch.float8_e5m2"),
+    ):
+        try:
+            call()
+        except (NotImplementedError, OSError, AttributeError, AssertionError, RuntimeError,
+                TypeError) as error:
+            assert word in str(error), (word, error)
+        else:
+            raise SystemExit(f"not refused: {word}")
+    leaves, form = tree_flatten({"a": [x, 1], "b": (2, None)})
+    assert len(leaves) == 4 and form.num_leaves == 4
+    again = tree_unflatten(leaves, form)
+    assert again["a"][0] is x and again["b"] == (2, None)
+    assert tree_map_only(int, lambda n: n + 1, again)["b"] == (3, None)
+    print("finished")
+"""
+
+
+def test_what_libraries_touch(tmp_path):
+    done = lucid_run(tmp_path, LIBRARIES)
+    assert done.returncode == 0 and "finished" in done.stdout, done.stderr
+
+
+def test_nests():
+    tree = importlib.import_module("lucid.compat.torch").utils._pytree
+    nest = {"b": [1, (2, 3)], "a": None, "c": {}}
+    leaves, form = tree.tree_flatten(nest)
+    assert leaves == [1, 2, 3, None] and form == tree.tree_structure(nest)
+    assert tree.tree_unflatten(leaves, form) == nest
+    assert tree.tree_map(lambda a, b: a + b, [1, (2,)], [3, (4,)]) == [4, (6,)]
+    assert tree.tree_leaves(nest, is_leaf=lambda x: isinstance(x, list))[0] == [1, (2, 3)]
+
+    class Pair:
+        def __init__(self, a, b):
+            self.a, self.b = a, b
+
+    tree.register_pytree_node(Pair, lambda p: ((p.a, p.b), None), lambda xs, _: Pair(*xs))
+    doubled = tree.tree_map(lambda x: 2 * x, Pair(1, [2]))
+    assert (doubled.a, doubled.b) == (2, [4])
+    with pytest.raises(ValueError, match="already"):
+        tree.register_pytree_node(Pair, None, None)
+    with pytest.raises(ValueError, match="3 leaves"):
+        tree.tree_unflatten([1, 2, 3], form)
+    with pytest.raises(ValueError, match="differ"):
+        tree.tree_map(max, [1], [1, 2])

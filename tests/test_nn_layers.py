@@ -389,3 +389,29 @@ def test_repr_equals_pytorch(build):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert list(map(repr, build(nn))) == list(map(repr, build(torch.nn)))
+
+
+ACTIVATIONS = [
+    "celu", "dropout", "elu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu",
+    "relu6", "rrelu", "selu", "silu", "threshold", "dropout2d", "alpha_dropout",
+    "feature_alpha_dropout",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_in_place_of_an_intermediate(name):
+    """What the rule needs is what was there before the write."""
+    function = getattr(nn.functional, name)
+    args = (0.1, 2.0) if name == "threshold" else ()
+    training = {"training": True} if "dropout" in name or name == "rrelu" else {}
+    x = lucid.randn(3, 4, 5, 5, dtype=lucid.float64)
+    found = []
+    for inplace in (False, True):
+        leaf = x.clone().requires_grad_()
+        lucid.manual_seed(3)
+        between = leaf * 2
+        y = function(between, *args, inplace=inplace, **training)
+        assert (y is between) == inplace
+        (y * y).sum().backward()
+        found.append((y.detach(), leaf.grad))
+    assert lucid.equal(found[0][0], found[1][0]) and lucid.equal(found[0][1], found[1][1])

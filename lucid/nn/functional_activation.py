@@ -10,6 +10,7 @@ from typing import Any
 import lucid
 from lucid import ops
 from lucid.ops import activation, softmax
+from lucid.write import write
 
 records: Any = activation
 
@@ -21,7 +22,7 @@ def relu(input: Any, inplace: bool = False) -> Any:
     >>> lucid.nn.functional.relu(lucid.tensor([-1.0, 2.0])).tolist()
     [0.0, 2.0]
     """
-    return _into(input, ops.relu(input), inplace)
+    return _form(ops.relu, inplace, input)
 
 
 def relu6(input: Any, inplace: bool = False) -> Any:
@@ -32,7 +33,7 @@ def relu6(input: Any, inplace: bool = False) -> Any:
     >>> F.relu6(lucid.tensor([-1.0, 5.0, 7.0])).tolist()
     [0.0, 5.0, 6.0]
     """
-    return _into(input, ops.relu6(input), inplace)
+    return _form(ops.relu6, inplace, input)
 
 
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
@@ -43,7 +44,7 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
     >>> F.leaky_relu(lucid.tensor([-1.0, 2.0]), 0.5).tolist()
     [-0.5, 2.0]
     """
-    return _into(input, ops.leaky_relu(input, negative_slope), inplace)
+    return _form(ops.leaky_relu, inplace, input, negative_slope)
 
 
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
@@ -54,7 +55,7 @@ def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     >>> F.elu(lucid.tensor([0.0, 2.0])).tolist()
     [0.0, 2.0]
     """
-    return _into(input, ops.elu(input, alpha), inplace)
+    return _form(ops.elu, inplace, input, alpha)
 
 
 def silu(input: Any, inplace: bool = False) -> Any:
@@ -65,7 +66,7 @@ def silu(input: Any, inplace: bool = False) -> Any:
     >>> F.silu(lucid.tensor(0.0)).item()
     0.0
     """
-    return _into(input, ops.silu(input), inplace)
+    return _form(ops.silu, inplace, input)
 
 
 def mish(input: Any, inplace: bool = False) -> Any:
@@ -76,7 +77,7 @@ def mish(input: Any, inplace: bool = False) -> Any:
     >>> F.mish(lucid.tensor(0.0)).item()
     0.0
     """
-    return _into(input, ops.mish(input), inplace)
+    return _form(ops.mish, inplace, input)
 
 
 def hardtanh(
@@ -92,7 +93,7 @@ def hardtanh(
     >>> F.hardtanh(lucid.tensor([-4.0, 0.5, 4.0])).tolist()
     [-1.0, 0.5, 1.0]
     """
-    return _into(input, ops.hardtanh(input, min_val, max_val), inplace)
+    return _form(ops.hardtanh, inplace, input, min_val, max_val)
 
 
 def hardsigmoid(input: Any, inplace: bool = False) -> Any:
@@ -103,7 +104,7 @@ def hardsigmoid(input: Any, inplace: bool = False) -> Any:
     >>> F.hardsigmoid(lucid.tensor([-4.0, 0.0, 4.0])).tolist()
     [0.0, 0.5, 1.0]
     """
-    return _into(input, ops.hardsigmoid(input), inplace)
+    return _form(ops.hardsigmoid, inplace, input)
 
 
 def hardswish(input: Any, inplace: bool = False) -> Any:
@@ -114,7 +115,7 @@ def hardswish(input: Any, inplace: bool = False) -> Any:
     >>> F.hardswish(lucid.tensor([-4.0, 0.0, 4.0])).tolist()
     [-0.0, 0.0, 4.0]
     """
-    return _into(input, ops.hardswish(input), inplace)
+    return _form(ops.hardswish, inplace, input)
 
 
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
@@ -127,7 +128,7 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """
     if alpha == 0:
         raise RuntimeError("celu: alpha must not be 0")
-    return _into(input, records.celu(input, float(alpha)), inplace)
+    return _form(records.celu, inplace, input, float(alpha))
 
 
 def selu(input: Any, inplace: bool = False) -> Any:
@@ -137,7 +138,7 @@ def selu(input: Any, inplace: bool = False) -> Any:
     >>> lucid.nn.functional.selu(lucid.tensor([0.0, 1.0]))
     tensor([0.0000, 1.0507])
     """
-    return _into(input, records.selu(input), inplace)
+    return _form(records.selu, inplace, input)
 
 
 def prelu(input: Any, weight: Any) -> Any:
@@ -180,9 +181,9 @@ def rrelu(
     if lower > upper:
         raise RuntimeError(f"rrelu: lower ({lower}) is greater than upper ({upper})")
     if not training:
-        return _into(input, ops.leaky_relu(input, (lower + upper) / 2), inplace)
+        return _form(ops.leaky_relu, inplace, input, (lower + upper) / 2)
     slopes = lucid.empty(input.shape, dtype=input.dtype).uniform_(lower, upper)
-    return _into(input, records.prelu(input, slopes), inplace)
+    return _form(records.prelu, inplace, input, slopes)
 
 
 def softsign(input: Any) -> Any:
@@ -234,7 +235,7 @@ def threshold(input: Any, threshold: float, value: float, inplace: bool = False)
     >>> lucid.nn.functional.threshold(lucid.tensor([0.5, 2.0]), 1.0, 20.0).tolist()
     [20.0, 2.0]
     """
-    return _into(input, records.threshold(input, threshold, value), inplace)
+    return _form(records.threshold, inplace, input, threshold, value)
 
 
 def gumbel_softmax(
@@ -335,7 +336,7 @@ def threshold_(input: Any, threshold: float, value: float) -> Any:
     >>> lucid.nn.functional.threshold_(x, 1.0, 20.0) is x, x.tolist()
     (True, [20.0, 2.0])
     """
-    return _into(input, records.threshold(input, threshold, value), True)
+    return _form(records.threshold, True, input, threshold, value)
 
 
 def rrelu_(
@@ -351,5 +352,10 @@ def rrelu_(
     return rrelu(input, lower, upper, training, inplace=True)
 
 
-def _into(input: Any, result: Any, inplace: bool) -> Any:
-    return input.copy_(result) if inplace else result
+def _form(function: Any, inplace: bool, *args: Any) -> Any:
+    """function(*args), or the same written into the first of them."""
+    if not inplace:
+        return function(*args)
+    record = getattr(function, "record", function)
+    inputs, params = record.bind(args, {})
+    return write(record, args[0], inputs, params, f"{record.name}_")

@@ -210,7 +210,7 @@ class finfo:
 
     def __init__(self, kind: dtype | None = None):
         kind = kind or dtypes.get_default_dtype()
-        if kind.category != FLOATING:
+        if not kind.is_floating_point:  # which types that are only named have too
             raise TypeError(f"finfo: a floating dtype is needed, got {kind!r}")
         info = ml_dtypes.finfo(kind.numpy)
         self.dtype = kind.name

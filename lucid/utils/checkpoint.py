@@ -7,7 +7,21 @@ from typing import Any
 
 from lucid.autograd.checkpoint import checkpoint
 
-__all__ = ["checkpoint", "checkpoint_sequential"]
+__all__ = ["checkpoint", "checkpoint_sequential", "get_device_states", "set_device_states"]
+
+
+def get_device_states(*args: Any) -> tuple[list[int], list[Any]]:
+    """The devices beside the CPU that hold the arguments, and their generators' states: none."""
+    return [], []
+
+
+def set_device_states(devices: Any, states: Any, *, device_type: str | None = None) -> None:
+    """Set the generators of these devices, of which there are none.
+
+    Raises ValueError where a device is given.
+    """
+    if list(devices):
+        raise ValueError(f"set_device_states: there are no devices {list(devices)}")
 
 
 def checkpoint_sequential(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lucid.compat.answers.refuse import no_cuda
+from lucid.compat.answers.refuse import no_cuda, no_cuda_class
 
 
 def is_available() -> bool:
@@ -99,4 +99,5 @@ for _name in (
     "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor",
     "IntTensor", "LongTensor", "ShortTensor",
 ):  # fmt: skip
-    globals()[_name] = no_cuda(f"torch.cuda.{_name}")
+    _full = f"torch.cuda.{_name}"
+    globals()[_name] = no_cuda_class(_full) if _name[0].isupper() else no_cuda(_full)

@@ -2,16 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Optional
 
 from lucid import nn
 from lucid.compat.answers.refuse import refused
 
-__all__ = ["Final"]
+__all__ = ["Final", "List", "Optional"]
 
 _WHY = "Lucid has no TorchScript; run the module as it is"
 ScriptModule = nn.Module
 RecursiveScriptModule = nn.Module
+
+List = list
+BroadcastingList1 = BroadcastingList2 = BroadcastingList3 = (
+    list  # in annotations: BroadcastingList2[int]
+)
 
 
 def is_scripting() -> bool:
@@ -44,8 +49,18 @@ def script_if_tracing(fn: Callable) -> Callable:
     return fn
 
 
+_script_if_tracing = script_if_tracing  # the name before 1.7
+
+
 def interface(obj: type) -> type:
     return obj
+
+
+def _overload(fn: Callable) -> Callable:
+    return fn
+
+
+_overload_method = _overload
 
 
 def script_method(fn: Callable) -> Callable:

@@ -30,6 +30,20 @@ def no_cuda(name: str) -> Callable[..., Any]:
     return function
 
 
+def refused_class(name: str, why: str) -> Any:
+    """A class of that name, to inherit from and to ask `isinstance` about: making one raises."""
+
+    def refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        raise NotImplementedError(f"{type(self).__name__} is a {name}: {why}")
+
+    return type(name.rpartition(".")[2], (), {"__init__": refuse, "__doc__": f"{name}: {why}."})
+
+
+def no_cuda_class(name: str) -> Any:
+    """A class to name in annotations and `isinstance`; making one raises as `no_cuda` does."""
+    return type(name.rpartition(".")[2], (), {"__init__": no_cuda(name)})
+
+
 class Namespace(ModuleType):
     """A module made of the given names."""
 

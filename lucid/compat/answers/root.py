@@ -8,6 +8,9 @@ from typing import Any, BinaryIO
 
 import lucid
 from lucid.compat.answers.compiled import compile as compile
+from lucid.compat.answers.devices import device as device
+from lucid.compat.answers.library import classes as classes
+from lucid.compat.answers.library import ops as ops
 from lucid.compat.answers.refuse import refused
 from lucid.compat.answers.version import __version__ as __version__
 

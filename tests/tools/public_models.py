@@ -1,0 +1,169 @@
+"""Runs tests/public_models.py with PyTorch and with Lucid and writes the comparison.
+
+    python tests/tools/public_models.py [--only WORD] [--output docs/models.md]
+
+Each model runs in two processes of its own: with PyTorch, which saves its initial weights, and
+with `lucid run`, which loads them. Packages that are missing are named in the table.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TESTS = Path(__file__).resolve().parent.parent
+PROGRAM = TESTS / "public_models.py"
+
+# Torchvision's wheel of PyPI holds code for CUDA, which a PyTorch for the CPU cannot load; its
+# Python files then ask for ops by name. No model here calls one, so their names are enough.
+WITH_PYTORCH = """
+import runpy, sys, torch
+library = torch.library.Library("torchvision", "DEF")
+library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+for name in ("roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool", "deform_conv2d"):
+    library.define(name + "(Tensor x) -> Tensor")
+    library.define("_" + name + "_backward(Tensor x) -> Tensor")
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+CLOSE = 1e-4  # models that differ by more are run in float64 too
+
+
+def names() -> list[tuple[str, str]]:
+    """The models and their packages, as the program lists them."""
+    code = "import json; from public_models import MODELS as m; "
+    code += "print(json.dumps([(name, package) for name, (package, _) in m.items()]))"
+    command = [sys.executable, "-c", code]
+    made = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=120)
+    if made.returncode:
+        raise SystemExit(made.stderr)
+    return [tuple(pair) for pair in json.loads(made.stdout)]
+
+
+def run(command: list[str], folder: Path, timeout: float) -> tuple[str, dict[str, Any]]:
+    """The last line of the error, "" where there is none, and what was found."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "TOKENIZERS_PARALLELISM": "false"}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout, env=environment
+        )
+    except subprocess.TimeoutExpired:
+        return f"did not end in {timeout:.0f} s", {}
+    if done.returncode:
+        (folder / "error.txt").write_text(done.stdout + done.stderr)
+        lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
+        return (lines or [f"exit status {done.returncode}"])[-1], {}
+    with np.load(folder / "found.npz") as found:
+        return "", {key: found[key] for key in found.files}
+
+
+def compare(name: str, keep: Path | None, timeout: float, kind: str) -> dict[str, Any]:
+    """Losses, the largest relative differences and what failed, of one model."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        start = [sys.executable, "-c", WITH_PYTORCH]
+        wrong, ours = run([*start, str(PROGRAM), name, temporary, kind], folder, timeout)
+        if wrong:
+            return {"name": name, "failed": f"PyTorch: {wrong}"}
+        (folder / "found.npz").unlink()
+        start = [sys.executable, "-m", "lucid", "run"]
+        wrong, theirs = run([*start, str(PROGRAM), name, temporary, kind], folder, timeout)
+        if wrong:
+            if keep is not None:
+                text = (folder / "error.txt").read_text() if "did not end" not in wrong else wrong
+                (keep / f"{name}.txt").write_text(text)
+            return {"name": name, "failed": wrong}
+    if ours.keys() != theirs.keys():
+        odd = sorted(ours.keys() ^ theirs.keys())
+        return {"name": name, "failed": f"found by one of them only: {odd[:3]}"}
+    row: dict[str, Any] = {
+        "name": name,
+        "loss": [float(ours["loss"]), float(theirs["loss"])],
+        "seconds": [float(ours["seconds"][1]), float(theirs["seconds"][1])],
+        "parameters": sum(x.size for key, x in ours.items() if key.startswith("gradient ")),
+    }
+    for kind in ("output", "gradient", "buffer"):
+        all_ = np.sqrt(sum(
+            float(np.square(x, dtype=np.float64).sum())
+            for key, x in ours.items() if key.startswith(kind) and x.dtype.kind == "f"
+        ))  # fmt: skip
+        worst, where = 0.0, ""
+        for key, x in ours.items():
+            if key.startswith(kind + " "):
+                value = difference(x, theirs[key], float(all_) if kind == "gradient" else 0.0)
+                if not value <= worst:
+                    worst, where = value, key
+        row[kind] = [worst, where]
+    return row
+
+
+def difference(a: np.ndarray, b: np.ndarray, whole: float) -> float:
+    """|a - b| / |a| as vectors; gradients below a thousandth of the whole are measured by that."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return float("inf")
+    x, y = (v.astype(np.float64).ravel() for v in (a, b))
+    if not (np.isfinite(x) == np.isfinite(y)).all():
+        return float("inf")
+    x, y = x[np.isfinite(x)], y[np.isfinite(y)]
+    size = max(float(np.linalg.norm(x)), 1e-3 * whole, 1e-30)
+    return float(np.linalg.norm(x - y)) / size
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", action="append", help="models whose name begins so")
+    parser.add_argument("--rows", type=Path, help="JSON file of rows, kept up to date")
+    parser.add_argument("--errors", type=Path, help="folder for whole tracebacks")
+    parser.add_argument("--output", type=Path, help="write the table to this file")
+    parser.add_argument("--timeout", type=float, default=200.0)
+    options = parser.parse_args()
+    rows: dict[str, Any] = {}
+    if options.rows and options.rows.exists():
+        rows = json.loads(options.rows.read_text())
+    if options.errors:
+        options.errors.mkdir(exist_ok=True, parents=True)
+    for name, package in names():
+        if options.only is not None and not name.startswith(tuple(options.only)):
+            continue
+        try:
+            version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            row: dict[str, Any] = {"name": name, "failed": "the package is not installed"}
+            version = ""
+        else:
+            row = compare(name, options.errors, options.timeout, "float32")
+            if not max(row.get("gradient", [0])[0], row.get("output", [0])[0]) < CLOSE:
+                # Rounding of float32, or a mistake? In float64 the first is gone.
+                row["float64"] = compare(name, options.errors, options.timeout, "float64")
+        row["package"] = f"{package} {version}".strip()
+        rows[name] = row
+        print(line(row), flush=True)
+        if options.rows:
+            options.rows.write_text(json.dumps(rows, indent=1))
+
+
+def line(row: dict[str, Any]) -> str:
+    """One row for the terminal."""
+    if "failed" in row:
+        return f"{row['name']}: FAILED: {row['failed']}"
+    a, b = row["loss"]
+    return (
+        f"{row['name']}: loss {a:.6f} {b:.6f}; output {row['output'][0]:.1e}, "
+        f"gradient {row['gradient'][0]:.1e} {row['gradient'][1]}, buffer {row['buffer'][0]:.1e}; "
+        f"{row['seconds'][0]:.2f} {row['seconds'][1]:.2f} s"
+        + (f"\n    in float64 {line(row['float64'])}" if "float64" in row else "")
+    )
+
+
+if __name__ == "__main__":
+    main()
