@@ -37,6 +37,8 @@ class Settings:
     cache_dir: str = field(default_factory=lambda: os.environ.get("LUCID_CACHE_DIR", ""))
     # LUCID_CACHE_MB: cap of the code cache in MiB; 0 keeps machine code in memory only.
     cache_mb: int = field(default_factory=lambda: _integer("LUCID_CACHE_MB", 256))
+    # Set by autograd.detect_anomaly: 1 Nodes know where they were made, 2 gradients are looked at.
+    anomaly: int = 0
 
 
 settings = Settings()

@@ -50,6 +50,23 @@ def user_line(skip: int = 0) -> str:
     return format_line(*user_position(skip))
 
 
+def user_stack(limit: int = 6) -> list[str]:
+    """The innermost frames outside Lucid, the innermost first, as "file.py:12 in function".
+
+    >>> len(user_stack(1))
+    1
+    """
+    found: list[str] = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and len(found) < limit:
+        code = frame.f_code
+        if not is_ours(code.co_filename):
+            line = format_line(code.co_filename, frame.f_lineno or code.co_firstlineno)
+            found.append(f"{line} in {code.co_name}")
+        frame = frame.f_back
+    return found
+
+
 def format_line(filename: str, line: int) -> str:
     """The text of a position that `user_position` gave earlier."""
     try:

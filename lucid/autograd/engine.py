@@ -8,17 +8,20 @@ import heapq
 import os
 import threading
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from lucid.apply import apply, current_node
 from lucid.array import Array
+from lucid.autograd import anomaly
 from lucid.autograd.mode import set_grad_enabled
 from lucid.autograd.node import Deferred, Node
 from lucid.autograd.rules import pull_back
+from lucid.config import settings
 from lucid.error import BackwardError
 from lucid.op import find
 from lucid.ops.elementwise import add
-from lucid.tracing import note_grad, uncast
+from lucid.tracing import note_grad, program, uncast
 from lucid.write import write
 
 # Threads that run backward at once may add to the same leaf; hooks run outside of it.
@@ -50,12 +53,24 @@ def run(
     """
     with set_grad_enabled(create), uncast():  # gradients have the types of what they belong to
         state = Pass(targets, keep, create)
-        state.run(roots, cotangents)
+        token = _current.set(state)
+        try:
+            state.run(roots, cotangents)
+        finally:
+            _current.reset(token)
         if targets is not None and accumulate:
             for target, g in zip(targets, state.found, strict=True):
                 if g is not None:
                     _accumulate(target, g, create)
         return None if targets is None else state.found
+
+
+_current: ContextVar[Any] = ContextVar("lucid_backward", default=None)
+
+
+def current() -> Any:
+    """The backward pass that runs here, for what its hooks ask; None outside."""
+    return _current.get()
 
 
 class Pass:
@@ -64,6 +79,9 @@ class Pass:
     def __init__(self, targets: Sequence[Any] | None, keep: bool, create: bool):
         self.keep = keep
         self.create = create
+        self.waiting: dict[Any, int] = {}
+        if settings.anomaly and (tracer := program()) is not None:
+            tracer.refuse("detect_anomaly", "look for anomalies with functions not compiled")
         self.arrived: dict[Node, list] = {}
         self.fresh: set[int] = set()  # ids of those that have arrived and show nobody else's bytes
         self.leaves: dict[int, tuple[Any, Any, bool]] = {}  # leaf, gradient, is it nobody else's
@@ -85,7 +103,7 @@ class Pass:
     def run(self, roots: Sequence[Any], cotangents: Sequence[Any]) -> None:
         ends = [(current_node(root) or root, root._nr) for root in roots]
         starts = [end for end, _ in ends if isinstance(end, Node)]
-        waiting = _dependencies(starts)
+        waiting = self.waiting = _dependencies(starts)
         if self.wanted is not None:
             self.leading = self._leading(waiting)
         for (end, number), g in zip(ends, cotangents, strict=True):
@@ -112,6 +130,16 @@ class Pass:
                     waiting[id(target)] -= 1
                     if not waiting[id(target)]:
                         self.finish(target)
+
+    def reaches(self, x: Any) -> bool:
+        """Whether the gradient of x is computed in this pass."""
+        node = current_node(x)
+        if node is None:
+            return id(x) in self.waiting and (self.wanted is None or id(x) in self.wanted)
+        if node not in self.waiting:
+            return False
+        leading = self.leading
+        return leading is None or node in leading or (node, x._nr) in self.captures
 
     def _leading(self, nodes: dict) -> set[Node]:
         """The Nodes whose cotangents reach a target. A Node is younger than what it points at."""
@@ -232,9 +260,14 @@ class Pass:
             )
         node.taken = not self.keep
         try:
-            return self.compute(node, arrived, needed, fresh)
-        except BaseException:
+            results, fresh = self.compute(node, arrived, needed, fresh)
+            if settings.anomaly > 1:
+                anomaly.check(node, arrived, results)
+            return results, fresh
+        except BaseException as error:
             node.taken = False
+            if settings.anomaly:
+                anomaly.note(node, error)
             raise
 
     def compute(

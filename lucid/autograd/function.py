@@ -5,7 +5,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from lucid.apply import edge, layouts_of, wrap
+from lucid.apply import edge, layouts_of, packed, wrap
 from lucid.array import Array
 from lucid.autograd.mode import is_grad_enabled, no_grad
 from lucid.autograd.node import Node, Recipe, keep, keep_own, move_retained
@@ -249,10 +249,10 @@ def _record(
             continue
         own[id(y)] = nr
         _attach(y, node, nr, any(y is d for d in context._dirty))
-    node.saved = tuple([
+    node.saved = packed(tuple([
         keep_own(t, own[id(t)]) if id(t) in own else keep(t) if isinstance(t, Array) else t
         for t in context._saved
-    ])  # fmt: skip
+    ]))  # fmt: skip
     context._saved = ()
 
 

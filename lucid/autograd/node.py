@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from lucid.array import Array
+from lucid.config import settings
 from lucid.dtypes import COMPLEX, FLOATING
 from lucid.layout import Layout
+from lucid.lines import user_line, user_stack
 from lucid.op import Op, View
 
 _sequence = itertools.count()
@@ -167,6 +169,7 @@ class Node:
     pre_hooks: dict | None = None
     retain: dict | None = None  # output number -> weak tensor whose .grad is kept
     line: str | None = None
+    stack: Sequence[str] = ()  # the frames around the line, where detect_anomaly asks for them
     onto: int = 0
     run: Callable[[list], Sequence[Any]] | None = None
 
@@ -176,6 +179,14 @@ class Node:
         self.saved = saved
         self.sequence = next(_sequence)
         self.taken = False
+        if settings.debug or settings.anomaly:
+            self.note_line()
+
+    def note_line(self) -> None:
+        """Where the user's program made it."""
+        self.line = user_line()
+        if settings.anomaly:
+            self.stack = user_stack()
 
     @property
     def op(self) -> type[Op]:
@@ -197,7 +208,13 @@ class Node:
 
     @property
     def next_functions(self) -> tuple:
-        return tuple((e[0], e[1]) if e is not None else (None, 0) for e in self.edges)
+        """For each input (what its cotangent goes to, which output of that), (None, 0) without."""
+        return tuple([(None, 0) if e is None else _next(*e) for e in self.edges])
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """A dict for whatever a program wants to keep here."""
+        return self.__dict__.setdefault("_metadata", {})
 
     def register_hook(self, hook):
         """Call `hook(grad_inputs, grad_outputs)` after this Node has run; a result replaces
@@ -211,6 +228,32 @@ class Node:
         if self.pre_hooks is None:
             self.pre_hooks = {}
         return Handle(self.pre_hooks.setdefault(None, {}), hook)
+
+
+def _next(target: Any, number: int) -> tuple:
+    return (target if isinstance(target, Node) else AccumulateGrad(target)), number
+
+
+class AccumulateGrad:
+    """Stands at the end of a graph for a leaf, whose `.grad` is added to: `variable`."""
+
+    __slots__ = ("variable",)
+    next_functions: tuple = ()
+
+    def __init__(self, variable: Any):
+        self.variable = variable
+
+    def name(self) -> str:
+        return "AccumulateGrad"
+
+    def __repr__(self) -> str:
+        return "<AccumulateGrad>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AccumulateGrad) and other.variable is self.variable
+
+    def __hash__(self) -> int:
+        return hash((AccumulateGrad, id(self.variable)))
 
 
 class Handle:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from lucid.apply import CPU, Fused, apply, keep_plan, planned, record, trace_call, wrap
+from lucid.apply import CPU, Fused, Packed, apply, keep_plan, packs, planned, record, trace_call, wrap
+from lucid.array import Array
 from lucid.autograd.node import Node, Recipe, Saved
 from lucid.dtypes import FLOATING
 from lucid.layout import Layout, contiguous_strides, layout
@@ -24,6 +25,8 @@ from lucid.write import last_write
 
 def unpack(node: Node, name: str, s: Any, create: bool) -> Any:
     """A residual as a tensor; raises if it was overwritten since it was saved."""
+    if type(s) is Packed:
+        s = unpacked(node, name, s)
     if not isinstance(s, Saved):
         return s
     if s.storage.version != s.version:
@@ -44,6 +47,23 @@ def unpack(node: Node, name: str, s: Any, create: bool) -> Any:
     return y
 
 
+def unpacked(node: Node, name: str, p: Packed) -> Saved:
+    """A packed residual as one that lies in memory."""
+    if p.version is not None and p.version[0].version != p.version[1]:
+        raise _overwritten(node, name, Saved(p.version[0], p.layout, 0, p.version[1], None, None))
+    x = p.unpack(p.value)
+    if not isinstance(x, Array):
+        raise TypeError(
+            f"saved_tensors_hooks: unpack_hook returned {type(x).__name__}, a tensor is needed"
+        )
+    if x._layout.shape != p.layout.shape or x._layout.dtype is not p.layout.dtype:
+        raise RuntimeError(
+            f"saved_tensors_hooks: unpack_hook returned a tensor of shape {x._layout.shape} and "
+            f"{x._layout.dtype!r}, saved was one of shape {p.layout.shape} and {p.layout.dtype!r}"
+        )
+    return Saved(x._storage, x._layout, x._offset, x._storage.version, p.edge, p.nr)
+
+
 def _overwritten(node: Node, name: str, s: Saved) -> RuntimeError:
     at = f" (made at {node.line})" if node.line else ""
     return RuntimeError(
@@ -62,6 +82,9 @@ def pull_back(
     bytes; `fresh`: so is what has arrived."""
     recipe = node.recipe
     kept: Any = node.saved  # held until the call is over: another pass may give it back
+    if packs and any([type(s) is Packed for s in kept]):
+        pairs = zip(recipe.names, kept, strict=True)
+        kept = tuple([unpacked(node, n, s) if type(s) is Packed else s for n, s in pairs])
     if not create and (tracer := program()) is not None:
         return tracer.rules(node, needed, arrived), not recipe.direct
     if create or recipe.direct or tracing() is not None:
@@ -99,7 +122,7 @@ def pull_back(
     key = tuple(marks)
     found = planned.get(key)
     if found is None:
-        found = keep_plan(key, _plan(node, needed, arrived))
+        found = keep_plan(key, _plan(node, kept, needed, arrived))
     return found(tuple(inputs)), type(found) is Fused or (fresh and found.single)
 
 
@@ -152,12 +175,12 @@ def _passed(rules: Callable, given: tuple) -> Passed | None:
     return Passed(tuple([next(rest) if there else None for there in present]), whole)
 
 
-def _plan(node: Node, needed: tuple, arrived: Sequence[Any]) -> Fused | Passed:
+def _plan(node: Node, kept: tuple, needed: tuple, arrived: Sequence[Any]) -> Fused | Passed:
     """The rules as a function of the cotangents that are there, and of the saved values that may
     differ from call to call."""
     recipe = node.recipe
     there = tuple([g is not None for g in arrived])
-    values = dict(zip(recipe.names, node.saved or (), strict=True))
+    values = dict(zip(recipe.names, kept, strict=True))
     varying = {n: s for n, s in values.items() if type(s) in (Saved, float, int)}
     fixed = recipe.fixed | {n: s for n, s in values.items() if n not in varying}
 
