@@ -9,13 +9,13 @@ import functools
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any
 
 from lucid import dtypes, storage
 from lucid.array import Array
-from lucid.autograd.mode import enable_grad, grad_state, is_grad_enabled, no_grad
-from lucid.autograd.node import Node, Recipe, Saved, move_retained, view_recipe
+from lucid.autograd.mode import enable_grad, grad_state, is_grad_enabled
+from lucid.autograd.node import Node, Recipe, move_retained, view_recipe
+from lucid.autograd.packing import packed, packs
 from lucid.autograd.pile import EACH, look
 from lucid.caches import kept_plans, trim
 from lucid.config import settings
@@ -338,7 +338,7 @@ def attach(recipe: Recipe, edges: tuple, inputs: Sequence, outputs: Sequence) ->
     """A Node for one call, set on its floating outputs."""
     kept = recipe.keep(inputs, outputs) if recipe.kept else ()
     if packs:
-        kept = packed(kept)
+        kept = packed(kept, wrap)
     return _attach(recipe, edges, kept, outputs)
 
 
@@ -353,46 +353,6 @@ def _attach(recipe: Recipe, edges: tuple, kept: tuple, outputs: Sequence) -> Nod
             y._nr = nr
         y._requires_grad = True
     return node
-
-
-class Packed(NamedTuple):
-    """A residual that autograd.graph.saved_tensors_hooks has packed: `unpack(value)` gives it."""
-
-    value: Any
-    unpack: Callable[[Any], Any]
-    layout: Layout
-    version: tuple[Any, int] | None  # of a storage that is still the one which was saved
-    edge: tuple | None
-    nr: int | None
-
-
-# (pack, unpack), innermost; None where tensors are saved as they are.
-packing: ContextVar[tuple[Callable, Callable] | None] = ContextVar("lucid_packing", default=None)
-packs: list[bool] = []  # empty until hooks are used for the first time, anywhere
-
-
-def packed(kept: tuple) -> tuple:
-    """What a Node keeps, with its tensors packed."""
-    hooks = packing.get()
-    if hooks is None:
-        return kept
-    if (tracer := program()) is not None:
-        tracer.refuse("saved_tensors_hooks", "use them around functions that are not compiled")
-    token = packing.set(None)
-    try:
-        with no_grad():
-            return tuple([_pack(s, *hooks) if type(s) is Saved else s for s in kept])
-    finally:
-        packing.reset(token)
-
-
-def _pack(s: Saved, pack: Callable, unpack: Callable) -> Packed:
-    value = pack(wrap(s.storage, s.layout, s.offset))
-    if s.storage.version != s.version:
-        raise RuntimeError("saved_tensors_hooks: pack_hook has modified the tensor in place")
-    same = isinstance(value, Array) and value._storage is s.storage
-    version = (s.storage, s.version) if same else None
-    return Packed(value, unpack, s.layout, version, s.edge, s.nr)
 
 
 _recipes: dict[tuple, Recipe] = {}  # of calls without an entry of their own: in-place writes

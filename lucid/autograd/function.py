@@ -5,10 +5,11 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from lucid.apply import edge, layouts_of, packed, wrap
+from lucid.apply import edge, layouts_of, wrap
 from lucid.array import Array
 from lucid.autograd.mode import is_grad_enabled, no_grad
 from lucid.autograd.node import Node, Recipe, keep, keep_own, move_retained
+from lucid.autograd.packing import packed
 from lucid.autograd.rules import fit, unpack
 from lucid.dtypes import FLOATING
 from lucid.error import BackwardError
@@ -252,7 +253,7 @@ def _record(
     node.saved = packed(tuple([
         keep_own(t, own[id(t)]) if id(t) in own else keep(t) if isinstance(t, Array) else t
         for t in context._saved
-    ]))  # fmt: skip
+    ]), wrap)  # fmt: skip
     context._saved = ()
 
 

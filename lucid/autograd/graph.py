@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from lucid.apply import packing, packs
 from lucid.array import Array
 from lucid.autograd import engine
 from lucid.autograd.gradients import register_hook
 from lucid.autograd.node import Handle, Node
+from lucid.autograd.packing import packing, packs
 from lucid.write import needs_gradient
 
 __all__ = [

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from lucid.apply import CPU, Fused, Packed, apply, keep_plan, packs, planned, record, trace_call, wrap
+from lucid.apply import CPU, Fused, apply, keep_plan, planned, record, trace_call, wrap
 from lucid.array import Array
 from lucid.autograd.node import Node, Recipe, Saved
+from lucid.autograd.packing import Packed, packs
 from lucid.dtypes import FLOATING
 from lucid.layout import Layout, contiguous_strides, layout
 from lucid.op import Composite, Elementwise, find, widened
