@@ -180,6 +180,7 @@ _late, __dir__ = exports(
         "show": "lucid.show",
         "compat": "lucid.compat",
         "amp": "lucid.amp",
+        "distributions": "lucid.distributions",
         **dict.fromkeys(
             (
                 "autocast",

@@ -33,3 +33,12 @@ def complex_numbers(n, kind):
     made = [x * w, x / w, x.exp(), x.log(), x.sqrt(), x.sin(), x.cos(), x @ w.mH, x.sum(1)]
     made += [x.abs(), x.angle(), lucid.fft.fft(x), lucid.fft.rfft(x.real), lucid.fft.irfft(x)]
     return [y.real if y.is_complex() else y for y in made]
+
+
+@sample
+def draws_with_loops(n, kind):
+    x = R(3, n, kind=kind)
+    made = [lucid._standard_gamma(x), lucid._standard_gamma(x, log=True)]
+    made += [lucid.igamma(x, x[:1]), lucid.igammac(x, x[:1].detach())]
+    rates = x.detach() * 50.0
+    return [*made, lucid.poisson(rates), lucid.binomial((rates * 2.0).round(), x.detach())]

@@ -20,6 +20,7 @@ PUBLIC = (
     "lucid.data",
     "lucid.datasets",
     "lucid.einops",
+    "lucid.distributions",
     "lucid.io",
     "lucid.memory",
     "lucid.models",

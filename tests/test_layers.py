@@ -39,6 +39,7 @@ ROWS = [
     ["lucid.nn", "lucid.optim", "lucid.data", "lucid.io", "lucid.amp", "lucid.show", "lucid.utils"],
     ["lucid.signal", "lucid.linalg", "lucid.fft", "lucid.special"],
     ["lucid.datasets", "lucid.transforms", "lucid.models"],
+    ["lucid.distributions"],
     ["lucid.distributed", "lucid.compat"],
     ["lucid.__main__"],
 ]

@@ -354,6 +354,13 @@ CASES = {
     "masks": (lambda x: lucid.masked_fill(x, x > 0.5, 0.0).clamp(0.3, 0.4), [real(3, 4)]),
     "repeats": (lambda x: (x.repeat(2, 1), x.roll(1, 0), x.repeat_interleave(2, 1)), [real(2, 3)]),
 }  # fmt: skip
+CASES["incomplete_gamma"] = (
+    lambda a, x: (
+        lucid.igamma(a, x), lucid.igammac(a, x),
+        REGISTRY["gamma_slope"](a.detach() + x.detach() * 0.0, x.detach().log() + a.detach() * 0.0),
+    ),
+    [real(3, 4), real(3, 4, seed=1)],
+)  # fmt: skip
 CASES["totals"] = (
     lambda x, t: (
         F.smooth_l1_loss(x, t), F.poisson_nll_loss(x, t.abs()),
@@ -384,6 +391,8 @@ NEVER_MAPPED = {
     "attention_dropped": "test_random", "attention_masked_dropped": "test_random",
     "ctc_alphas": "ctc is mapped whole", "ctc_betas": "ctc is mapped whole",
     "normal_numbers": "test_random", "integer_numbers": "test_random",
+    "standard_gamma": "test_random", "poisson_numbers": "test_random",
+    "binomial_numbers": "test_random",
     "overwritten": "made in compiled programs", "assembled": "made in compiled programs",
     "strided_view": "made in compiled programs", "compiled": "a Node's",
     "cond": "made in compiled programs", "loop": "made in compiled programs",
@@ -436,6 +445,8 @@ RANDOM = {
         lucid.full((2, 4), 0.5)) + x,
     "normal": lambda x: lucid.normal(x, 2.0), "uniform_": lambda x: x.clone().uniform_(),
     "random_": lambda x: x.clone().random_(0, 9),
+    "gamma": lambda x: lucid._standard_gamma(x * 3.0), "poisson": lambda x: lucid.poisson(x * 50.0),
+    "binomial": lambda x: lucid.binomial((x * 50.0).round(), x),
 }  # fmt: skip
 
 

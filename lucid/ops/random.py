@@ -35,6 +35,11 @@ _LOW = 0xFFFFFFFF
 
 def philox(seed: Expr, counter: Expr) -> tuple[Expr, Expr]:
     """Two of the four 32-bit words for a 64-bit counter and key, each in an int64."""
+    return philox_words(seed, counter)[:2]
+
+
+def philox_words(seed: Expr, counter: Expr) -> tuple[Expr, ...]:
+    """All four words."""
 
     def halves(x: Expr) -> tuple[Expr, Expr]:
         return x & _LOW, expr.binary("lshr", x, 32)
@@ -47,7 +52,7 @@ def philox(seed: Expr, counter: Expr) -> tuple[Expr, Expr]:
         low1, high1 = halves(c2 * 0xCD9E8D57)
         c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
         k0, k1 = (k0 + 0x9E3779B9) & _LOW, (k1 + 0xBB67AE85) & _LOW
-    return c0, c1
+    return c0, c1, c2, c3
 
 
 def uniform_of(words: tuple[Expr, Expr], kind: dtype) -> Expr:

@@ -10,8 +10,11 @@ from lucid.ops import (
     calculus,
     complex,
     draws,
+    draws_counts,
+    draws_gamma,
     founding,
     gamma,
+    gamma_incomplete,
     join,
     legacy,
     linalg,
@@ -52,6 +55,7 @@ with_out: dict[str, Callable] = {
         linalg,
         "cholesky_solve cholesky_inverse slogdet logdet det matrix_exp matrix_power",
     ),
+    **_of(gamma_incomplete, "igamma igammac"),
     "inverse": linalg.inv,
     "pinverse": linalg.pinv,
     "cholesky": linalg_legacy.cholesky_of,
@@ -94,6 +98,8 @@ functions: dict[str, Callable] = {
         "combinations unravel_index broadcast_shapes constant_pad_nd",
     ),
     **_of(calculus, "trapezoid cumulative_trapezoid gradient cdist"),
+    **_of(draws_counts, "poisson binomial"),
+    "_standard_gamma": draws_gamma._standard_gamma,
     **_of(legacy, "set_default_tensor_type scalar_tensor empty_strided empty_permuted"),
     **_of(windows, "hann_window hamming_window blackman_window bartlett_window kaiser_window"),
     **legacy.constructors,
@@ -116,7 +122,7 @@ only_methods: dict[str, Callable] = {
 # These have a form `name_` that computes and then writes.
 in_place: tuple[str, ...] = (
     "scatter_reduce", "addmv", "addr", "addbmm", "renorm", "masked_scatter", "put",
-    "index_reduce", "ldexp", "float_power", "gcd", "lcm",
+    "index_reduce", "igamma", "igammac", "ldexp", "float_power", "gcd", "lcm",
 )  # fmt: skip
 properties: dict[str, Callable] = {**complex.properties, "is_free": founding.is_free}
 # Methods whose arguments stand in another order than those of the function.
