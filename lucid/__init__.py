@@ -76,7 +76,7 @@ contiguous_format, preserve_format, channels_last = (
     "preserve_format",
     "channels_last",
 )
-strided = "strided"
+strided, sparse_coo = "strided", "sparse_coo"
 Float16, Float32, Float64 = float16, float32, float64
 Complex64 = complex64
 Int8, Int16, Int32, Int64 = int8, int16, int32, int64
@@ -170,6 +170,7 @@ _late, __dir__ = exports(
         "einops": "lucid.einops",
         "models": "lucid.models",
         "random": "lucid.random",
+        **dict.fromkeys(("sparse", "sparse_coo_tensor", "spmm"), "lucid.sparse"),
         "transforms": "lucid.transforms",
         "utils": "lucid.utils",
         "signal": "lucid.signal",

@@ -21,6 +21,7 @@ from lucid import optim as optim
 from lucid import random as random
 from lucid import show as show
 from lucid import signal as signal
+from lucid import sparse as sparse
 from lucid import special as special
 from lucid import transforms as transforms
 from lucid import utils as utils
@@ -63,6 +64,8 @@ from lucid.printing import set_printoptions as set_printoptions
 from lucid.show.explain import explain as explain
 from lucid.show.flops import count_flops as count_flops
 from lucid.show.profile import profile as profile
+from lucid.sparse.make import sparse_coo_tensor as sparse_coo_tensor
+from lucid.sparse.multiply import spmm as spmm
 from lucid.tensor import Size as Size
 from lucid.tensor import Tensor as Tensor
 
@@ -678,6 +681,9 @@ def slogdet(A: Any) -> Any: ...
 def softmax(input: Any, dim: Any = None, *, dtype: Any = None) -> Tensor: ...
 def softplus(x: Any, beta: Any = ..., threshold: Any = ..., *, out: Any = None) -> Tensor: ...
 def sort(x: Any, dim: _b.int = -1, descending: _b.bool = False, stable: _b.bool = False) -> Any: ...
+
+sparse_coo: _b.str
+
 def split(x: Any, split_size_or_sections: Any, dim: _b.int = 0) -> tuple[Tensor, ...]: ...
 def split_with_sizes(x: Any, split_sizes: Any, dim: _b.int = 0) -> Any: ...
 def split_with_sizes_copy(*args: Any, **kwargs: Any) -> Tensor: ...

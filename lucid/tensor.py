@@ -202,6 +202,11 @@ class Tensor(Array):
         return True
 
     @property
+    def layout(self) -> str:
+        """ "strided": tensors are dense; "sparse_coo" for sparse ones."""
+        return "strided"
+
+    @property
     def is_sparse(self) -> bool:
         """False: tensors are dense."""
         return False

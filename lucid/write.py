@@ -231,6 +231,8 @@ def _build(
 ) -> tuple:
     """Plan a write into a target of this layout and keep the plan."""
     lay = target._layout
+    if any(getattr(x, "is_sparse", False) for x in inputs):
+        raise NotImplementedError(f"{called}: a sparse tensor is written; .to_dense() it first")
     if any(isinstance(x, Array) and x._value is not None for x in inputs):
         raise RuntimeError(
             f"{called}: a tensor from outside of a function that is traced, or mapped by vmap, is "

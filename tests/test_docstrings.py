@@ -36,6 +36,7 @@ PUBLIC = (
     "lucid.optim.lr_scheduler",
     "lucid.optim.swa_utils",
     "lucid.random",
+    "lucid.sparse",
     "lucid.transforms",
     "lucid.transforms.functional",
 )

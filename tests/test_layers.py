@@ -38,7 +38,7 @@ ROWS = [
     ["lucid.func", "lucid.einops", "lucid.random"],
     ["lucid.nn", "lucid.optim", "lucid.data", "lucid.io", "lucid.amp", "lucid.show", "lucid.utils"],
     ["lucid.signal", "lucid.linalg", "lucid.fft", "lucid.special"],
-    ["lucid.datasets", "lucid.transforms", "lucid.models"],
+    ["lucid.datasets", "lucid.transforms", "lucid.models", "lucid.sparse"],
     ["lucid.distributions"],
     ["lucid.distributed", "lucid.compat"],
     ["lucid.__main__"],

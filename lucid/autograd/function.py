@@ -251,10 +251,15 @@ def _record(
         own[id(y)] = nr
         _attach(y, node, nr, any(y is d for d in context._dirty))
     node.saved = packed(tuple([
-        keep_own(t, own[id(t)]) if id(t) in own else keep(t) if isinstance(t, Array) else t
+        keep_own(t, own[id(t)]) if id(t) in own else keep(t) if _has_bytes(t) else t
         for t in context._saved
     ]), wrap)  # fmt: skip
     context._saved = ()
+
+
+def _has_bytes(t: Any) -> bool:
+    """Not so sparse tensors, which are kept as they are."""
+    return isinstance(t, Array) and t._value is None
 
 
 def _attach(y: Any, node: Node, nr: int, dirty: bool) -> None:

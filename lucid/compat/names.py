@@ -93,6 +93,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "torch.serialization": (_OWN + "root",),
     "torch.signal": ("", "lucid.signal"),
     "torch.signal.windows": ("", "lucid.signal.windows"),
+    "torch.sparse": (_OWN + "sparse", "lucid.sparse"),
     "torch.special": ("", "lucid.special"),
     "torch.testing": (_OWN + "testing",),
     "torch.types": (_OWN + "types",),
@@ -159,5 +160,4 @@ REFUSED = {
     "torch.package": "Lucid has no torch.package",
     "torch._inductor": "Lucid has a compiler of its own: lucid.compile",
     "torch.nested": "Lucid has no nested tensors",
-    "torch.sparse": "Lucid has no module torch.sparse",
 }

@@ -126,6 +126,11 @@ class _Capture:
         if needs_gradient(x) and current_node(x) is None:
             y = x
         else:
+            if x._storage is None:
+                raise TraceError(
+                    "compile: sparse tensors are not supported; pass their indices and values, and "
+                    "make the sparse tensor outside"
+                )
             y = type(x)._make_subclass(type(x), wrap(x._storage, x._layout, x._offset))
             y.__dict__.update({k: v for k, v in x.__dict__.items() if not k.startswith("_")})
             y._grad = x._grad

@@ -28,6 +28,7 @@ from lucid.ops import (
     scatter,
     search,
     sort,
+    sparse,
     stft,
     unique,
     windows,
@@ -115,6 +116,7 @@ functions: dict[str, Callable] = {
 }
 # Methods alone.
 only_methods: dict[str, Callable] = {
+    **sparse.methods,
     **_of(legacy, "new resize resize_ resize_as_ new_empty_strided"),
     **_of(founding, "astype copy_data copy_grad zero_grad"),
     **_of(draws, "exponential_ geometric_ cauchy_ log_normal_"),

@@ -39,6 +39,7 @@ RESULTS = {
                     "tuple[Tensor, ...]"),
     **dict.fromkeys(("aminmax", "var_mean", "std_mean"), "tuple[Tensor, Tensor]"),
     "get_num_threads": "_b.int", "_as_numpy": "_numpy.ndarray", "__array__": "_numpy.ndarray",
+    **dict.fromkeys(("_nnz", "sparse_dim", "dense_dim"), "_b.int"),
     "promote_types": "_dtype", "get_default_dtype": "_dtype", "numel": "_b.int",
 }  # fmt: skip
 # Methods whose result depends on whether a dimension is given.

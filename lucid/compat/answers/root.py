@@ -18,7 +18,7 @@ _settings: dict[str, Any] = {"precision": "highest", "deterministic": False, "wa
 _PRECISIONS = ("highest", "high", "medium")
 _CPU = lucid.device("cpu")
 
-strided, jagged = "torch.strided", "torch.jagged"
+strided, sparse_coo, jagged = lucid.strided, lucid.sparse_coo, "jagged"
 layout, memory_format, qscheme = str, str, str  # classes that programs write in annotations
 
 
