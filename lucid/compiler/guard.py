@@ -24,6 +24,7 @@ from lucid.lines import format_line, is_ours, user_line
 from lucid.tracing import latest_change
 
 _dis = lazy("dis")
+_witness = lazy("lucid.backend.cpu.witness")
 
 MOST = 200_000  # objects followed
 _MISSING = object()
@@ -43,11 +44,12 @@ class Watch:
 
     def __init__(self) -> None:
         self.codes: dict[CodeType, dict[str, Any]] = {}
+        self._met: list[CodeType] = []
         self._before: Any = None
 
     def __enter__(self) -> "Watch":
         self._before = sys.getprofile()
-        sys.setprofile(self._event)
+        _witness.watch(self._event)
         return self
 
     def __exit__(self, *details: object) -> None:
@@ -57,13 +59,18 @@ class Watch:
             sys.setprofile(None)
             self._before.enable()
 
-    def _event(self, frame: FrameType, event: str, argument: Any) -> None:
+    def _event(self, frame: FrameType, event: str, argument: Any) -> bool:
+        """A code object's first call, or a call of C: whether calls of C are to be told."""
         code = frame.f_code
-        if event == "call":
-            if code not in self.codes and _is_users(code.co_filename):
-                self.codes[code] = frame.f_globals
-        elif event == "c_call" and _is_program(code.co_filename):
-            _refuse_chance(argument, frame)
+        ours = _is_program(code.co_filename)
+        if event == "c_call":
+            if ours:
+                _refuse_chance(argument, frame)
+            return ours
+        self._met.append(code)  # what is told by its address has to stay
+        if code not in self.codes and _is_users(code.co_filename):
+            self.codes[code] = frame.f_globals
+        return ours
 
 
 def _is_users(filename: str) -> bool:

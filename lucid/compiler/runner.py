@@ -13,15 +13,13 @@ from lucid.apply import CPU, edge, view_again, wrap
 from lucid.autograd.mode import is_grad_enabled, set_grad_enabled
 from lucid.autograd.node import Node, Recipe, Saved, keep, move_retained
 from lucid.compiler.captured import Captured, Output, history_of, whole
-from lucid.compiler.constants import fold
 from lucid.compiler.host import replay
 from lucid.compiler.ledger import store
+from lucid.compiler.planned import ProgramPlan
 from lucid.compiler.split import split
 from lucid.compiler.tree import unflatten
 from lucid.graph import Value
 from lucid.layout import Layout, layout
-from lucid.plan.passes import improve
-from lucid.plan.run import Plan
 from lucid.tracing import change
 from lucid.write import last_write, rebase
 
@@ -38,8 +36,7 @@ class Runner:
         written = [v for _, v, _ in captured.writes]
         wanted = [*captured.storages, *written]
         self.residuals: list[Value] = []
-        self.second: Plan | None = None
-        self.second_fixed: list[tuple[Value, Any]] = []
+        self.second: ProgramPlan | None = None
         graph = captured.graph
         slopes = [v for v in captured.slopes if v is not None]
         inputs = [i.value for i in captured.inputs]
@@ -58,22 +55,18 @@ class Runner:
                 *self.kept_numbers,
                 *captured.cotangents,
             ]
-            later = improve(backward.fresh())
-            self.second_fixed = fold(later)
-            later.inputs += [v for v, _ in self.second_fixed]
-            self.second = Plan(later, [None] * len(slopes), f"{name}_backward", {})
+            plain = [None] * len(slopes)
+            self.second = ProgramPlan(backward.fresh(), plain, f"{name}_backward", {})
             self.slopes = [layout(v.shape, None, v.dtype, CPU) for v in slopes]
         else:
             graph.outputs = wanted
-        improve(graph)
-        self.fixed = fold(graph)
-        graph.inputs = [*inputs, *numbers, *[v for v, _ in self.fixed]]
+        graph.inputs = [*inputs, *numbers]
         fresh = [lay.strides for lay in captured.layouts] + [v.strides for v in self.residuals]
         strides = fresh + [i.cell.layout.strides for i, *_ in captured.writes]
         into = {len(fresh) + k: i.value for k, (i, *_) in enumerate(captured.writes)}
-        self.plan = Plan(graph, strides, name, into)
+        self.plan = ProgramPlan(graph, strides, name, into)
+        self.plan.bind()
         self.kept_layouts = [layout(v.shape, v.strides, v.dtype, CPU) for v in self.residuals]
-        self.addresses = [block.ptr for _, block in self.fixed]
         fixed = [i for i in captured.inputs if i.source.fixed]
         self.blocks = frozenset([id(i.cell.storage) for i in fixed])
         # By its number among the inputs, what is another tensor in each call.
@@ -142,9 +135,7 @@ class Runner:
             made = [storage.allocate(lay.nbytes) for lay in captured.layouts]
             kept = [storage.allocate(lay.nbytes) for lay in self.kept_layouts]
             blocks = [block.ptr for block in (*made, *kept)]
-            (plan or self.plan.run)(
-                *blocks, *[inputs[n] for n in self.targets], *inputs, *numbers, *self.addresses
-            )
+            (plan or self.plan.run)(*blocks, *[inputs[n] for n in self.targets], *inputs, *numbers)
         except BaseException:
             for snapshot in reversed(undo):
                 snapshot.restore()
@@ -231,7 +222,6 @@ class Runner:
             held.append(g)
             arguments.append(g._ptr)
         made = [(storage.allocate(lay.nbytes), lay) for lay in self.slopes]
-        arguments += [block.ptr for _, block in self.second_fixed]
         self.second.run(*[block.ptr for block, _ in made], *arguments)
         results = iter([wrap(block, lay) for block, lay in made])
         return [None if v is None else next(results) for v in self.captured.slopes]

@@ -209,10 +209,10 @@ def _evict(folder: int, cap: int) -> int:
 
 
 def _stamp() -> str:
-    """Sizes and times of the files that emit code: an edited emitter makes other keys."""
+    """Sizes and times of the files that plan and emit code: an edited one makes other keys."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     marks = []
-    for folder in ("kernel", "backend/cpu", "backend/cpu/math"):
+    for folder in ("", "kernel", "ops", "plan", "plan/passes", "backend/cpu", "backend/cpu/math"):
         with os.scandir(os.path.join(root, folder)) as items:
             for item in items:
                 if item.name.endswith(".py"):

@@ -15,7 +15,7 @@ from lucid.graph import Graph, Value
 from lucid.layout import Layout
 from lucid.lazy import lazy
 from lucid.op import ERROR_HOST, ERRORS
-from lucid.plan.lower import lower
+from lucid.plan.lower import Lowered, lower
 from lucid.plan.steps import bits
 
 call = lazy("lucid.backend.cpu.call")
@@ -32,7 +32,7 @@ class Plan:
     Where the plan needs an arena it is taken for each call, so that eight threads can run one plan.
     """
 
-    __slots__ = ("graph", "lowered", "arena_bytes", "threads", "segment", "name", "owners")
+    __slots__ = ("graph", "_lowered", "arena_bytes", "threads", "segment", "name", "owners")
 
     def __init__(
         self,
@@ -44,17 +44,29 @@ class Plan:
         """`into`, of a whole program: outputs, by number, that are written into an input."""
         self.graph = graph
         self.name = name
-        if settings.debug >= 2:
-            print(f"lucid: {name}: {graph}", file=sys.stderr)
-        self.lowered = lower(graph, out_strides, into)
-        if settings.debug >= 3:
-            for step in self.lowered.steps:
-                nest = step.kernel or f"{step.name}: a template, no loop nest"
-                print(f"lucid: {nest}", file=sys.stderr)
         self.segment: Any = None
         self.owners: list[int] = []  # the step of each native call
         self.threads = 0
         self.arena_bytes = 0
+        self._lowered: Lowered | None = self._lower(out_strides, into)
+
+    @property
+    def lowered(self) -> Lowered:
+        """The steps, and where they keep what lives in between."""
+        assert self._lowered is not None
+        return self._lowered
+
+    def _lower(
+        self, out_strides: Sequence[tuple[int, ...] | None], into: dict[int, Value] | None
+    ) -> Lowered:
+        if settings.debug >= 2:
+            print(f"lucid: {self.name}: {self.graph}", file=sys.stderr)
+        lowered = lower(self.graph, out_strides, into)
+        if settings.debug >= 3:
+            for step in lowered.steps:
+                nest = step.kernel or f"{step.name}: a template, no loop nest"
+                print(f"lucid: {nest}", file=sys.stderr)
+        return lowered
 
     def kernels(self) -> list[str]:
         """The names of the kernels in order; nothing is compiled."""

@@ -47,7 +47,7 @@ PROCESS_SYMBOLS = (
     "pthread_create pthread_join pthread_mutex_init "
     "pthread_mutex_lock pthread_mutex_unlock pthread_cond_init pthread_cond_wait "
     "pthread_cond_broadcast pthread_attr_init pthread_attr_setstacksize pthread_sigmask "
-    "sigfillset memcpy memset memmove"
+    "sigfillset memcpy memset memmove PyFrame_GetCode"
 ).split()
 
 NOTHING: Mapping[str, int] = MappingProxyType({})
@@ -116,8 +116,7 @@ def cached(
 
     `key` says everything about the text but the versions, the target and the pipeline.
     """
-    place = target()
-    digest = cache.digest(key, place.cpu, ",".join(sorted(place.flags)), pipeline())
+    digest = digest_of(key)
     # LUCID_DEBUG=4 prints the text of all code, also of what the disk has.
     image = cache.get(digest) if settings.debug < 4 else None
     if image is not None:
@@ -132,6 +131,12 @@ def cached(
     image = compile_text(text)
     cache.put(digest, image)
     return load(image, exports, extra)
+
+
+def digest_of(key: str) -> str:
+    """Under what the disk keeps code with this key, for the present target."""
+    place = target()
+    return cache.digest(key, place.cpu, ",".join(sorted(place.flags)), pipeline())
 
 
 def _undefined(text: str) -> list[str]:

@@ -8,10 +8,13 @@ from collections.abc import Callable
 
 from lucid.backend.cpu import compiler, threads
 from lucid.config import settings
+from lucid.kernel import cache
 from lucid.kernel.cache import blake2b
 
 _addresses: dict[tuple[str, str], int] = {}
 _names: dict[int, str] = {}
+_stored: dict[int, tuple[str, str, str]] = {}  # address -> symbol, entry on disk, name
+_loaded: dict[str, int] = {}  # entry on disk -> address
 
 
 def function(key: str, build: Callable[[str], str]) -> int:
@@ -36,9 +39,45 @@ def name(address: int) -> str:
     return _names.get(address, hex(address))
 
 
+def stored(address: int) -> tuple[str, str, str] | None:
+    """How another process finds a function: its symbol, its entry on disk and its name. None for
+    an address that is no kernel's."""
+    return _stored.get(address)
+
+
+def restore(symbol: str, entry: str, name: str) -> int | None:
+    """The address of what `stored` told of, None where the disk has it no more."""
+    address = _loaded.get(entry)
+    if address is not None:
+        return address
+    with compiler.lock:
+        image = cache.get(entry)
+        if image is None:
+            return None
+        try:
+            address = compiler.load(image, [symbol], _pool())[symbol]
+        except RuntimeError:
+            cache.drop(entry)
+            return None
+        _keep(address, symbol, entry, name)
+    return address
+
+
 def _make(key: str, build: Callable[[str], str]) -> int:
     symbol = "k" + blake2b(key.encode(), digest_size=12).hexdigest()
-    pool = {"lucid_parallel": threads.addresses()["lucid_parallel"]}
-    code = compiler.cached(f"kernel {symbol}\n{key}", [symbol], lambda: build(symbol), pool)
-    _names[code[symbol]] = key.partition("\n")[0]
-    return code[symbol]
+    whole = f"kernel {symbol}\n{key}"
+    entry = compiler.digest_of(whole)
+    if entry not in _loaded:
+        code = compiler.cached(whole, [symbol], lambda: build(symbol), _pool())
+        _keep(code[symbol], symbol, entry, key.partition("\n")[0])
+    return _loaded[entry]
+
+
+def _keep(address: int, symbol: str, entry: str, name: str) -> None:
+    _names[address] = name
+    _stored[address] = (symbol, entry, name)
+    _loaded[entry] = address
+
+
+def _pool() -> dict[str, int]:
+    return {"lucid_parallel": threads.addresses()["lucid_parallel"]}
