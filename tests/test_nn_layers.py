@@ -415,3 +415,58 @@ def test_in_place_of_an_intermediate(name):
         (y * y).sum().backward()
         found.append((y.detach(), leaf.grad))
     assert lucid.equal(found[0][0], found[1][0]) and lucid.equal(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_linear_cross_entropy_in_chunks(reduction, smoothing):
+    rng = np.random.default_rng(0)
+    x, w, b = (lucid.tensor(rng.normal(size=s)) for s in ((11, 4), (9, 4), (9,)))
+    labels = rng.integers(0, 9, 11)
+    labels[3] = -100
+    given = {
+        "weight": lucid.tensor(rng.uniform(0.5, 1, 9)), "reduction": reduction,
+        "label_smoothing": smoothing, "linear_bias": b,
+    }  # fmt: skip
+    made = []
+    for size in (None, 1, 4, 30):
+        options = None if size is None else nn.LinearCrossEntropyOptions(batch_chunk_size=size)
+        own = [t.clone().requires_grad_() for t in (x, w)]
+        y = nn.functional.linear_cross_entropy(*own, lucid.tensor(labels), options=options, **given)
+        scales = lucid.arange(1, 12).double() if reduction == "none" else 1.0
+        first = lucid.autograd.grad((y * scales).sum(), own, create_graph=True)
+        second = lucid.autograd.grad(sum((g * g).sum() for g in first), own)
+        made.append([t.detach().numpy() for t in (y, *first, *second)])
+    for other in made[1:]:
+        for a, c in zip(other, made[0], strict=True):
+            np.testing.assert_allclose(a, c, rtol=1e-11, atol=1e-13)
+
+
+def test_options_of_linear_cross_entropy():
+    Options = nn.LinearCrossEntropyOptions
+    assert Options().rows(4096, 64, 50000) == 4
+    assert Options(batch_chunk_size=7).rows(5, 3, 3) == 5
+    assert Options(chunking_method=None).rows(5, 3, 3) == 5
+    assert Options(chunking_method="aspect_ratio").rows(11, 4, 9) == 4
+    for wrong in (
+        {"acc_policy": "fast"}, {"chunking_method": "aspect_ratio:0"}, {"batch_chunk_size": 0},
+        {"acc_dtype": lucid.int32},
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Options(**wrong)
+    with pytest.raises(ValueError, match="disagree"):
+        Options(batch_chunk_size=3, chunking_method="aspect_ratio").rows(11, 4, 9)
+    with pytest.raises(TypeError, match="got int"):
+        nn.LinearCrossEntropyLoss(3, 2, options=3)
+    # Scores of chunks are dropped: the peak is far below that of all of them.
+    x = lucid.randn(256, 16).requires_grad_()
+    peaks = []
+    for options in (None, Options(batch_chunk_size=16)):
+        loss = nn.LinearCrossEntropyLoss(16, 4096, options=options)
+        for _ in range(2):
+            lucid.memory.reset_peak()
+            before = lucid.memory.stats()["live"]
+            loss(x, lucid.arange(256)).backward()
+            peak = lucid.memory.stats()["peak"] - before
+        peaks.append(peak)
+    assert peaks[1] < peaks[0] / 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import lucid
@@ -370,11 +371,72 @@ class CTCLoss(_Loss):
         )
 
 
+@dataclass(frozen=True)
+class LinearCrossEntropyOptions:
+    """How `linear_cross_entropy` cuts its rows into chunks, of which it holds one at a time.
+
+    batch_chunk_size: rows in a chunk, None for what chunking_method says; both where they disagree
+    raise. chunking_method: "aspect_ratio:k": chunks whose scores take 1/k of the bytes of the input
+    (k = 1 where it is left out), rounded to a power of two; "auto" is "aspect_ratio:2", or what
+    batch_chunk_size says; None: batch_chunk_size, or one chunk.
+
+    The other fields choose in PyTorch between precision, memory and repeated passes, of which none
+    excludes another here: every chunk is computed in acc_dtype or wider (float32 for 16 bits), no
+    gradient is kept from the forward pass, and retain_graph and higher derivatives work.
+
+    >>> import lucid
+    >>> options = lucid.nn.LinearCrossEntropyOptions(batch_chunk_size=2)
+    >>> loss = lucid.nn.LinearCrossEntropyLoss(3, 5, options=options)
+    >>> loss(lucid.ones(7, 3), lucid.arange(7) % 5).shape
+    lucid.Size([])
+    """
+
+    allow_retain_graph: bool = False
+    batch_chunk_size: int | None = None
+    chunking_method: str | None = "auto"
+    acc_policy: str = "auto"
+    acc_dtype: Any = None
+
+    def __post_init__(self) -> None:
+        name = "LinearCrossEntropyOptions"
+        if self.acc_policy not in ("auto", "accurate", "balanced", "compact"):
+            raise ValueError(f"{name}: invalid acc_policy: {self.acc_policy!r}")
+        if self.chunking_method not in (None, "auto") and not self._factor():
+            raise ValueError(f"{name}: invalid chunking_method: {self.chunking_method!r}")
+        size = self.batch_chunk_size
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+            raise ValueError(f"{name}: batch_chunk_size must be positive or None, got {size!r}")
+        floating = (None, lucid.float16, lucid.bfloat16, lucid.float32, lucid.float64)
+        if self.acc_dtype not in floating:
+            raise ValueError(f"{name}: acc_dtype must be floating or None, got {self.acc_dtype!r}")
+
+    def _factor(self) -> int:
+        """k of "aspect_ratio:k"; 0 where the method is none."""
+        name, colon, factor = (self.chunking_method or "").partition(":")
+        factor = factor if colon else "1"
+        return int(factor) if name == "aspect_ratio" and factor.isdigit() else 0
+
+    def rows(self, rows: int, features: int, classes: int) -> int:
+        """How many rows a chunk has."""
+        asked = None if self.batch_chunk_size is None else min(self.batch_chunk_size, rows)
+        if self.chunking_method is None or (self.chunking_method == "auto" and asked is not None):
+            return rows if asked is None else asked
+        factor = 2 if self.chunking_method == "auto" else self._factor()
+        least = -(-rows // max(-(-classes // features), 1))
+        size = max(min((1 << max(least - 1, 0).bit_length()) // factor, rows), 1)
+        if asked is not None and asked != size:
+            raise ValueError(
+                f"linear_cross_entropy: batch_chunk_size {asked} and chunking_method "
+                f"{self.chunking_method!r}, which gives {size}, disagree; pass one of them"
+            )
+        return size
+
+
 class LinearCrossEntropyLoss(_WeightedLoss):
     """cross_entropy(linear(x), target), with the linear layer as `linear`.
 
     x (N, in_features) or (in_features,); `out_features` (d1, ..) asks for scores (N, C, d1, ..).
-    `options`, PyTorch's choice of a computation in chunks, raises where it is given.
+    `options`: a LinearCrossEntropyOptions, for a computation in chunks that takes less memory.
 
     >>> import lucid
     >>> loss = lucid.nn.LinearCrossEntropyLoss(3, 2)
@@ -405,8 +467,11 @@ class LinearCrossEntropyLoss(_WeightedLoss):
             raise RuntimeError(
                 f"expected label_smoothing to be in range [0, 1], got {label_smoothing}"
             )
-        if options is not None:
-            raise NotImplementedError("LinearCrossEntropyLoss: options are not supported")
+        if options is not None and not isinstance(options, LinearCrossEntropyOptions):
+            raise TypeError(
+                "LinearCrossEntropyLoss: options must be a LinearCrossEntropyOptions, got "
+                f"{type(options).__name__}"
+            )
         super().__init__(weight, reduction=reduction)
         self.num_classes = num_classes
         self.out_features = tuple(out_features)
@@ -428,6 +493,7 @@ class LinearCrossEntropyLoss(_WeightedLoss):
             reduction=self.reduction,
             ignore_index=self.ignore_index,
             label_smoothing=self.label_smoothing,
+            options=self.options,
         )
 
     def extra_repr(self) -> str:

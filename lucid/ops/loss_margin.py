@@ -8,18 +8,22 @@ from collections.abc import Callable
 from typing import Any
 
 from lucid.dtypes import FLOATING, bool_
+from lucid.lazy import lazy
 from lucid.ops.cast import to_dtype
 from lucid.ops.contract import linear
 from lucid.ops.creation import ones
 from lucid.ops.distance import distance_check, pairwise_distance
 from lucid.ops.elementwise import minimum, where
 from lucid.ops.gather import gather_, scatter_zeros
+from lucid.ops.join import cat
 from lucid.ops.loss import cross_entropy
 from lucid.ops.loss_terms import check_reduction, legacy, reduced
 from lucid.ops.reduce import sum_
 from lucid.ops.scan import cumprod
 from lucid.ops.transcendental import logsigmoid
 from lucid.ops.view import reshape
+
+_checkpoint = lazy("lucid.autograd.checkpoint")
 
 
 def cosine_embedding_loss(
@@ -198,15 +202,15 @@ def linear_cross_entropy(
     """cross_entropy(linear(x, linear_weight, linear_bias), target).
 
     x (N, F) or (F,), linear_weight (C, F) or (C, d1, .., F), linear_bias of its shape without F.
-    `options` chooses PyTorch's computation in chunks, whose value is the same; it is not supported.
+    options: an nn.LinearCrossEntropyOptions asks for a computation in chunks of rows, whose scores
+    are dropped, and computed again by backward: all N C of them never exist at one time. The value
+    is the same, but for the order in which the losses are added up.
 
     >>> import lucid
     >>> F = lucid.nn.functional
     >>> F.linear_cross_entropy(lucid.zeros(1, 3), lucid.ones(2, 3), lucid.tensor([1]))
     tensor(0.6931)
     """
-    if options is not None:
-        raise NotImplementedError("linear_cross_entropy: options (chunks) are not supported")
     classes, *more, features = tuple(linear_weight.shape)
     if more and input.ndim == 1:
         raise RuntimeError(
@@ -217,13 +221,35 @@ def linear_cross_entropy(
         raise RuntimeError("linear_cross_entropy: ignore_index needs targets of class indices")
     count = math.prod(more, start=classes)
     bias = None if linear_bias is None else reshape(linear_bias, (count,))
-    scores = linear(input, reshape(linear_weight, (count, features)), bias)
-    scores = reshape(scores, (*input.shape[:-1], classes, *more))
-    return cross_entropy(
-        scores,
-        target,
-        weight=weight,
-        ignore_index=-100 if ignore_index is None else ignore_index,
-        reduction=reduction,
-        label_smoothing=label_smoothing,
-    )
+    flat = reshape(linear_weight, (count, features))
+    ignored = -100 if ignore_index is None else ignore_index
+
+    def loss(x: Any, flat: Any, bias: Any, target: Any, how: str) -> Any:
+        scores = reshape(linear(x, flat, bias), (*x.shape[:-1], classes, *more))
+        return cross_entropy(
+            scores, target, weight=weight, ignore_index=ignored, reduction=how,
+            label_smoothing=label_smoothing,
+        )  # fmt: skip
+
+    rows = 0 if input.ndim == 1 else input.shape[0]
+    size = rows if options is None else options.rows(rows, features, classes)
+    if size >= rows:
+        return loss(input, flat, bias, target, reduction)
+    check_reduction(reduction, "linear_cross_entropy")
+    how = "none" if reduction == "none" else "sum"
+    parts = []
+    for start in range(0, rows, size):
+        x, t = input[start : start + size], target[start : start + size]
+        parts.append(_checkpoint.checkpoint(loss, x, flat, bias, t, how, preserve_rng_state=False))
+    if reduction == "none":
+        return cat(parts)
+    total = sum(parts[1:], parts[0])
+    if reduction == "sum":
+        return total
+    if target.dtype.category == FLOATING:
+        return total * (1.0 / (rows * math.prod(more)))
+    counts = where(target == ignored, 0.0, 1.0).to(total.dtype)
+    if weight is not None:
+        inside = where(target == ignored, 0, target)
+        counts = counts * weight[inside]
+    return total / counts.sum()
