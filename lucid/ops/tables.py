@@ -27,6 +27,7 @@ from lucid.ops import (
     running,
     scatter,
     search,
+    shape,
     sort,
     sparse,
     stft,
@@ -117,6 +118,8 @@ functions: dict[str, Callable] = {
 # Methods alone.
 only_methods: dict[str, Callable] = {
     **sparse.methods,
+    "as_strided": shape.as_strided,
+    "nonzero_static": unique.nonzero_static,
     **_of(legacy, "new resize resize_ resize_as_ new_empty_strided"),
     **_of(founding, "astype copy_data copy_grad zero_grad"),
     **_of(draws, "exponential_ geometric_ cauchy_ log_normal_"),
@@ -124,7 +127,8 @@ only_methods: dict[str, Callable] = {
 # These have a form `name_` that computes and then writes.
 in_place: tuple[str, ...] = (
     "scatter_reduce", "addmv", "addr", "addbmm", "renorm", "masked_scatter", "put",
-    "index_reduce", "igamma", "igammac", "ldexp", "float_power", "gcd", "lcm",
+    "index_reduce", "igamma", "igammac", "ldexp", "float_power", "gcd", "lcm", "addmm", "baddbmm",
+    "sgn", "conj_physical", "mvlgamma", "true_divide",
 )  # fmt: skip
 properties: dict[str, Callable] = {**complex.properties, "is_free": founding.is_free}
 # Methods whose arguments stand in another order than those of the function.
