@@ -15,7 +15,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from lucid.compat.names import MODULES, REFUSED
+from lucid.compat.names import MODULES, NEEDS, REFUSED
 
 ALIAS = "lucid.compat.torch"  # under which the same modules are found
 used: dict[str, None] = {}  # in the order of the first use
@@ -94,6 +94,14 @@ def _module(full: str) -> Any:
     return answer(full)
 
 
+def refusal(name: str) -> str:
+    """Why PyTorch's module `name` is not to be had here; "" where it may be."""
+    libraries = NEEDS.get(name, ())
+    if libraries and all(importlib.util.find_spec(library) is None for library in libraries):
+        return f"it needs {' or '.join(libraries)}: pip install {libraries[0]}"
+    return REFUSED.get(name, "")
+
+
 class Finder(MetaPathFinder, Loader):
     """Answers imports of PyTorch, of `torch` itself only once it is installed."""
 
@@ -105,9 +113,10 @@ class Finder(MetaPathFinder, Loader):
             name = "torch" + fullname[len(ALIAS) :]
         elif not self.active or not (fullname == "torch" or fullname.startswith("torch.")):
             return None
-        if name in REFUSED:
+        reason = refusal(name)
+        if reason:
             missing[name] = None
-            raise ImportError(f"{name}: {REFUSED[name]}", name=name)
+            raise ImportError(f"{name}: {reason}", name=name)
         if name not in MODULES or not any(_loaded(source) for source in MODULES[name]):
             missing[name] = None
             raise ModuleNotFoundError(f"{name} is not in Lucid", name=name)
@@ -151,10 +160,10 @@ def exists(full: str) -> bool:
     parts = full.split(".")
     for end in range(len(parts), 0, -1):
         module = ".".join(parts[:end])
+        if refusal(module):
+            return False
         if module in MODULES and any(_loaded(source) for source in MODULES[module]):
             return _has(answer(module), parts[end:])
-        if module in REFUSED:
-            return False
     return False
 
 

@@ -103,6 +103,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "torch.utils._pytree": (_OWN + "pytree",),
     "torch.utils.hooks": ("", "lucid.nn.hooks"),
     "torch.utils.model_zoo": (_OWN + "hub",),
+    "torch.utils.tensorboard": ("lucid.utils.tensorboard",),
+    "torch.utils.tensorboard.writer": ("lucid.utils.tensorboard",),
     "torch.version": (_OWN + "version",),
     "torch.xpu": (_OWN + "xpu",),
 }
@@ -151,10 +153,14 @@ for _whole, _source, _parts in (
 for _part in ("cpu", "cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp", "opt_einsum", "xnnpack"):
     MODULES[f"torch.backends.{_part}"] = (f"{_OWN}backend_{_part}",)
 MODULES["torch.utils.data._utils"] = ("", "lucid.data")
+MODULES["torch.utils.data._utils.worker"] = ("lucid.data.worker",)
 
+# Modules that are there where one of these libraries is.
+NEEDS = dict.fromkeys(
+    ("torch.utils.tensorboard", "torch.utils.tensorboard.writer"), ("tensorboardX", "tensorboard")
+)
 # Modules that programs import and Lucid does without, with the reason.
 REFUSED = {
-    "torch.utils.tensorboard": "Lucid writes no TensorBoard files; write scalars as JSON or CSV",
     "torch.utils.cpp_extension": "Lucid builds no C++; write the op in Python",
     "torch.export": "Lucid exports no programs",
     "torch.package": "Lucid has no torch.package",

@@ -6,5 +6,6 @@ Called by users only; each name loads on first use.
 from lucid.lazy import exports
 
 __getattr__, __dir__ = exports(
-    __name__, {"checkpoint": "lucid.utils.checkpoint", "data": "lucid.utils.data"}
+    __name__,
+    {name: f"lucid.utils.{name}" for name in ("checkpoint", "data", "tensorboard")},
 )
