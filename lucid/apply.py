@@ -93,7 +93,7 @@ def _apply(op: type[Op], inputs: tuple, params: tuple, everything: bool = False)
     tracer = _tracer.get()
     if tracer is not None and tracer.whole:
         if is_complex(inputs, params):
-            raise NotImplementedError(f"{op.label}: complex tensors cannot be traced yet")
+            return tracer.complex(op, inputs, params, everything)
         return tracer.call(op, inputs, params, everything)
     if not issubclass(op, View) and is_complex(inputs, params):
         return lowered[0](op, inputs, params)

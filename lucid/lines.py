@@ -41,6 +41,17 @@ def user_position(skip: int = 0) -> tuple[str, int]:
     return "<lucid>", 0
 
 
+def user_function() -> str:
+    """The innermost function outside Lucid, and the line in it: "train.<locals>.log at f.py:12"."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and is_ours(frame.f_code.co_filename):
+        frame = frame.f_back
+    if frame is None:
+        return "<lucid>"
+    line = format_line(frame.f_code.co_filename, frame.f_lineno or frame.f_code.co_firstlineno)
+    return f"{frame.f_code.co_qualname} at {line}"
+
+
 def user_line(skip: int = 0) -> str:
     """The user's line as "file.py:12", the path being relative where it lies under the cwd.
 

@@ -250,6 +250,8 @@ class Tensor(Array):
 
     def data_ptr(self) -> int:
         """The address of the first element."""
+        if (tracer := program()) is not None and tracer.pending:
+            tracer.asked(self, "data_ptr")
         return self._ptr
 
     def is_contiguous(self, memory_format: Any = None) -> bool:

@@ -1,7 +1,8 @@
 """`lucid.compile`: a function as one plan. A call reads guard -> trace -> plan -> run.
 
 guard.py says whether a plan still holds, capture.py traces, split.py cuts off the backward half,
-runner.py plans and runs.
+runner.py plans and runs. What cannot be traced runs in Python between native segments, where that
+is asked for (pending.py).
 """
 
 import functools
@@ -14,6 +15,7 @@ from lucid.autograd.mode import is_grad_enabled
 from lucid.compiler.capture import capture
 from lucid.compiler.captured import history_of
 from lucid.compiler.host import Replayed
+from lucid.compiler.pending import Ran, run_pending
 from lucid.compiler.runner import Runner
 from lucid.compiler.trace import InStep
 from lucid.compiler.tree import flatten
@@ -39,6 +41,8 @@ def compile(function: Any = None, *, dynamic: bool | None = None, fullgraph: boo
 
     Arguments and results are nests of tuples, lists, dicts and dataclasses. A value that is asked
     for while tracing (`.item()`, `if x > 0:`) raises TraceError with the line and what to write.
+    With `fullgraph=False` such a function runs in Python at each call: what it computes waits, and
+    runs as one native segment where a value is asked for, and at the end.
 
     >>> import lucid
     >>> @lucid.compile
@@ -53,20 +57,24 @@ def compile(function: Any = None, *, dynamic: bool | None = None, fullgraph: boo
         raise TypeError(f"compile: a function or module is needed, got {type(function).__name__}")
     if dynamic:
         raise NotImplementedError("compile: dynamic=True: sizes are part of a plan")
-    if not fullgraph:
-        raise NotImplementedError("compile: fullgraph=False: a function is one plan, or raises")
-    return (CompiledModule if hasattr(function, "parameters") else Compiled)(function)
+    return (CompiledModule if hasattr(function, "parameters") else Compiled)(function, fullgraph)
 
 
-_OWN = ("function", "plans", "traces", "reasons", "uncompiled", "_lock")
+_OWN = ("function", "fullgraph", "broken", "plans", "traces", "reasons", "uncompiled", "_lock")
+
+
+class Untraceable(Exception):
+    """The call cannot be traced as a whole, and need not be."""
 
 
 class Compiled:
     """A function with the plans of its calls so far."""
 
-    def __init__(self, function: Callable):
+    def __init__(self, function: Callable, fullgraph: bool = True):
         own = self.__dict__
         own["function"] = function
+        own["fullgraph"] = fullgraph
+        own["broken"] = {}  # key -> why such a call cannot be traced, where it need not be
         own["plans"] = {}  # key -> the runners, the latest first
         own["traces"] = 0
         own["reasons"] = []  # why it was traced again
@@ -77,6 +85,8 @@ class Compiled:
             own.update({n: getattr(function, n) for n in names}, __wrapped__=function)
 
     function: Callable
+    fullgraph: bool
+    broken: dict[tuple, str]
     plans: dict[tuple, list[Runner]]
     traces: int
     reasons: list[str]
@@ -84,12 +94,18 @@ class Compiled:
     _lock: Any
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if program() is not None:  # inside of another compiled function: a part of it
-            return self.function(*args, **kwargs)
+        if (trace := program()) is not None:
+            if trace.pending:  # between the pieces of another one: on its own
+                return trace.at_once(lambda: self(*args, **kwargs))
+            return self.function(*args, **kwargs)  # a part of another one
         leaves, form = flatten((args, kwargs))
         key = (*_surroundings(), form, *[_kind(x) for x in leaves])
+        if key in self.broken:
+            return self.in_pieces(args, kwargs)[0]
         try:
             return self._run(key, leaves, args, kwargs)
+        except Untraceable:
+            return self.in_pieces(args, kwargs)[0]
         except InStep:
             if self.uncompiled:
                 raise
@@ -121,6 +137,11 @@ class Compiled:
                 return runner
         return None
 
+    def in_pieces(self, args: tuple, kwargs: dict, timed: bool = False) -> tuple[Any, Ran]:
+        """The call in Python, with what it computes in native segments."""
+        name = getattr(self.function, "__name__", "module")
+        return run_pending(self.function, args, kwargs, name, timed)
+
     def find(self, args: tuple, kwargs: dict) -> tuple[Runner | None, list[Any]]:
         """The plan that a call with these arguments takes, if there is one, and their leaves."""
         leaves, form = flatten((args, kwargs))
@@ -131,8 +152,17 @@ class Compiled:
         """Trace and plan, and keep the plan."""
         for runner in self.plans.get(key, ())[:1]:
             self.reasons.append(runner.mismatch(leaves))
-        captured = capture(self.function, args, kwargs)
-        runner = Runner(captured, getattr(self.function, "__name__", "module"))
+        try:
+            captured = capture(self.function, args, kwargs)
+            runner = Runner(captured, getattr(self.function, "__name__", "module"))
+        except (TraceError, NotImplementedError) as error:
+            if self.fullgraph or (isinstance(error, InStep) and not self.uncompiled):
+                raise
+            if len(self.broken) >= MOST:
+                self.broken.clear()
+            self.broken[key] = str(error)
+            self.reasons.append(str(error))
+            raise Untraceable from error
         plans = {k: list(known) for k, known in self.plans.items()}
         plans.setdefault(key, []).insert(0, runner)
         while sum(map(len, plans.values())) > MOST:
@@ -166,7 +196,7 @@ class Compiled:
         return f"compile({self.function!r})"
 
     def __reduce__(self) -> tuple:
-        return compile, (self.function,)
+        return functools.partial(compile, fullgraph=self.fullgraph), (self.function,)
 
 
 class CompiledModule(Compiled):

@@ -75,6 +75,7 @@ class Program:
     """A graph being recorded from a program that reads, writes and differentiates tensors."""
 
     whole = True
+    pending = False  # whether it waits and runs (pending.py), and is no trace for later calls
 
     def __init__(self, flat: frozenset[int] = frozenset()) -> None:
         self.graph = Graph()
@@ -244,6 +245,10 @@ class Program:
         if isinstance(x, Array):
             return self.read(x)
         return x.value if isinstance(x, Late) else Value((), dtypes.of_scalar(x), True, x)
+
+    def complex(self, op: type[Op], inputs: tuple, params: tuple, everything: bool) -> Any:
+        """A call with complex tensors."""
+        raise NotImplementedError(f"{op.label}: complex tensors cannot be traced yet")
 
     def rules(self, node: Node, needed: tuple, arrived: Sequence[Any]) -> list[Any]:
         """What `pull_back` computes for a Node: the gradients of the needed inputs."""

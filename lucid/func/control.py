@@ -49,7 +49,7 @@ def cond(pred: Any, true_fn: Callable, false_fn: Callable, operands: Sequence[An
             raise RuntimeError(
                 f"cond: pred has one element, got a tensor of shape {pred._layout.shape}"
             )
-        if (trace := program()) is not None:
+        if (trace := program()) is not None and not trace.pending:
             return _branches.cond(trace, pred, true_fn, false_fn, tuple(operands))
     elif not isinstance(pred, bool):
         raise TypeError(f"cond: pred is a bool or a tensor, got {type(pred).__name__}")
@@ -110,7 +110,7 @@ def scan(
     steps = [_moved(x, dim, 0).contiguous() for x in given]
     trace = program()
     made = None
-    if trace is not None:
+    if trace is not None and not trace.pending:
         made = _loops.scan(trace, combine_fn, (first, form), (steps, x_form), reverse)
     if made is None:
         made = _scan(combine_fn, (first, form), (steps, x_form), reverse)
@@ -172,7 +172,7 @@ def while_loop(
     if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 0):
         raise TypeError(f"while_loop: max_steps is a number of steps, got {max_steps!r}")
     first, form = flatten(tuple(carried_inputs))
-    if (trace := program()) is not None:
+    if (trace := program()) is not None and not trace.pending:
         made = _loops.while_loop(trace, cond_fn, body_fn, first, form, max_steps)
         return unflatten(form, made)
     start = newest()

@@ -288,7 +288,7 @@ def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
     tensor([[1],
             [3]])
     """
-    if (tracer := program()) is not None:
+    if (tracer := program()) is not None and not tracer.pending:
         tracer.refuse("nonzero", "use where with a mask, whose result has the size of the mask")
     if x._value is not None:
         raise RuntimeError(

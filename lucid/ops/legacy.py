@@ -13,6 +13,7 @@ from lucid.dtypes import dtype, get_default_dtype, set_default_dtype
 from lucid.layout import layout, strides_in_order
 from lucid.ops.cast import to_dtype
 from lucid.ops.creation import arange, empty, full_like, size_of, tensor
+from lucid.tracing import program
 from lucid.write import touched
 
 
@@ -118,6 +119,8 @@ def resize_(self, *sizes: Any, memory_format: Any = None):
     lay = layout(shape, None, self.dtype, CPU)
     size = self.dtype.itemsize
     if self._offset * size + lay.nbytes > self._storage.nbytes:
+        if (tracer := program()) is not None:
+            tracer.asked(self, "resize_")
         block = storage.allocate(self._offset * size + lay.nbytes)
         held = memoryview(self._storage).cast("B")
         memoryview(block).cast("B")[: len(held)] = held  # type: ignore[arg-type]

@@ -237,7 +237,7 @@ class Generator:
 
     def manual_seed(self, seed: int) -> "Generator":
         """Start again from a seed; negative ones count from 2^64 down."""
-        if (tracer := program()) is not None:
+        if (tracer := program()) is not None and not tracer.pending:
             tracer.refuse("manual_seed", "seed the generator before the call")
         self._seed = int(seed) & (2**64 - 1)
         self._offset = 0

@@ -298,7 +298,7 @@ def _guarded(step: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         if self.__dict__.get("_stepping"):  # a subclass's step() has called its parent's
             return step(self, *args, **kwargs)
-        if (tracer := program()) is not None:
+        if (tracer := program()) is not None and not tracer.pending:
             if args or kwargs:
                 tracer.refuse("optimizer.step with arguments", "call step() without a closure")
             return tracer.host.optimizer(self, lambda: run(self), lambda: run(self))

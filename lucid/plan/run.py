@@ -4,9 +4,10 @@ apply.py makes an entry of each (`entry`), which machine code runs on a hit. A `
 steps when its segment is first needed, and is immutable and re-entrant from then on.
 """
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from lucid import storage
@@ -23,7 +24,20 @@ launch = lazy("lucid.backend.cpu.launch")
 threads = lazy("lucid.backend.cpu.threads")
 host = lazy("lucid.plan.host")
 
+CHAIN, DEEP = 50, 20_000
 LONG = 20_000  # elements of work above which a call releases the GIL
+
+
+@contextlib.contextmanager
+def _deep(equations: int) -> Iterator[None]:
+    """A chain of operations is fused by recursion."""
+    limit = sys.getrecursionlimit()
+    if equations > CHAIN and limit < DEEP:
+        sys.setrecursionlimit(DEEP)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 class Plan:
@@ -61,7 +75,8 @@ class Plan:
     ) -> Lowered:
         if settings.debug >= 2:
             print(f"lucid: {self.name}: {self.graph}", file=sys.stderr)
-        lowered = lower(self.graph, out_strides, into)
+        with _deep(len(self.graph.equations)):
+            lowered = lower(self.graph, out_strides, into)
         if settings.debug >= 3:
             for step in lowered.steps:
                 nest = step.kernel or f"{step.name}: a template, no loop nest"

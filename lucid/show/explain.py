@@ -71,6 +71,7 @@ class Report:
     traces: int
     reasons: tuple[str, ...]
     limits: Machine
+    breaks: tuple[str, ...] = ()  # what runs in Python between the segments, and why
 
     @property
     def seconds(self) -> float:
@@ -96,6 +97,7 @@ class Report:
             "memory": f"{self.arena:,} bytes between kernels, {self.least:,} live at once",
             "segments": f"{self.segments} of native code in a call",
             "traces": f"{self.traces}" + "".join(f"\n  again: {r}" for r in self.reasons),
+            **({"in Python": "".join(f"\n  {b}" for b in self.breaks)} if self.breaks else {}),
         }
 
     def __str__(self) -> str:
@@ -137,6 +139,8 @@ def explain(function: Any, *args: Any, **kwargs: Any) -> Report:
         runner, leaves = compiled.find(args, kwargs)
         if runner is not None:
             break
+        if compiled.broken:
+            return _in_pieces(compiled, args, kwargs)
     if runner is None:
         raise RuntimeError(f"explain: no plan of this call was kept: {compiled.reasons}")
     before = str(capture(compiled.function, args, kwargs).graph)
@@ -158,6 +162,33 @@ def explain(function: Any, *args: Any, **kwargs: Any) -> Report:
         traces=compiled.traces,
         reasons=tuple(compiled.reasons),
         limits=machine(),
+    )
+
+
+def _in_pieces(compiled: Compiled, args: tuple, kwargs: dict) -> Report:
+    """The report of a function that runs in Python between native segments."""
+    _, ran = compiled.in_pieces(args, kwargs, timed=True)
+    plans = [segment.plan for segment, _ in ran.segments]
+    kernels: list[KernelReport] = []
+    for segment, seconds in ran.segments:
+        kernels += [_kernel(s, t) for s, t in zip(segment.plan.lowered.steps, seconds, strict=True)]
+    largest = max(plans, key=lambda plan: plan.arena_bytes, default=None)
+    blocks = tuple(_blocks(largest)) if largest is not None else ()
+    count = len(largest.lowered.steps) if largest is not None else 0
+    live = [sum(b.bytes for b in blocks if b.first <= i <= b.last) for i in range(count)]
+    return Report(
+        name=getattr(compiled.function, "__name__", "module"),
+        before="\n".join(segment.before for segment, _ in ran.segments),
+        after="\n".join(str(plan.graph) for plan in plans),
+        kernels=tuple(kernels),
+        arena=largest.arena_bytes if largest is not None else 0,
+        least=max(live, default=0),
+        blocks=blocks,
+        segments=len(plans),
+        traces=compiled.traces,
+        reasons=tuple(compiled.reasons),
+        limits=machine(),
+        breaks=tuple(ran.breaks),
     )
 
 

@@ -110,7 +110,7 @@ def _in_python(step: Any) -> Any:
 
     @functools.wraps(step)
     def stepped(self: LRScheduler, *args: Any, **kwargs: Any) -> Any:
-        if (tracer := program()) is None:
+        if (tracer := program()) is None or tracer.pending:
             return step(self, *args, **kwargs)
         if any(isinstance(a, lucid.Tensor) for a in (*args, *kwargs.values())):
             tracer.refuse("scheduler.step of a tensor", "call it after the compiled function")
