@@ -23,7 +23,7 @@ from lucid.autograd.mode import no_grad
 from lucid.autograd.node import Node
 from lucid.autograd.rules import pull_back
 from lucid.caches import kept_plans, trim
-from lucid.compiler.constants import fold
+from lucid.compiler.planned import ProgramPlan
 from lucid.compiler.trace import Cell, Chain, Program, Restart
 from lucid.compiler.unit import Unit
 from lucid.config import settings
@@ -35,8 +35,6 @@ from lucid.lazy import lazy
 from lucid.lines import format_line, is_ours, user_function
 from lucid.op import Op, find
 from lucid.pairing import is_complex
-from lucid.plan.passes import improve
-from lucid.plan.run import Plan
 from lucid.tracing import count_programs, traced_by
 from lucid.write import touched, write
 
@@ -77,13 +75,11 @@ class Slot:
 
 @dataclass(eq=False)
 class Segment:
-    """A plan; which slots it takes tensors and numbers from; what it computes from numbers alone,
-    and the graph as it was recorded."""
+    """A plan; which slots it takes tensors and numbers from; the graph as it was recorded."""
 
-    plan: Plan
+    plan: ProgramPlan
     tensors: list[int]
     numbers: list[int]
-    fixed: list[Any]
     before: str
 
 
@@ -326,7 +322,6 @@ class Pending(Program):
         arguments += targets
         arguments += [_address(outside[place]) for place in found.tensors]
         arguments += [numbers[place] for place in found.numbers]
-        arguments += [block.ptr for block in found.fixed]
         seconds: list[float] = []
         try:
             if self.timed:
@@ -383,21 +378,18 @@ def _planned(
     into = {len(made) + i: v for i, v in enumerate(firsts)}
     before = str(graph.pruned())
     places = {id(v): i for i, v in enumerate(values)}
-    improve(graph)
-    constants = fold(graph)
     read = {id(v) for e in graph.equations for v in e.inputs}
     read |= {id(v) for v in (*graph.outputs, *firsts)}
     inputs = [v for v in graph.inputs if id(v) in read]
     tensors = [v for v in inputs if not v.weak]
     numbers = [v for v in inputs if v.weak]
-    graph.inputs = [*tensors, *numbers, *[v for v, _ in constants]]
-    plan = Plan(graph, [c.layout.strides for c in (*made, *written)], name, into)
+    graph.inputs = [*tensors, *numbers]
+    plan = ProgramPlan(graph, [c.layout.strides for c in (*made, *written)], name, into)
     trim(_segments)
     found = _segments[key] = Segment(
         plan,
         [places[id(v)] for v in tensors],
         [places[id(v)] for v in numbers],
-        [block for _, block in constants],
         before,
     )
     return found
