@@ -19,6 +19,8 @@ from lucid.distributions.poisson import Poisson
 from lucid.distributions.transformed import TransformedDistribution
 from lucid.distributions.utils import euler_constant, sum_rightmost
 
+__all__ = ["kl_divergence", "register_kl"]
+
 _registry: dict[tuple[type, type], Callable] = {}
 _found: dict[tuple[type, type], Callable | None] = {}
 
