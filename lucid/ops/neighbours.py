@@ -114,5 +114,6 @@ def tables(
     backward = banded(columns, rows, entries, m, n)
     made = []
     for start, weight in (forward, backward):
-        made += [tensor(start, dtype=int64), tensor(weight, dtype=kind)]
+        # The weights of a tap side by side: lanes lie along the outputs.
+        made += [tensor(start, dtype=int64), tensor(weight.T.copy(), dtype=kind).t()]
     return tuple(made)

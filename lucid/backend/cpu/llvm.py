@@ -295,6 +295,21 @@ class Function:
         call = f"{pointers.kind} align {align} {pointers.name}, {mask.kind} {mask.name}, "
         return self.emit(f"call {kind} @{name}({call}{kind} zeroinitializer)", kind)
 
+    def lanes_at(self, kind: str, pointers: Value, mask: Value | None) -> Value:
+        """What lies at each pointer, loaded one by one. Of lanes that a mask leaves out, which are
+        the last ones, it is what lies at the first pointer.
+
+        The processor's gather takes twice as long where microcode holds back speculation.
+        """
+        if mask is not None:
+            pointers = self.select(
+                mask, pointers, self.splat(self.extract(pointers, 0), lanes(kind))
+            )
+        made = Value("poison", kind, self)
+        for i in range(lanes(kind)):
+            made = self.insert(made, self.load(element(kind), self.extract(pointers, i)), i)
+        return made
+
     def scatter(self, value: Value, pointers: Value, mask: Value) -> None:
         align = BYTES[element(value.kind)]
         name = f"llvm.masked.scatter.{suffix(value.kind)}.{suffix(pointers.kind)}"

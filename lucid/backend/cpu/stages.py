@@ -177,8 +177,10 @@ class Body:
             raw = f.load(kind, at)
         elif mode == CONTIGUOUS:
             raw = f.load(wide, at) if self.mask is None else f.masked_load(wide, at, self.mask)
+        elif node.op == "guarded":
+            raw = f.gather(wide, at, self.mask)  # type: ignore[arg-type]
         else:
-            raw = f.gather(wide, at, self.full() if self.mask is None else self.mask)
+            raw = f.lanes_at(wide, at, self.mask)
         return raw.ne(0) if node.dtype is bool_ else raw
 
     def guarded(self, node: Expr, args: list[Value], unit: int) -> Value:
