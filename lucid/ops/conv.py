@@ -10,10 +10,11 @@ from typing import Any
 from lucid.layout import dense_order, strides_in_order
 from lucid.lazy import lazy
 from lucid.op import Opaque
+from lucid.ops.conv_planes import plane_steps
 from lucid.ops.gather import side_by_side
 from lucid.ops.reduce import sum_
 from lucid.ops.view import reshape, with_batch, without_batch
-from lucid.plan.steps import Operand, template_step
+from lucid.plan.steps import Operand, Step, template_step
 
 _native = lazy("lucid.backend.cpu.conv")
 
@@ -36,7 +37,14 @@ class Convolution(Opaque, abstract=True):
         return None
 
     @classmethod
-    def step(cls, x: Operand, w: Operand, y: Operand, b: Operand | None, params: tuple):
+    def steps(
+        cls, context: Any, x: Operand, w: Operand, y: Operand, b: Operand | None, params: tuple
+    ) -> list[Step]:
+        found = plane_steps(context, cls.kind, x, w, y, b, params)
+        return [cls.step(x, w, y, b, params)] if found is None else found
+
+    @classmethod
+    def step(cls, x: Operand, w: Operand, y: Operand, b: Operand | None, params: tuple) -> Step:
         stride, padding, dilation, groups = params[:4]
         spec = dict(
             kind=cls.kind, dtype=x.dtype, batch=x.shape[0], channels=x.shape[1],
@@ -83,7 +91,9 @@ class conv2d_forward(Convolution):
     @classmethod
     def lower(cls, context, inputs, params, outputs):
         x, w = inputs
-        return [cls.step(x, w, outputs[0], None, params)] if 0 not in outputs[0].shape else []
+        return (
+            cls.steps(context, x, w, outputs[0], None, params) if 0 not in outputs[0].shape else []
+        )
 
     def vjp_x(g, w, x_meta, stride, padding, dilation, groups):
         return conv2d_input(g, w, stride, padding, dilation, groups, tuple(x_meta.shape))
@@ -115,7 +125,7 @@ class conv2d_biased(Convolution):
         if 0 in outputs[0].shape:
             return []
         copied, b = side_by_side(context, b)
-        return [*copied, cls.step(x, w, outputs[0], b, params)]
+        return [*copied, *cls.steps(context, x, w, outputs[0], b, params)]
 
     def vjp_x(g, w, x_meta, stride, padding, dilation, groups):
         return conv2d_input(g, w, stride, padding, dilation, groups, tuple(x_meta.shape))
@@ -146,7 +156,9 @@ class conv2d_input(Convolution):
     @classmethod
     def lower(cls, context, inputs, params, outputs):
         c, w = inputs
-        return [cls.step(outputs[0], w, c, None, params)] if 0 not in outputs[0].shape else []
+        return (
+            cls.steps(context, outputs[0], w, c, None, params) if 0 not in outputs[0].shape else []
+        )
 
     def vjp_c(g, w, stride, padding, dilation, groups):
         return conv2d_forward(g, w, stride, padding, dilation, groups)
@@ -172,7 +184,9 @@ class conv2d_weight(Convolution):
     @classmethod
     def lower(cls, context, inputs, params, outputs):
         x, c = inputs
-        return [cls.step(x, outputs[0], c, None, params)] if 0 not in outputs[0].shape else []
+        return (
+            cls.steps(context, x, outputs[0], c, None, params) if 0 not in outputs[0].shape else []
+        )
 
     def vjp_x(g, c, x_meta, stride, padding, dilation, groups):
         return conv2d_input(c, g, stride, padding, dilation, groups, tuple(x_meta.shape))
