@@ -241,3 +241,54 @@ def test_empty_batches():
     x = lucid.ones(0, 2, 5, 5)
     for layer in (nn.Conv2d(2, 3, 3), nn.MaxPool2d(2), nn.ReflectionPad2d(1), nn.Upsample(7)):
         assert layer(x).shape[0] == 0
+
+
+@pytest.mark.parametrize(
+    "kernel, stride, padding, dilation",
+    [((3, 3), 1, 1, 1), ((5, 3), 1, (2, 0), 1), ((3, 3), 2, 1, 1), ((3, 3), 1, 2, 2),
+     ((7, 7), 1, 3, 1), ((1, 4), (1, 2), (0, 3), 1), ((7, 3), (2, 1), (0, 1), (1, 3))],
+)  # fmt: skip
+def test_one_channel_per_group_plane_by_plane(kernel, stride, padding, dilation):
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(2, 3, 14, 19)), rng.normal(size=(3, 1, *kernel))
+    (sh, sw), (ph, pw), (dh, dw) = (
+        v if isinstance(v, tuple) else (v, v) for v in (stride, padding, dilation)
+    )
+    wide = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    size = [(wide.shape[2 + i] - d * (kernel[i] - 1) - 1) // s + 1
+            for i, (s, d) in enumerate(((sh, dh), (sw, dw)))]  # fmt: skip
+    wanted = np.zeros((2, 3, *size))
+    for p in range(kernel[0]):
+        for q in range(kernel[1]):
+            seen = wide[:, :, p * dh :: sh, q * dw :: sw][:, :, : size[0], : size[1]]
+            wanted += seen * w[None, :, 0, p, q, None, None]
+
+    def f(x, w):
+        return lucid.nn.functional.conv2d(x, w, None, stride, padding, dilation, groups=3)
+
+    a, b = (lucid.tensor(v).requires_grad_() for v in (x, w))
+    y = f(a, b)
+    np.testing.assert_allclose(y.detach().numpy(), wanted, rtol=1e-12, atol=1e-12)
+    g = lucid.tensor(rng.normal(size=y.shape))
+    found = lucid.autograd.grad(y, (a, b), g)
+    # Channels side by side take the template: the same numbers another way.
+    last = x.transpose(0, 2, 3, 1).copy()
+    c = lucid.tensor(last).permute(0, 3, 1, 2).requires_grad_()
+    for one, other in zip(found, lucid.autograd.grad(f(c, b), (c, b), g), strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-11, atol=1e-11)
+    threads = lucid.get_num_threads()
+    try:
+        lucid.set_num_threads(1)
+        assert f(a, b).equal(y) and lucid.autograd.grad(f(a, b), b, g)[0].equal(found[1])
+    finally:
+        lucid.set_num_threads(threads)
+    small = [lucid.tensor(v[:1, :2] if v.ndim == 4 and v.shape[1] > 1 else v[:2]).requires_grad_()
+             for v in (x[:, :, :9, :11], w)]  # fmt: skip
+    half = lucid.nn.functional.conv2d(
+        *[v.detach().to(lucid.bfloat16) for v in small], None, stride, padding, dilation, groups=2
+    )
+    exact = lucid.nn.functional.conv2d(
+        *[v.detach().to(lucid.bfloat16).double() for v in small], None, stride, padding, dilation,
+        groups=2,
+    )  # fmt: skip
+    np.testing.assert_allclose(half.double().numpy(), exact.numpy(), rtol=2e-2, atol=2e-2)
