@@ -388,7 +388,7 @@ LIBRARIES = """
         (lambda: torch.onnx.export(None, x, "file"), "torch.onnx.export"),
         (torch.ao.quantization.QuantStub, "QuantStub"), (torch.cuda.CUDAGraph, "CUDAGraph"),
         (lambda: torch.ops.load_library("some.so"), "some.so"),
-        (lambda: torch.ops.other.op(x), "torch.ops.other.op"), (BlockMask, "BlockMask"),
+        (lambda: torch.ops.other.absent(x), "torch.ops.other.absent"), (BlockMask, "BlockMask"),
         (lambda: x.to(gpu), "cuda"), (lambda: torch.zeros(2, device=gpu), "cuda"),
         (lambda: torch.nn.Linear(2, 2).to(gpu), "cuda"), (lambda: DTensor(x), "DTensor"),
         (lambda: torch.zeros(2, dtype=torch.uint16), "torch.uint16"),
@@ -437,3 +437,36 @@ def test_nests():
         tree.tree_unflatten([1, 2, 3], form)
     with pytest.raises(ValueError, match="differ"):
         tree.tree_map(max, [1], [1, 2])
+
+
+def test_ops_that_libraries_register():
+    torch = importlib.import_module("lucid.compat.torch")
+    calls = []
+
+    def cube(x, scale):
+        calls.append(x.requires_grad)
+        return x * x * x * scale
+
+    op = torch.library.custom_op("testing_space::cube", cube, mutates_args=())
+    assert torch.ops.testing_space.cube is op and not hasattr(torch.ops.testing_space, "other")
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    assert op(x, 2.0).tolist() == [2.0, 16.0] and not op(x, 2.0).requires_grad
+
+    def setup(ctx, inputs, output):
+        ctx.save_for_backward(inputs[0])
+        ctx.scale = inputs[1]
+
+    def backward(ctx, grad):
+        return 3 * grad * ctx.saved_tensors[0] ** 2 * ctx.scale, None
+
+    torch.library.register_autograd("testing_space::cube", backward, setup_context=setup)
+    torch.ops.testing_space.cube.default(x, 2.0).sum().backward()
+    assert x.grad.tolist() == [6.0, 24.0] and calls
+    library = torch.library.Library("testing_space", "FRAGMENT")
+    library.define("twice(Tensor x) -> Tensor")
+    with pytest.raises(NotImplementedError, match="testing_space::twice"):
+        torch.ops.testing_space.twice(x)
+    library.impl("twice", lambda x: x * 3, "CUDA")
+    library.impl("twice", lambda x: x * 2, "CompositeImplicitAutograd")
+    y = torch.ops.testing_space.twice(x)
+    assert y.tolist() == [2.0, 4.0] and y.requires_grad

@@ -90,6 +90,8 @@ def reset_max_memory_allocated(device: Any = None) -> None:
     """Inert: no memory of a GPU is in use."""
 
 
+_initialized = False  # as of a PyTorch that has not used a GPU yet
+
 for _name in (
     "CUDAGraph", "Event", "Stream", "StreamContext", "current_blas_handle", "current_device",
     "current_stream", "default_stream", "device", "device_of", "get_device_capability",

@@ -134,6 +134,34 @@ def all_gather(
     return _done(async_op)
 
 
+def all_gather_into_tensor(
+    output_tensor: Any, input_tensor: Any, group: Any = None, async_op: bool = False
+) -> Work | None:
+    """Copy the tensor into the output of as many elements."""
+    _check()
+    with lucid.no_grad():
+        output_tensor.copy_(input_tensor.view(output_tensor.shape))
+    return _done(async_op)
+
+
+def reduce_scatter_tensor(
+    output: Any, input: Any, op: Any = ReduceOp.SUM, group: Any = None, async_op: bool = False
+) -> Work | None:
+    return all_gather_into_tensor(output, input, group, async_op)
+
+
+def all_to_all_single(
+    output: Any, input: Any, output_split_sizes: Any = None, input_split_sizes: Any = None,
+    group: Any = None, async_op: bool = False,
+) -> Work | None:  # fmt: skip
+    return all_gather_into_tensor(output, input, group, async_op)
+
+
+def get_process_group_ranks(group: Any = None) -> list[int]:
+    _check()
+    return [0]
+
+
 def gather(
     tensor: Any, gather_list: list[Any] | None = None, dst: int = 0, group: Any = None,
     async_op: bool = False,

@@ -48,3 +48,12 @@ FSDPModule = refused_class("torch.distributed.fsdp.FSDPModule", _WHY)
 CPUOffloadPolicy = refused_class("torch.distributed.fsdp.CPUOffloadPolicy", _WHY)
 MixedPrecisionPolicy = refused_class("torch.distributed.fsdp.MixedPrecisionPolicy", _WHY)
 fully_shard = refused("torch.distributed.fsdp.fully_shard", _WHY)
+
+_FILES = "Lucid saves no tensors over several processes; use torch.save on the state_dict()"
+_SAVED = "torch.distributed.checkpoint."
+HuggingFaceStorageReader = refused_class(_SAVED + "HuggingFaceStorageReader", _FILES)
+HuggingFaceStorageWriter = refused_class(_SAVED + "HuggingFaceStorageWriter", _FILES)
+DefaultLoadPlanner = refused_class(_SAVED + "DefaultLoadPlanner", _FILES)
+StateDictOptions = refused_class(_SAVED + "state_dict.StateDictOptions", _FILES)
+get_model_state_dict = refused(_SAVED + "state_dict.get_model_state_dict", _FILES)
+set_model_state_dict = refused(_SAVED + "state_dict.set_model_state_dict", _FILES)

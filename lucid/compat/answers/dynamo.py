@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lucid.compat.answers.compiler import allow_in_graph as allow_in_graph
+from lucid.compat.answers.compiler import assume_constant_result as assume_constant_result
 from lucid.compat.answers.compiler import disable as disable
 from lucid.compat.answers.compiler import is_compiling as is_compiling
 from lucid.compat.answers.compiler import reset as reset
