@@ -284,7 +284,7 @@ def simple_vit() -> Case:
 def crossformer() -> Case:
     from vit_pytorch.crossformer import CrossFormer
 
-    net = CrossFormer(num_classes=10, dim=(16, 32, 64, 128), depth=(1, 1, 2, 1),
+    net = CrossFormer(num_classes=10, dim=(32, 64, 128, 256), depth=(1, 1, 2, 1),
                       global_window_size=(8, 4, 2, 1), local_window_size=2)  # fmt: skip
     return classify(net)
 
@@ -310,14 +310,14 @@ def x_transformers_decoder() -> Case:
 def seresnet18() -> Case:
     from pytorchcv.model_provider import get_model
 
-    return classify(get_model("seresnet18", num_classes=10, in_size=(64, 64)))
+    return classify(get_model("seresnet18", num_classes=10), 224, 2)
 
 
 @model("pytorchcv")
 def darknet53() -> Case:
     from pytorchcv.model_provider import get_model
 
-    return classify(get_model("darknet53", num_classes=10, in_size=(64, 64)), batch=2)
+    return classify(get_model("darknet53", num_classes=10), 224, 1)
 
 
 @model("pytorchcv")
@@ -391,7 +391,7 @@ def nystromformer() -> Case:
 def axial_image_transformer() -> Case:
     from axial_attention import AxialImageTransformer
 
-    net = AxialImageTransformer(dim=32, depth=2, heads=4, reversible=True)
+    net = AxialImageTransformer(dim=32, depth=2, heads=4, reversible=False)
     return weighted(net, normal(2, 32, 12, 12))
 
 
@@ -437,8 +437,7 @@ def tabnet() -> Case:
     return weighted(net, normal(64, 20))
 
 
-@model("torchdiffeq")
-def neural_ode() -> Case:
+def ode(method: str) -> Case:
     from torchdiffeq import odeint
 
     class Field(torch.nn.Module):
@@ -459,9 +458,19 @@ def neural_ode() -> Case:
             self.field = Field()
 
         def forward(self, y: Any) -> Any:
-            return odeint(self.field, y, torch.linspace(0.0, 1.0, 5), method="dopri5")
+            return odeint(self.field, y, torch.linspace(0.0, 1.0, 5), method=method)
 
     return weighted(Solved(), normal(8, 2))
+
+
+@model("torchdiffeq")
+def neural_ode_rk4() -> Case:
+    return ode("rk4")
+
+
+@model("torchdiffeq")
+def neural_ode_dopri5() -> Case:
+    return ode("dopri5")
 
 
 @model("denoising-diffusion-pytorch")

@@ -10,6 +10,7 @@ import argparse
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -61,7 +62,9 @@ def run(command: list[str], folder: Path, timeout: float) -> tuple[str, dict[str
         return f"did not end in {timeout:.0f} s", {}
     if done.returncode:
         (folder / "error.txt").write_text(done.stdout + done.stderr)
-        lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
+        lines = [
+            line for line in done.stderr.splitlines() if re.match(r"[\w.]+(Error|Exit)\b", line)
+        ]
         return (lines or [f"exit status {done.returncode}"])[-1], {}
     with np.load(folder / "found.npz") as found:
         return "", {key: found[key] for key in found.files}

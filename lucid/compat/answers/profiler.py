@@ -1,5 +1,6 @@
 """`torch.profiler`: labels are inert, profiling raises; LUCID_DEBUG=1 prints kernels and times."""
 
+import enum
 from contextlib import ContextDecorator
 from typing import Any
 
@@ -24,3 +25,13 @@ class record_function(ContextDecorator):
 profile = refused("torch.profiler.profile", _WHY)
 schedule = refused("torch.profiler.schedule", _WHY)
 emit_nvtx = refused("torch.autograd.profiler.emit_nvtx", _WHY)
+
+
+class ProfilerActivity(enum.Enum):
+    """What PyTorch's profiler would look at."""
+
+    CPU = enum.auto()
+    CUDA = enum.auto()
+    XPU = enum.auto()
+    MTIA = enum.auto()
+    PrivateUse1 = enum.auto()
