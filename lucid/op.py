@@ -39,11 +39,13 @@ REGISTRY: dict[str, "type[Op]"] = {}
 ERROR_INDEX = 1
 ERROR_DIVISION = 2
 ERROR_TARGET = 3
+ERROR_CLASS = 5
 ERROR_HOST = 4  # {value}: the number of the exception, see plan/host.py
 ERRORS: dict[int, tuple[type[Exception], str]] = {
     ERROR_INDEX: (IndexError, "index {value} is out of range{limits}"),
     ERROR_DIVISION: (ZeroDivisionError, "integer division by zero"),
     ERROR_TARGET: (IndexError, "target {value} is out of range{limits}"),
+    ERROR_CLASS: (RuntimeError, "class {value} is out of range{limits}"),
 }
 
 

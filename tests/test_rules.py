@@ -133,3 +133,20 @@ def test_indices_of_windows_are_those_of_the_first_largest():
     assert places.flatten().tolist() == [0, 1, 2, 4, 5, 6]
     y.sum().backward()
     assert x.grad.flatten().tolist() == [1, 1, 1, 0, 1, 1, 1, 0] + [0] * 8
+
+
+def test_one_hot_checks_in_its_kernel():
+    compiled = lucid.compile(lambda t: F.one_hot(t, 4).sum(0))
+    assert compiled(lucid.tensor([0, 1, 1])).tolist() == [1, 2, 0, 0]
+    for function in (compiled, lambda t: F.one_hot(t, 4)):
+        for wrong in (-1, 4):
+            with pytest.raises(RuntimeError, match=f"class {wrong} is out of range for 4 classes"):
+                function(lucid.tensor([0, 1, wrong]))
+    with pytest.raises(RuntimeError, match="class -2 is out of range"):
+        F.one_hot(lucid.tensor([-2, 1]))
+    with pytest.raises(RuntimeError, match="num_classes must be positive"):
+        F.one_hot(lucid.tensor([1]), 0)
+    with pytest.raises(RuntimeError, match="num_classes is needed"):
+        F.one_hot(lucid.zeros(0, dtype=lucid.int64))
+    assert F.one_hot(lucid.tensor([0, 0])).shape == (2, 1)
+    assert F.one_hot(lucid.zeros(0, dtype=lucid.int64), 3).shape == (0, 3)

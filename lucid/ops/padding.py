@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from lucid.dtypes import INTEGER, bool_, int64
 from lucid.kernel import expr
-from lucid.op import Pointwise
+from lucid.op import ERROR_CLASS, Pointwise
 from lucid.ops.view import subscript
 
 
@@ -92,11 +92,18 @@ class one_hot_(Pointwise):
         return [((*types[0][0], params[0]), int64)]
 
     def element(types, index, loads, classes):
-        return expr.cast(index[-1].eq(expr.cast(loads[0](index[:-1]), int64)), int64)
+        x = expr.cast(loads[0](index[:-1]), int64)
+        good = (x >= 0) & (x < expr.size(classes))
+        return expr.cast(index[-1].eq(expr.checked(x, good, ERROR_CLASS, x)), int64)
+
+    def limits(types, params):
+        return f" for {params[0]} classes"
 
 
 def one_hot(x, num_classes: int = -1):
-    """int64 zeros (..., C) with a 1 at each class index.
+    """int64 zeros (..., C) with a 1 at each class index. Without num_classes C is one more than the
+    largest index, for which the indices are read: compiled programs need num_classes. Raises
+    RuntimeError for an index outside of [0, C).
 
     >>> import lucid
     >>> from lucid.nn import functional as F
@@ -105,13 +112,12 @@ def one_hot(x, num_classes: int = -1):
     """
     if x.dtype.category != INTEGER:
         raise TypeError(f"one_hot: class indices must be integers, got {x.dtype!r}")
-    top = int(x.max().item()) + 1 if x.numel() else 0
-    if x.numel() and int(x.min().item()) < 0:
-        raise RuntimeError("one_hot: a class index is negative")
     if num_classes == -1:
-        num_classes = top
-    elif top > num_classes:
-        raise RuntimeError(f"one_hot: class {top - 1} with {num_classes} classes")
+        if not x.numel():
+            raise RuntimeError("one_hot: num_classes is needed where there is no class index")
+        num_classes = max(int(x.max().item()) + 1, 1)
+    if num_classes < 1:
+        raise RuntimeError(f"one_hot: num_classes must be positive or -1, got {num_classes}")
     return one_hot_(x, num_classes)
 
 
