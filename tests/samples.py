@@ -6,6 +6,7 @@ the public API on tensors of about n elements a row and gives its outputs.
 
 import lucid
 import lucid.nn.functional as F
+import lucid.special  # its records have samples here
 from lucid import optim
 from lucid.op import REGISTRY, Elementwise
 from lucid.ops.overwrite import assembled, overwritten

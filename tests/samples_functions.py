@@ -36,6 +36,12 @@ def complex_numbers(n, kind):
 
 
 @sample
+def zeta(n, kind):
+    x, q = R(2, n, kind=kind).detach() * 5.0, R(2, n, kind=kind)
+    return [lucid.special.zeta(x, q)]
+
+
+@sample
 def draws_with_loops(n, kind):
     x = R(3, n, kind=kind)
     made = [lucid._standard_gamma(x), lucid._standard_gamma(x, log=True)]
