@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lucid import dtypes, storage
+from lucid import dtypes, storage, tracing
 from lucid.array import Array
 from lucid.autograd.mode import enable_grad, grad_state, is_grad_enabled
 from lucid.autograd.node import Node, Recipe, move_retained, view_recipe
@@ -32,7 +32,6 @@ from lucid.tracing import any_casting, any_program, autocasted, diverted, progra
 from lucid.tracing import tracer as _tracer
 
 CPU = device("cpu")
-
 tensor_class: type[Array] = Array  # tensor.py puts Tensor here
 
 
@@ -95,6 +94,9 @@ def _apply(op: type[Op], inputs: tuple, params: tuple, everything: bool = False)
         if is_complex(inputs, params):
             return tracer.complex(op, inputs, params, everything)
         return tracer.call(op, inputs, params, everything)
+    if tracer is not None and (around := tracing.program_around(inputs)) is not None:
+        with traced_by(around):
+            return _apply(op, inputs, params, everything)
     if not issubclass(op, View) and is_complex(inputs, params):
         return lowered[0](op, inputs, params)
     inputs = tuple([_operand(op, x) for x in inputs])
@@ -103,8 +105,7 @@ def _apply(op: type[Op], inputs: tuple, params: tuple, everything: bool = False)
     key = (op, params, *layouts_and_types(inputs))
     entry = _entries.get(key)
     if entry is None:
-        trace = _trace_of(inputs)
-        if trace is not None:
+        if (trace := _trace_of(inputs)) is not None:
             return trace.add(op, inputs, params, everything)
         if issubclass(op, View):
             return _view(op, inputs[0], params)
@@ -337,9 +338,7 @@ def contiguous(x: Any) -> Any:
 def attach(recipe: Recipe, edges: tuple, inputs: Sequence, outputs: Sequence) -> Node:
     """A Node for one call, set on its floating outputs."""
     kept = recipe.keep(inputs, outputs) if recipe.kept else ()
-    if packs:
-        kept = packed(kept, wrap)
-    return _attach(recipe, edges, kept, outputs)
+    return _attach(recipe, edges, packed(kept, wrap) if packs else kept, outputs)
 
 
 def _attach(recipe: Recipe, edges: tuple, kept: tuple, outputs: Sequence) -> Node:
@@ -443,6 +442,7 @@ class Trace:
     """A graph being recorded: its tensors have a `_value` and no bytes."""
 
     whole = False  # whether tensors from outside are met, and belong in: a program's trace
+    outer = None  # what is around a level
 
     def __init__(self, graph: Graph | None = None) -> None:
         self.graph = Graph() if graph is None else graph

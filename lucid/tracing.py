@@ -8,7 +8,7 @@ casts.
 import contextlib
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -27,11 +27,22 @@ _castings = 0  # blocks that are on, in any thread: no call takes the native way
 
 
 def program() -> Any:
-    """The trace of a whole program (compiler/trace.py) that is going on here, or None."""
+    """The trace of a whole program (compiler/trace.py) that is going on here, also around levels
+    of vmap and forward mode; or None."""
     if not _programs:
         return None
     found = tracing()
-    return found if found is not None and found.whole else None
+    while found is not None and not found.whole:
+        found = found.outer
+    return found
+
+
+def program_around(inputs: Iterable) -> Any:
+    """The program that is traced around a level, for a call that is not of the level."""
+    if not _programs:
+        return None
+    values = [x._value for x in inputs if hasattr(x, "_value")]
+    return program() if values and all([v is None for v in values]) else None
 
 
 def any_program() -> bool:

@@ -87,6 +87,7 @@ def _write(op: type[Op], target: Any, inputs: tuple, params: tuple, name: str | 
             break
     tracer = program()
     if tracer is not None:
+        _check_inside(called, inputs)
         tracer.store((op, params), target, _into(op, called, target._layout, params), inputs)
     else:
         key = (op, target._layout, params, *layouts_and_types(inputs))
@@ -233,16 +234,22 @@ def _build(
     lay = target._layout
     if any(getattr(x, "is_sparse", False) for x in inputs):
         raise NotImplementedError(f"{called}: a sparse tensor is written; .to_dense() it first")
-    if any(isinstance(x, Array) and x._value is not None for x in inputs):
-        raise RuntimeError(
-            f"{called}: a tensor from outside of a function that is traced, or mapped by vmap, is "
-            "written with values from inside; work out of place, or pass the tensor as an argument"
-        )
+    _check_inside(called, inputs)
     into = _into(op, called, lay, params)
     plan = Plan(trace_call(into, inputs), [lay.strides], f"{op.name}_")
     trim(_entries)
     _entries[key] = entry = plan.entry([lay], -1, None, issubclass(op, Elementwise))
     return entry
+
+
+def _check_inside(called: str, inputs: tuple) -> None:
+    """Values from inside a level do not go into what is outside."""
+    if any(isinstance(x, Array) and x._value is not None for x in inputs):
+        raise RuntimeError(
+            f"{called}: a tensor from outside of a function that is traced, mapped by vmap, or "
+            "followed by tangents, is written with values from inside; work out of place, or make "
+            "the tensor from the arguments"
+        )
 
 
 def _into(op: type[Op], called: str, lay: Layout, params: tuple) -> Callable[..., Any]:

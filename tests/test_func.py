@@ -431,3 +431,46 @@ def test_live_against_torch():
         assert len(a) == len(b)
         for p, q in zip(a, b, strict=True):
             np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), 1e-10, 1e-12)
+
+
+# compiled functions
+
+
+COMPILED = {
+    "grad": grad(form),
+    "value": grad_and_value(form),
+    "jvp": lambda x: jvp(form, (x,), (x * x,)),
+    "hessian": hessian(form),
+    "jacobian": jacrev(lambda x: x.softmax(0)),
+    "mapped": lambda x: vmap(grad(form))(x.expand(2, 3)),
+    "closure": lambda x: grad(lambda w: (w * x).sum().exp())(x),
+}
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_derivatives_inside_of_compiled_functions(name):
+    x = t(X)
+    got, want = lucid.compile(COMPILED[name])(x), COMPILED[name](x)
+    pairs = zip(got, want, strict=True) if isinstance(want, tuple) else [(got, want)]
+    for a, b in pairs:
+        close(a, b.numpy())
+
+
+def test_derivatives_and_maps_of_compiled_functions():
+    compiled = lucid.compile(form)
+    x = t(X)
+    compiled(x)
+    close(grad(compiled)(x), G), close(hessian(compiled)(x), H)
+    close(jvp(compiled, (x,), (t(V),))[1], G @ V)
+    close(vmap(compiled)(t([X, X])), [Y, Y])
+    layer = nn.Linear(3, 2).double()
+    layer.compile()
+    layer(x)
+    close(vmap(layer)(t([X, V])), layer(t([X, V])).detach().numpy())
+
+
+def test_random_numbers_inside_of_maps_that_are_compiled_are_refused():
+    with pytest.raises(Exception, match="random"):
+        lucid.compile(lambda x: vmap(lambda r: r + lucid.rand(3), randomness="different")(x))(
+            t([X, V])
+        )

@@ -132,7 +132,9 @@ def fresh(
         return inner[0].fresh(x, inner[1:], recording, spread)
     if recording and needs_gradient(x):
         return apply(reshape, (x,), (x._layout.shape,))
-    return x.detach().requires_grad_()
+    y = x.detach()
+    y._requires_grad = True  # not by requires_grad_(), which is for tensors that others know
+    return y
 
 
 def pull(

@@ -20,7 +20,7 @@ from lucid.ops.creation import zeros
 from lucid.ops.reduce import sum_
 from lucid.ops.view import expand, reshape
 from lucid.plan.fuse import viewed
-from lucid.tracing import program, tracing
+from lucid.tracing import tracing
 from lucid.write import last_write
 
 
@@ -86,7 +86,7 @@ def pull_back(
     if packs and any([type(s) is Packed for s in kept]):
         pairs = zip(recipe.names, kept, strict=True)
         kept = tuple([unpacked(node, n, s) if type(s) is Packed else s for n, s in pairs])
-    if not create and (tracer := program()) is not None:
+    if not create and (tracer := tracing()) is not None and tracer.whole:
         return tracer.rules(node, needed, arrived), not recipe.direct
     if create or recipe.direct or tracing() is not None:
         pairs = zip(recipe.names, kept, strict=True)

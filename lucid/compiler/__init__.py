@@ -24,7 +24,7 @@ from lucid.dtypes import get_default_dtype
 from lucid.error import TraceError
 from lucid.lazy import lazy
 from lucid.tensor import Tensor
-from lucid.tracing import casting, program
+from lucid.tracing import casting, tracing
 
 MOST = 64  # plans of one function
 
@@ -94,10 +94,11 @@ class Compiled:
     _lock: Any
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if (trace := program()) is not None:
-            if trace.pending:  # between the pieces of another one: on its own
+        if (trace := tracing()) is not None:
+            if trace.whole and trace.pending:  # between the pieces of another one: on its own
                 return trace.at_once(lambda: self(*args, **kwargs))
-            return self.function(*args, **kwargs)  # a part of another one
+            # A part of another one, of a map, or of a derivative forward.
+            return self.function(*args, **kwargs)
         leaves, form = flatten((args, kwargs))
         key = (*_surroundings(), form, *[_kind(x) for x in leaves])
         if key in self.broken:

@@ -15,7 +15,7 @@ from itertools import count
 from typing import Any
 
 import lucid
-from lucid.tracing import change, program
+from lucid.tracing import change, tracing
 
 _ids = count()
 
@@ -214,7 +214,7 @@ class Hooked:
 def call_with_hooks(module: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     """`module.forward(*args, **kwargs)` with every hook that applies, in the order of PyTorch."""
     compiled = module.__dict__.get("_compiled")
-    if compiled is not None and program() is None:
+    if compiled is not None and tracing() is None:
         return compiled(*args, **kwargs)
     if compiled is None and not _has_hooks(module):  # all were removed: back to the short way
         module.__dict__["_hooked"] = False
