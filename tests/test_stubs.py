@@ -26,7 +26,7 @@ def _mypy(*arguments, cwd=ROOT):
 
 
 def test_a_program_passes_in_strict_mode():
-    assert "Success" in _mypy("tests/typed/program.py")
+    assert "Success" in _mypy("tests/typed/program.py", "tests/typed/data.py")
 
 
 def test_wrong_programs_are_told(tmp_path):

@@ -417,6 +417,25 @@ def test_random_resized_crop():
     assert crop(pil(image(30, 40, 3))).size == (7, 6)
 
 
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bicubic"])
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("kind", [np.uint8, np.float32, np.float64])
+def test_a_part_is_resized_as_what_is_cropped(mode, antialias, kind):
+    x = tensor(image(2, 3, 23, 31, kind=kind))
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        h, w = int(rng.integers(1, 24)), int(rng.integers(1, 32))
+        place = (int(rng.integers(0, 24 - h)), int(rng.integers(0, 32 - w)), h, w)
+        size = (int(rng.integers(1, 20)), int(rng.integers(1, 20)))
+        fast = F.resized_crop(x, *place, size, mode, antialias)
+        slow = F.resize(F.crop(x, *place), size, mode, None, antialias)
+        assert fast.dtype is x.dtype and fast.shape == slow.shape
+        close = 1 if kind == np.uint8 else 1e-5  # bytes: a half may be rounded either way
+        assert np.abs(fast.numpy().astype(float) - slow.numpy().astype(float)).max() <= close
+    beyond = F.resized_crop(x, -2, -2, 10, 10, 5)
+    assert np.array_equal(beyond.numpy(), F.resize(F.crop(x, -2, -2, 10, 10), 5).numpy())
+
+
 # ---- colours ----------------------------------------------------------------------------------
 
 

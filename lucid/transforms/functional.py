@@ -217,6 +217,13 @@ def resized_crop(
     antialias: bool | None = True,
 ) -> Any:
     """`crop`, then `resize`."""
+    _, h, w = get_dimensions(img)
+    inside = 0 <= top <= h - height and 0 <= left <= w - width and min(height, width) > 0
+    if isinstance(img, lucid.Tensor) and inside and not img.requires_grad:
+        mode = InterpolationMode(interpolation).value
+        target = _target((height, width), size, None)
+        place = (top, left, height, width)
+        return on_tensors.part_resized(img, place, target, mode, antialias is not False)
     return resize(crop(img, top, left, height, width), size, interpolation, None, antialias)
 
 

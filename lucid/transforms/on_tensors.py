@@ -10,6 +10,8 @@ import lucid
 from lucid import dtypes
 from lucid.dtypes import FLOATING
 from lucid.nn import functional as F
+from lucid.ops.neighbours import banded, taps_of
+from lucid.ops.resample import band
 
 Tensor = lucid.Tensor
 
@@ -99,6 +101,44 @@ def resize(x: Tensor, size: tuple[int, int], mode: str, antialias: bool) -> Tens
         x,
         lambda y: F.interpolate(y, size=size, mode=mode, align_corners=False, antialias=antialias),
     )
+
+
+def part_resized(
+    x: Tensor, place: tuple[int, int, int, int], size: tuple[int, int], mode: str, antialias: bool
+) -> Tensor:
+    """`crop`, then `resize`, without gradients: the tables of weights say where the part lies, so
+    that the kernels and plans are the same for every part."""
+    kernel = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)
+    chosen = []  # for each of the two dimensions
+    for start, n, m in zip(place[:2], place[2:], size, strict=True):
+        kind = x.dtype.compute.numpy.type if x.is_floating_point() else np.float32
+        places, weights = taps_of(kernel, n, m, False, antialias, None, kind)
+        chosen.append((start, n, m, places, weights))
+    if mode.startswith("nearest"):
+        for dim, (start, _, _, places, _) in zip((-2, -1), chosen, strict=True):
+            x = x.index_select(dim, lucid.from_numpy(places[:, 0] + start))
+        return x
+
+    def work(y: Tensor) -> Tensor:
+        dims = sorted((0, 1), key=lambda d: chosen[d][2] / chosen[d][1])  # what shrinks most first
+        for d in dims:
+            first, table = _table(*chosen[d])
+            y = band(y, first, table, first, table, 2 + d)
+        return y
+
+    return _as_floating(x, work)
+
+
+def _table(start: int, n: int, m: int, places: np.ndarray, weights: np.ndarray) -> tuple:
+    """Where each output element begins in the whole image, and its weights, of which there are a
+    power of two: few plans are needed then."""
+    rows = np.repeat(np.arange(m), places.shape[1])
+    columns, entries = places.ravel(), weights.ravel()
+    used = entries != 0
+    first, table = banded(rows[used], columns[used], entries[used], n, m)
+    wide = np.zeros((m, 1 << (table.shape[1] - 1).bit_length()), table.dtype)
+    wide[:, : table.shape[1]] = table
+    return lucid.from_numpy(first + start), lucid.from_numpy(wide)
 
 
 def pad(x: Tensor, sides: tuple[int, int, int, int], fill: Any, mode: str) -> Tensor:
