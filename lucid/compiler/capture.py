@@ -23,7 +23,7 @@ from lucid.compiler.trace import Cell, Program, Promise, Restart
 from lucid.compiler.tree import Form, flatten, unflatten
 from lucid.device import device
 from lucid.dtypes import dtype
-from lucid.error import TraceError
+from lucid.error import BackwardError, TraceError
 from lucid.graph import Value
 from lucid.layout import Layout
 from lucid.tracing import casting, count_programs, traced_by
@@ -355,6 +355,7 @@ class _Capture:
         """The output's history: a gradient of the Node, or one that was used up."""
         name = _spent_by(current_node(y))
         if name:
+            output.freed = True
             output.spent = (
                 f"{name}: its saved tensors have been freed by a backward pass inside of the "
                 "compiled function; use retain_graph=True there to go through the same graph again"
@@ -427,6 +428,7 @@ class _Capture:
                 raise
             except RuntimeError as error:
                 numbers[number].number, numbers[number].spent = -1, str(error)
+                numbers[number].freed = isinstance(error, BackwardError)
         roots[:] = good
         return self._differentiate(roots) if roots else ([], [], [])
 

@@ -98,7 +98,8 @@ class Output:
     layout: Layout | None = None
     offset: int = 0
     number: int = -1  # which output of the Node, where it has a gradient
-    spent: str = ""  # why backward from it is an error: its graph was used up inside
+    spent: str = ""  # why backward from it is an error
+    freed: bool = False  # it is that its graph was used up inside
     recorded: bool = False  # a view that was made in grad mode
     requires: bool = False  # a leaf that was made inside
     grad: Any = None  # the Output of its gradient

@@ -18,6 +18,7 @@ from lucid.compiler.ledger import store
 from lucid.compiler.planned import ProgramPlan
 from lucid.compiler.split import split
 from lucid.compiler.tree import unflatten
+from lucid.error import BackwardError
 from lucid.graph import Value
 from lucid.layout import Layout, layout
 from lucid.tracing import change
@@ -179,7 +180,7 @@ class Runner:
         """A tensor from outside has been written with something that has a gradient."""
         nr = max(output.number, 0)
         if output.number < 0:
-            node = Spent(x._layout, output.spent)
+            node = Spent(x._layout, output)
         if x._base is None:
             before = x._node, x._nr
             x._node, x._nr, x._requires_grad = node, nr, True
@@ -254,7 +255,7 @@ class _Call:
                 if output.storage in self.runner.several:
                     y._shown = weakref.ref(y)  # a write to it in grad mode raises (write.py)
             elif output.spent:
-                y._node, y._requires_grad = Spent(output.layout, output.spent), True
+                y._node, y._requires_grad = Spent(output.layout, output), True
             elif output.requires:
                 y._requires_grad = True
             if output.grad is not None:
@@ -323,11 +324,12 @@ class Whole(Node):
 class Spent(Node):
     """The Node of a result whose graph cannot be gone through any more, and why."""
 
-    __slots__ = ("message",)
+    __slots__ = ("message", "kind")
 
-    def __init__(self, lay: Layout, message: str):
+    def __init__(self, lay: Layout, output: Output):
         super().__init__(Recipe(whole, (), (), (lay,), ()), (), ())
-        self.message = message
+        self.message = output.spent
+        self.kind = BackwardError if output.freed else RuntimeError
 
     def run(self, arrived: list) -> Sequence[Any]:  # type: ignore[override]
-        raise RuntimeError(self.message)
+        raise self.kind(self.message)
