@@ -21,9 +21,10 @@ from tests.program_worlds import (
 
 
 class Maker:
-    """Makes one program, running it as it grows."""
+    """Makes one program, running it as it grows; `asks`: it may look into tensors."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, asks=False):
+        self.asks = asks
         self.rng = random.Random(seed)
         rng = self.rng
         arguments = []
@@ -92,6 +93,7 @@ class Maker:
             "unary": 3, "binary": 5, "view": 6, "inplace": 6, "reduce": 3, "product": 2, "cast": 2,
             "index": 3, "draw": 1, "create": 1, "branch": 1, "model": 1, "history": 1, "outer": 2,
             "join": 1, "gradient": 1, "quiet": 2, "image": 1,
+            "flow": 1, "ask": 3 if self.asks else 0,
         }  # fmt: skip
         kind = self.rng.choices(list(kinds), list(kinds.values()))[0]
         return getattr(self, kind)()
@@ -217,6 +219,51 @@ class Maker:
              f"({x} if FLAG else {x}.clone())", f"({x} + 1 if {x}.dim() > 1 else {x})",
              f"({x} + 1 if m.training else {x} * 2)",
              f"({x} * 2 if {x}.requires_grad else {x} * 3)"]
+        )  # fmt: skip
+
+    def flow(self):
+        """Control flow that depends on values. Both branches use what they use."""
+        x, rng = self.pick(lambda t: t.is_floating_point()), self.rng
+        if x is None:
+            return None
+        bodies = [
+            "t * 2",
+            "t.sin() * t",
+            "t - t.mean()",
+            "(t * q.sum()).tanh()",
+            "t.clone().mul_(3)",
+        ]
+        a, b = rng.choice(bodies), rng.choice(bodies)
+        if ("q" in a) != ("q" in b):
+            a = b
+        kinds = [f"{self.new()} = lucid.cond({x}.sum() > 0, lambda t: {a}, lambda t: {b}, ({x},))"]
+        if self.space[x].dim():
+            c = rng.choice([f"{x}[0]", f"{x}[-1].detach()", f"lucid.ones_like({x}[0])"])
+            body = rng.choice(
+                ["(c * 0.5 + t, c * t)", "((c * t).sin() * c, c)", "((c + t) * q.sum() * c, t)",
+                 "(t, c.sum() * t)"]
+            )  # fmt: skip
+            back = rng.choice(["", ", reverse=True"])
+            kinds.append(
+                f"{self.new()}, {self.new()} = lucid.scan(lambda c, t: {body}, {c}, {x}{back})"
+            )
+        kinds.append(
+            f"{self.new()}, = lucid.while_loop(lambda t: t.abs().sum() < 50, "
+            f"lambda t: (t * 2 + 1,), ({x}.detach(),), max_steps=30)"
+        )
+        return rng.choice(kinds)
+
+    def ask(self):
+        """Python looks into a tensor."""
+        x, rng = self.pick(), self.rng
+        return rng.choice(
+            [f"{self.new()} = {x} * (2 if {x}.sum() > 0 else 3)", f"{x}.tolist()",
+             f"{self.new()} = {x}[{x} > 0]", f"{self.new()} = lucid.tensor({x}.detach().tolist())",
+             f"kept = {x}.detach().numpy()", "kept = buffer.numpy()",
+             f"{self.new()} = {x} + float({x}.detach().numpy().sum())",
+             f"{self.new()} = {x} * float(kept.sum())", f"{self.new()} = {x}.nonzero()",
+             f"{self.new()} = lucid.from_numpy({x}.detach().numpy()) * 2", f"repr({x})",
+             f"if {x}.sum() > 0:\n    {x}.detach().mul_(2)"]
         )  # fmt: skip
 
     def model(self):

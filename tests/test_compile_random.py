@@ -6,14 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-SECONDS = 30
+import pytest
 
 
-def test_random_programs():
+@pytest.mark.parametrize("pieces, seconds", [(False, 30), (True, 15)])
+def test_random_programs(pieces, seconds):
+    """As one plan; and in pieces, with Python that looks into tensors in between."""
     seed = random.SystemRandom().randrange(1 << 30)
     # In a process of its own: should a program hang, its number and the stacks are told.
     command = [sys.executable, str(Path(__file__).with_name("random_programs.py"))]
-    command += ["--minutes", str(SECONDS / 60), "--seed", str(seed), "--patience", "100"]
+    command += ["--minutes", str(seconds / 60), "--seed", str(seed), "--patience", "100"]
+    command += ["--pieces"] * pieces
     done = subprocess.run(command, capture_output=True, text=True, timeout=380)
     assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
     told = re.fullmatch(r"(\d+) programs, (\d+) refused, .*", done.stdout.splitlines()[-1])
