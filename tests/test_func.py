@@ -1,12 +1,15 @@
 """lucid.func and lucid.autograd.functional against derivatives written out in NumPy, and against
 PyTorch where it is installed."""
 
+import threading
+
 import numpy as np
 import pytest
 
 import lucid
 import lucid.autograd.functional as functional
 from lucid import nn
+from lucid.autograd.checkpoint import checkpoint
 from lucid.func import (
     functional_call,
     grad,
@@ -474,3 +477,86 @@ def test_random_numbers_inside_of_maps_that_are_compiled_are_refused():
         lucid.compile(lambda x: vmap(lambda r: r + lucid.rand(3), randomness="different")(x))(
             t([X, V])
         )
+
+
+def test_maps_in_chunks():
+    seen = []
+
+    def f(x, w):
+        seen.append(1)
+        return {"a": x * w, "b": (x.sum(), w.sum())}
+
+    x, w = t(np.arange(15.0).reshape(3, 5)), t(V)
+    whole = vmap(f, (1, None), {"a": 1, "b": (0, 0)})(x, w)
+    for size in (1, 2, 3, 5, 9):
+        seen.clear()
+        made = vmap(f, (1, None), {"a": 1, "b": (0, 0)}, chunk_size=size)(x, w)
+        assert len(seen) == -(-5 // size)
+        close(made["a"], whole["a"].numpy()), close(made["b"][0], whole["b"][0].numpy())
+    close(vmap(grad(form), chunk_size=2)(t([X, V, X])), vmap(grad(form))(t([X, V, X])).numpy())
+    lucid.manual_seed(0)
+    a = vmap(lambda x: x + lucid.rand(2, dtype=f64), randomness="different")(t([0, 0, 0]))
+    lucid.manual_seed(0)
+    b = vmap(lambda x: x + lucid.rand(2, dtype=f64), randomness="different", chunk_size=2)(
+        t([0, 0, 0])
+    )
+    close(a, b.numpy())
+    with pytest.raises(ValueError, match="chunk_size"):
+        vmap(f, chunk_size=0)
+
+
+def test_checkpoints_inside():
+    def f(x):
+        return checkpoint(lambda a: a.sin() * a, x).sum()
+
+    x = t(X)
+    close(grad(f)(x), np.cos(X) * X + np.sin(X))
+    close(vmap(grad(f))(t([X, V]))[1], np.cos(V) * V + np.sin(V))
+    close(jvp(f, (x,), (t(V),))[1], (np.cos(X) * X + np.sin(X)) @ V)
+    close(hessian(f)(x), np.diag(2 * np.cos(X) - np.sin(X) * X))
+
+
+def test_layers_forward_and_for_each_sample():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True).double()
+    lstm = nn.LSTM(8, 3).double()
+    x = t(np.random.default_rng(7).normal(size=(3, 5, 8)))
+    for f in (layer, lambda x: lstm(x)[0]):
+        ahead, behind = f(x * (1 + 1e-6)), f(x * (1 - 1e-6))
+        got = jvp(f, (x,), (x,))[1].detach().numpy()
+        np.testing.assert_allclose(got, (ahead - behind).detach().numpy() / 2e-6, 1e-6, 1e-7)
+    own = {n: p.detach() for n, p in layer.named_parameters()}
+
+    def loss(own, x):
+        return functional_call(layer, own, (x.unsqueeze(0),)).pow(2).sum()
+
+    each, one = vmap(grad(loss), (None, 0))(own, x), grad(loss)(own, x[1])
+    for name in own:
+        close(each[name][1], one[name].numpy())
+
+
+def test_threads():
+    found = []
+
+    def work():
+        for _ in range(3):
+            found.append(hessian(form)(t(X)).numpy())
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(found) == 12
+    for made in found:
+        np.testing.assert_allclose(made, H, rtol=1e-11)
+
+
+def test_deep_functions():
+    def deep(x):
+        for _ in range(5000):
+            x = x * 1.0001
+        return x
+
+    want = 1.0001**5000
+    assert abs(grad(deep)(t(1.0)).item() / want - 1) < 1e-9
+    assert abs(jvp(deep, (t(1.0),), (t(1.0),))[1].item() / want - 1) < 1e-9

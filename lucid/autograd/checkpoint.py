@@ -14,7 +14,7 @@ from lucid.array import Array
 from lucid.autograd.mode import enable_grad, is_grad_enabled
 from lucid.autograd.node import Deferred, Node, Saved, keep, newest
 from lucid.ops.random import default_generator
-from lucid.tracing import casting
+from lucid.tracing import casting, tracing
 
 
 class _Segment(Deferred):
@@ -166,7 +166,8 @@ def checkpoint(
     >>> x.grad
     tensor([2., 2.])
     """
-    if not is_grad_enabled():
+    level = tracing()
+    if not is_grad_enabled() or (level is not None and not level.whole):
         return function(*args, **kwargs)
     segment = _Segment(function, args, kwargs, preserve_rng_state)
     start = newest()

@@ -11,14 +11,20 @@ from typing import Any
 from lucid.array import Array
 from lucid.autograd.batch import BatchLevel, to_front
 from lucid.autograd.level import outside
-from lucid.func.tree import parts_of, rebuilt
+from lucid.func.tree import leaves_of, parts_of, rebuilt
+from lucid.ops.join import cat
 from lucid.ops.shape import movedim
 
 RANDOMNESS = ("error", "different", "same")
 
 
 def vmap(
-    func: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error"
+    func: Callable[..., Any],
+    in_dims: Any = 0,
+    out_dims: Any = 0,
+    randomness: str = "error",
+    *,
+    chunk_size: int | None = None,
 ) -> Callable[..., Any]:
     """func, written for one element, over a batch: y[b] = func(x[b]) for every b, in whole ops.
 
@@ -36,7 +42,8 @@ def vmap(
     (output, out_dims).
 
     randomness: what random ops do: "error" raises, "different" draws new numbers for each element,
-    those that a loop over the elements would draw, "same" draws them once.
+    those that a loop over the elements would draw, "same" draws them once for each chunk.
+    chunk_size: so many elements at a time, to bound memory; func then runs once for each chunk.
 
     Raises ValueError where in_dims, out_dims or the sizes of the arguments do not fit, TypeError
     where a result is no tensor, RuntimeError or NotImplementedError naming the op where one cannot
@@ -54,6 +61,8 @@ def vmap(
     """
     if randomness not in RANDOMNESS:
         raise ValueError(f"vmap: randomness must be one of {RANDOMNESS}, got {randomness!r}")
+    if chunk_size is not None and (isinstance(chunk_size, bool) or chunk_size < 1):
+        raise ValueError(f"vmap: chunk_size must be positive, got {chunk_size!r}")
     name = getattr(func, "__name__", type(func).__name__)
 
     @functools.wraps(func)
@@ -64,14 +73,29 @@ def vmap(
             _collect(f"argument {i} of {name}", value, dim, places)
         for key, value in kwargs.items():
             _collect(f"argument {key} of {name}", value, 0, places)
-        level = BatchLevel(_size(name, places), randomness)
-        with level:
-            leaves = iter([
-                x if d is None else level.wrap(_at_front(level, x, d)) for x, d in places
-            ])  # fmt: skip
-            given = [rebuilt(a, leaves) for a in args]
-            made = func(*given, **{k: rebuilt(v, leaves) for k, v in kwargs.items()})
-        return _results(name, level, made, out_dims)
+        size = _size(name, places)
+
+        def run(places: list[tuple[Any, int | None]], size: int) -> Any:
+            level = BatchLevel(size, randomness)
+            with level:
+                leaves = iter([
+                    x if d is None else level.wrap(_at_front(level, x, d)) for x, d in places
+                ])  # fmt: skip
+                given = [rebuilt(a, leaves) for a in args]
+                made = func(*given, **{k: rebuilt(v, leaves) for k, v in kwargs.items()})
+            return _results(name, level, made, out_dims)
+
+        if chunk_size is None or chunk_size >= size:
+            return run(places, size)
+        parts = []
+        for start in range(0, size, chunk_size):
+            n = min(chunk_size, size - start)
+            own = [(x if d is None else x.narrow(d, start, n), d) for x, d in places]
+            parts.append(run(own, n))
+        dims_out = _leaf_dims(parts[0], out_dims)
+        columns = zip(*[leaves_of(part) for part in parts], strict=True)
+        joined = [c[0] if d is None else cat(c, d) for c, d in zip(columns, dims_out, strict=True)]
+        return rebuilt(parts[0], iter(joined))
 
     return mapped
 
@@ -154,6 +178,17 @@ def _results(name: str, level: BatchLevel, made: Any, out_dims: Any) -> Any:
     if isinstance(made, dict):
         return type(made)(zip(made, leaves, strict=True))
     return type(made)(*leaves) if hasattr(made, "_fields") else type(made)(leaves)
+
+
+def _leaf_dims(made: Any, out_dims: Any) -> list[int | None]:
+    """out_dims for each leaf of the results, which fit it."""
+    parts = parts_of(made)
+    if parts is None:
+        return [out_dims[0] if isinstance(out_dims, (tuple, list)) else out_dims]
+    if isinstance(out_dims, dict):
+        out_dims = [out_dims[key] for key in made]
+    each = out_dims if isinstance(out_dims, (tuple, list)) else [out_dims] * len(parts)
+    return [d for part, dim in zip(parts, each, strict=True) for d in _leaf_dims(part, dim)]
 
 
 def _result(name: str, level: BatchLevel, y: Any, dim: Any) -> Any:

@@ -7,6 +7,8 @@ import os
 from typing import Any, BinaryIO
 
 import lucid
+from lucid.autograd.anomaly import is_anomaly_check_nan_enabled as is_anomaly_check_nan_enabled
+from lucid.autograd.anomaly import is_anomaly_enabled as is_anomaly_enabled
 from lucid.compat.answers.compiled import compile as compile
 from lucid.compat.answers.devices import device as device
 from lucid.compat.answers.library import classes as classes
