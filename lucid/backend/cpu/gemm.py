@@ -140,7 +140,7 @@ def plan_dot(product: Product) -> KernelCall:
     threads = spec.threads if spec.n * spec.k * _count(spec.batch) > SMALL_READ else 1
     columns = gemv.columns_of(spec.n, threads, _count(spec.batch))
     scratch = Scratch()
-    pitch = -(-spec.k // tile.lanes) * tile.lanes
+    pitch = gemm_pack.row_of_left(tile, spec.k)
     left_at = scratch.take(spec.m * pitch * tile.size if left != "direct" else 0)
     sums_at = scratch.take(spec.m * (columns + gemv.GROUP) * tile.size)
     column_tiles = -(-spec.n // columns)
@@ -172,7 +172,7 @@ def plan_stream(product: Product) -> KernelCall:
     depth = depth_of(spec.k)
     blocks = max(1, -(-spec.k // depth))
     scratch = Scratch()
-    pitch = -(-spec.k // tile.lanes) * tile.lanes
+    pitch = gemm_pack.row_of_left(tile, spec.k)
     left_at = scratch.take(spec.m * pitch * tile.size if left != "direct" else 0)
     partial_at = scratch.take(spec.m * columns * tile.size if blocks > 1 else 0)
     sums_at = scratch.take(spec.m * columns * tile.size if epilogue else 0)
@@ -203,7 +203,8 @@ def plan_product(product: Product) -> KernelCall:
     variant = gemm_driver.Variant(spec.dtype, left, right, len(spec.batch), epilogue)
     row_tiles, column_tiles = -(-spec.m // rows), -(-panels // columns)
     scratch = Scratch()
-    left_at = scratch.take(gemm_pack.bytes_of_left(tile, depth) if left != "direct" else 0)
+    strips = -(-min(rows, spec.m) // tile.rows)
+    left_at = scratch.take(gemm_pack.bytes_of_left(tile, depth, left, strips))
     right_bytes = 0
     if right != "direct":
         right_bytes = gemm_pack.bytes_of_right(tile, depth, columns)

@@ -110,7 +110,9 @@ def emit(symbol: str, machine: Target, tile: Tile, variant: Variant) -> str:
     """The text of a variant: `symbol(ptr words)` and what it calls."""
     module = ll.Module(machine.flags)
     names = word_names(variant, tile.rows)
-    if variant.left != "direct":
+    if variant.left == "columns":
+        gemm_pack.left_columns(module, "pack_left", variant.storage, tile)
+    elif variant.left != "direct":
         gemm_pack.left(module, "pack_left", variant.storage, tile, variant.left)
     if variant.packing:
         gemm_pack.right(module, "pack_right", variant.storage, tile, variant.right)
@@ -215,17 +217,35 @@ class _Task:
                 f.address(self.b, start * w["b_k"] + first * w["b_n"], self.unit),
                 *(w["b_k"], w["b_n"], depth, self._columns(), self.right_at),
             )
-        with self._each_strip(strips) as (row, rows):
-            self._strip(block, start, depth, row, rows)
+        with self._each_strip(strips, start, depth) as (row, rows, packed):
+            self._strip(block, start, depth, row, rows, packed)
 
     @contextlib.contextmanager
-    def _each_strip(self, strips: ll.Value) -> Iterator[tuple[ll.Value, ll.Value]]:
+    def _each_strip(
+        self, strips: ll.Value, start: ll.Value, depth: ll.Value
+    ) -> Iterator[tuple[ll.Value, ll.Value, ll.Value]]:
+        """Row, rows, and where they are packed."""
         # Strips differ by one row at most: a short last strip would stall on its few chains.
-        f = self.f
+        f, w, tile = self.f, self.w, self.tile
         least, longer = self.task_rows // strips, self.task_rows % strips
-        with f.loop(0, strips) as strip:
+
+        def part(strip: ll.Value) -> tuple[ll.Value, ll.Value]:
             row = strip * least + f.minimum(strip, longer)
-            yield row, least + f.select(strip < longer, f.i64(1), f.i64(0))
+            return row, least + f.select(strip < longer, f.i64(1), f.i64(0))
+
+        if self.variant.left != "columns":
+            with f.loop(0, strips) as strip:
+                yield *part(strip), self.left_at
+            return
+        with f.loop(0, strips, gemm_pack.STRIPS) as first:
+            stop = f.minimum(first + gemm_pack.STRIPS, strips)
+            top, end = part(first)[0], part(stop)[0]
+            source = self._source(top, start)
+            f.call("pack_left", source, w["a_k"], depth, end - top, self.left_at)
+            step = gemm_pack.pitch(tile, depth)
+            with f.loop(first, stop) as strip:
+                row, rows = part(strip)
+                yield row, rows, f.address(self.left_at, (row - top) * step, tile.element)
 
     def _sums(self) -> tuple[ll.Value, ll.Value]:
         """Where the task's sums go, and the stride of rows there."""
@@ -251,7 +271,13 @@ class _Task:
         return self.f.address(self.right_at, place, self.tile.element)
 
     def _strip(
-        self, block: ll.Value, start: ll.Value, depth: ll.Value, row: ll.Value, rows: ll.Value
+        self,
+        block: ll.Value,
+        start: ll.Value,
+        depth: ll.Value,
+        row: ll.Value,
+        rows: ll.Value,
+        packed_left: ll.Value,
     ) -> None:
         """`rows` rows of the task, from `row` on, times every panel."""
         f, w, tile, variant = self.f, self.w, self.tile, self.variant
@@ -259,9 +285,9 @@ class _Task:
         if variant.left == "direct":
             pitch, step = w["a_m"], w["a_k"]
         else:
-            f.call("pack_left", source, w["a_m"], w["a_k"], depth, rows, self.left_at)
-            source = self.left_at
-            pitch, step = (f.i64(x) for x in gemm_pack.left_layout(tile, variant.left, depth))
+            if variant.left != "columns":
+                f.call("pack_left", source, w["a_m"], w["a_k"], depth, rows, packed_left)
+            source, pitch, step = packed_left, gemm_pack.pitch(tile, depth), f.i64(1)
         self._point_rows(source, pitch)
         sums, to_pitch = self._sums()
         # A single block of k is finished strip by strip, in the same place.

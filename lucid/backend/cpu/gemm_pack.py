@@ -48,38 +48,53 @@ class Reader:
 
 
 def left(module: Module, name: str, storage: dtype, tile: Tile, mode: str) -> None:
-    """void name(ptr x, i64 s_m, i64 s_k, i64 depth, i64 rows, ptr to): `rows` rows of A.
-
-    Row i starts at to + i * pitch; k steps by `stride`: see `left_layout`.
-    """
+    """void name(ptr x, i64 s_m, i64 s_k, i64 depth, i64 rows, ptr to): `rows` rows of A, of the
+    modes "rows" and "any". Row i starts at to + i * pitch, where it is contiguous: see `pitch`."""
     f = module.function(name, [*_STRIDED, *_SIZES], internal=True, inline="noinline")
     x, s_m, s_k, depth, rows, to = f.arguments
     reader = Reader(f, module.features, storage)
-    if mode == "columns":
-        mask = f.first_lanes(rows, tile.lanes)
-        # A column of the strip is less than a vector; the next one overwrites what is beyond it.
-        with f.loop(0, depth) as k:
-            column = reader.read(reader.at(x, k * s_k), tile.lanes, mask)
-            f.store(column, to, k * tile.rows)
-    else:
-        pitch = _round(depth, tile.lanes)
-        with f.loop(0, rows) as i:
-            source, target = reader.at(x, i * s_m), f.address(to, i * pitch, tile.element)
-            whole = f.i64(0)
-            if mode == "rows":
-                whole = depth & -tile.lanes
-                with f.loop(0, whole, tile.lanes) as k:
-                    f.store(reader.read(reader.at(source, k), tile.lanes), target, k)
-            with f.loop(whole, depth) as k:
-                f.store(reader.read(reader.at(source, k * s_k)), target, k)
+    step = pitch(tile, depth)
+    with f.loop(0, rows) as i:
+        source, target = reader.at(x, i * s_m), f.address(to, i * step, tile.element)
+        whole = f.i64(0)
+        if mode == "rows":
+            whole = depth & -tile.lanes
+            with f.loop(0, whole, tile.lanes) as k:
+                f.store(reader.read(reader.at(source, k), tile.lanes), target, k)
+        with f.loop(whole, depth) as k:
+            f.store(reader.read(reader.at(source, k * s_k)), target, k)
     f.finish()
 
 
-def left_layout(tile: Tile, mode: str, depth: Value) -> tuple[Value | int, Value | int]:
-    """(pitch, stride) in elements of the copy that `left` makes."""
-    if mode == "columns":
-        return 1, tile.rows
-    return _round(depth, tile.lanes), 1
+STRIPS = 8  # of rows whose columns are copied together
+
+
+def left_columns(module: Module, name: str, storage: dtype, tile: Tile) -> None:
+    """void name(ptr x, i64 s_k, i64 depth, i64 rows, ptr to): rows of A whose columns are
+    contiguous, as `left` makes them: squares of lanes by lanes, transposed in registers."""
+    given = [("ptr", "x"), ("i64", "s_k"), *_SIZES]
+    f = module.function(name, given, internal=True, inline="noinline")
+    x, s_k, depth, rows, to = f.arguments
+    reader = Reader(f, module.features, storage)
+    lanes, step, last = tile.lanes, pitch(tile, depth), depth - 1
+    with f.loop(0, rows, lanes) as i:
+        mask = f.first_lanes(rows - i, lanes)
+        with f.loop(0, depth, lanes) as k:
+            source = reader.at(x, i)
+            for u in range(lanes):
+                f.prefetch(reader.at(source, (k + lanes + u) * s_k))
+            # Beyond the last column it is repeated: nobody reads that.
+            places = [reader.at(source, f.minimum(k + u, last) * s_k) for u in range(lanes)]
+            columns = [reader.read(place, lanes, mask) for place in places]
+            for u, row in enumerate(transpose(f, columns)):
+                f.store(row, f.address(to, (i + u) * step + k, tile.element))
+    f.finish()
+
+
+def pitch(tile: Tile, depth: Value) -> Value:
+    """Elements from row to row of a copy of A; an odd number of lines of the cache, so that rows
+    do not fall into the same sets."""
+    return _round(depth, 2 * tile.lanes) + tile.lanes
 
 
 PREFETCHED = 6  # rows of B by which a copy reads ahead: they are far apart in memory
@@ -153,8 +168,18 @@ def _round(n: Value, step: int) -> Value:
     return (n + (step - 1)) & -step
 
 
-def bytes_of_left(tile: Tile, depth: int) -> int:
-    return (-(-depth // tile.lanes) * tile.lanes * tile.rows + tile.lanes) * tile.size
+def bytes_of_left(tile: Tile, depth: int, mode: str, strips: int) -> int:
+    if mode == "direct":
+        return 0
+    rows = tile.rows
+    if mode == "columns":  # whole squares
+        rows = -(-rows * min(strips, STRIPS) // tile.lanes) * tile.lanes
+    return row_of_left(tile, depth) * rows * tile.size
+
+
+def row_of_left(tile: Tile, depth: int) -> int:
+    """`pitch` as a number."""
+    return (-(-depth // (2 * tile.lanes)) * 2 + 1) * tile.lanes
 
 
 def bytes_of_right(tile: Tile, depth: int, panels: int) -> int:

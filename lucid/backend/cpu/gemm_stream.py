@@ -103,8 +103,7 @@ def _task(
     if variant.left != "direct":
         copy = f.address(scratch, w["left_at"])
         f.call("pack_left", a, a_m, a_k, w["k"], w["m"], copy)
-        pitch, step = gemm_pack.left_layout(tile, variant.left, w["k"])
-        a, a_m, a_k = copy, f.i64(pitch), f.i64(step)
+        a, a_m, a_k = copy, gemm_pack.pitch(tile, w["k"]), f.i64(1)
     first = column_tile * w["tile_columns"]
     columns = f.minimum(w["n"] - first, w["tile_columns"])
     sums, pitch = f.address(scratch, w["sums_at"]), w["tile_columns"]

@@ -99,8 +99,7 @@ def _task(
     if variant.left != "direct":
         copy = f.address(scratch, w["left_at"])
         f.call("pack_left", a, a_m, w["a_k"], w["k"], w["m"], copy)
-        a_m, _ = gemm_pack.left_layout(tile, variant.left, w["k"])
-        a, a_m = copy, f.i64(a_m)
+        a, a_m = copy, gemm_pack.pitch(tile, w["k"])
     first = column_tile * w["tile_columns"]
     columns = f.minimum(w["n"] - first, w["tile_columns"])
     least, longer = w["m"] // w["strips"], w["m"] % w["strips"]
