@@ -156,7 +156,7 @@ timm_model("coat_tiny", img_size=64)
 timm_model("poolformer_s12")
 timm_model("xcit_nano_12_p16_224", img_size=64)
 timm_model("mobilevit_xxs")
-timm_model("ghostnet_100")
+timm_model("ghostnet_100", drop_rate=0.0)
 timm_model("levit_128s", 224, 2)
 timm_model("edgenext_xx_small", 96)
 timm_model("nf_resnet50", 64)
@@ -471,14 +471,6 @@ def neural_ode_rk4() -> Case:
 @model("torchdiffeq")
 def neural_ode_dopri5() -> Case:
     return ode("dopri5")
-
-
-@model("denoising-diffusion-pytorch")
-def diffusion_unet() -> Case:
-    from denoising_diffusion_pytorch import Unet
-
-    return weighted(Unet(dim=16, dim_mults=(1, 2, 4), flash_attn=False),
-                    normal(2, 3, 32, 32), np.array([3, 70]))  # fmt: skip
 
 
 @model("local-attention")

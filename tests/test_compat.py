@@ -406,6 +406,8 @@ LIBRARIES = """
     again = tree_unflatten(leaves, form)
     assert again["a"][0] is x and again["b"] == (2, None)
     assert tree_map_only(int, lambda n: n + 1, again)["b"] == (3, None)
+    import importlib.metadata
+    assert importlib.metadata.version("torch") == torch.__version__
     print("finished")
 """
 

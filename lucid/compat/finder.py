@@ -9,9 +9,10 @@ for `lucid run --report`.
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
-from importlib.abc import Loader, MetaPathFinder
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
+from importlib.metadata import Distribution, DistributionFinder
 from types import ModuleType
 from typing import Any
 
@@ -102,7 +103,19 @@ def refusal(name: str) -> str:
     return REFUSED.get(name, "")
 
 
-class Finder(MetaPathFinder, Loader):
+class Installed(Distribution):
+    """PyTorch as an installed package: libraries ask for its version before they import it."""
+
+    def read_text(self, filename: str) -> str | None:
+        if filename != "METADATA":
+            return None
+        return f"Metadata-Version: 2.1\nName: torch\nVersion: {answer('torch').__version__}\n"
+
+    def locate_file(self, path: Any) -> Any:
+        raise FileNotFoundError(f"{path}: Lucid answers for torch, whose files are not here")
+
+
+class Finder(DistributionFinder, Loader):
     """Answers imports of PyTorch, of `torch` itself only once it is installed."""
 
     active = False
@@ -121,6 +134,12 @@ class Finder(MetaPathFinder, Loader):
             missing[name] = None
             raise ModuleNotFoundError(f"{name} is not in Lucid", name=name)
         return ModuleSpec(fullname, self, is_package=True)
+
+    def find_distributions(
+        self, context: DistributionFinder.Context | None = None
+    ) -> Iterable[Distribution]:
+        """`importlib.metadata.version("torch")`."""
+        return [Installed()] if self.active and context and context.name == "torch" else []
 
     def create_module(self, spec: ModuleSpec) -> Answer:
         name = spec.name
