@@ -264,3 +264,32 @@ def test_errors():
     ):
         with pytest.raises((RuntimeError, IndexError, TypeError), match=said):
             call()
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+@pytest.mark.parametrize("shape", [(7, 3), (3, 7), (4, 4), (0, 3), (9, 2)])
+def test_fill_diagonal(shape, wrap):
+    want = np.zeros(shape)
+    if 0 not in shape:
+        np.fill_diagonal(want, 2.0, wrap)
+    x = lucid.zeros(*shape)
+    assert x.fill_diagonal_(2.0, wrap) is x
+    np.testing.assert_array_equal(x.numpy(), want)
+
+
+def test_fill_diagonal_of_cubes_and_gradients():
+    want = np.zeros((3, 3, 3))
+    np.fill_diagonal(want, 1.0)
+    np.testing.assert_array_equal(lucid.zeros(3, 3, 3).fill_diagonal_(1).numpy(), want)
+    x = lucid.ones(2, 2, requires_grad=True)
+    y = x * 1
+    y.fill_diagonal_(0.0)
+    y.sum().backward()
+    assert x.grad.tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    with pytest.raises(RuntimeError, match="two dimensions"):
+        lucid.zeros(3).fill_diagonal_(1)
+    with pytest.raises(RuntimeError, match="must be equal"):
+        lucid.zeros(3, 3, 2).fill_diagonal_(1)
+    assert (
+        lucid.zeros(2, 3).swapaxes_(0, 1).shape == (3, 2) == lucid.zeros(2, 3).swapdims(0, 1).shape
+    )

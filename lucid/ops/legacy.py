@@ -141,6 +141,28 @@ def resize_as_(self, the_template):
     return resize_(self, *the_template.shape)
 
 
+def fill_diagonal_(self, fill_value, wrap: bool = False):
+    """In place: a number on the main diagonal; of three and more dimensions, which must be equal,
+    where all indices are equal. wrap: in a tall matrix it begins anew below a row that is left out.
+
+    >>> import lucid
+    >>> lucid.zeros(2, 3).fill_diagonal_(5)
+    tensor([[5., 0., 0.],
+            [0., 5., 0.]])
+    """
+    if self.ndim < 2:
+        raise RuntimeError(f"fill_diagonal_: two dimensions are needed, got {self.ndim}")
+    if self.ndim > 2 and len(set(self.shape)) > 1:
+        raise RuntimeError(f"fill_diagonal_: sizes of {tuple(self.shape)} must be equal")
+    if self.ndim > 2:
+        self[(arange(self.shape[0]),) * self.ndim] = fill_value
+        return self
+    rows, columns = self.shape
+    for start in range(0, rows, columns + 1) if wrap and columns else (0,):
+        self[start:].diagonal().fill_(fill_value)
+    return self
+
+
 def fill(x, value):
     """A tensor like x that holds one number.
 

@@ -456,7 +456,8 @@ for _name in (
     "diagonal diag trace"
 ).split():
     functions[_name] = getattr(shape, _name)
-functions |= {"swapaxes": shape.transpose, "moveaxis": shape.movedim, "roll": join.roll}
+functions |= {"swapaxes": shape.transpose, "swapdims": shape.transpose, "roll": join.roll}
+functions["moveaxis"] = shape.movedim
 functions |= {"cumsum": with_out(scan.cumsum), "cumprod": with_out(scan.cumprod)}
 for _name in "matmul mm bmm mv dot outer addmm baddbmm tensordot".split():
     functions[_name] = with_out(getattr(contract, _name))
@@ -519,8 +520,8 @@ def _attach() -> None:
     Tensor.new_tensor, Tensor.cpu, Tensor.where = new_tensor, cpu, where_method
     for name, reading in {"T": _reversed, "mT": _matrix_transposed, **tables.properties}.items():
         setattr(Tensor, name, property(reading))
-    for name in "squeeze unsqueeze transpose t".split():
-        setattr(Tensor, f"{name}_", restride(name, getattr(shape, name)))
+    for name in "squeeze unsqueeze transpose t swapaxes swapdims".split():
+        setattr(Tensor, f"{name}_", restride(name, functions[name]))
     _operators()
 
 

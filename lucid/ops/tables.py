@@ -120,7 +120,7 @@ only_methods: dict[str, Callable] = {
     **sparse.methods,
     "as_strided": shape.as_strided,
     "nonzero_static": unique.nonzero_static,
-    **_of(legacy, "new resize resize_ resize_as_ new_empty_strided"),
+    **_of(legacy, "new resize resize_ resize_as_ new_empty_strided fill_diagonal_"),
     **_of(founding, "astype copy_data copy_grad zero_grad"),
     **_of(draws, "exponential_ geometric_ cauchy_ log_normal_"),
 }
