@@ -296,6 +296,11 @@ CASES = {
     "eigh": (lambda x: lucid.linalg.eigh(x + x.t())[0], [SQUARE]),
     "eig": (lambda x: lucid.linalg.eig(x.detach())[0].abs(), [SQUARE]),
     "lu": (lambda x: lucid.linalg.lu_factor(x.detach())[0], [SQUARE]),
+    "ldl": (
+        lambda x: lucid.linalg.ldl_solve(*lucid.linalg.ldl_factor_ex(x.detach())[:2], x.detach()),
+        [SQUARE],
+    ),
+    "geqrf": (lambda x: (*lucid.geqrf(x.detach()), lucid.hash_tensor(x, 0)), [SQUARE]),
     "solve": (lucid.linalg.solve, [SQUARE, real(3, 2)]),
     "qr": (lucid.linalg.qr, [real(4, 3)]),
     "svd": (

@@ -2,6 +2,7 @@
 
 from lucid.error import LinAlgError
 from lucid.ops.contract import matmul
+from lucid.ops.ldl import ldl_factor, ldl_factor_ex, ldl_solve
 from lucid.ops.linalg import (
     cholesky,
     cholesky_ex,
@@ -35,7 +36,8 @@ from lucid.ops.norms import cond, matrix_norm, matrix_rank, norm, vector_norm
 
 __all__ = [
     "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eig", "eigh",
-    "eigvals", "eigvalsh", "householder_product", "inv", "inv_ex", "lstsq", "lu", "lu_factor",
+    "eigvals", "eigvalsh", "householder_product", "inv", "inv_ex", "ldl_factor",
+    "ldl_factor_ex", "ldl_solve", "lstsq", "lu", "lu_factor",
     "lu_factor_ex", "lu_solve", "matmul", "matrix_exp", "matrix_norm", "matrix_power",
     "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "solve_ex",
     "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot",

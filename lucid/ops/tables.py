@@ -15,7 +15,9 @@ from lucid.ops import (
     founding,
     gamma,
     gamma_incomplete,
+    hash,
     join,
+    ldl,
     legacy,
     linalg,
     linalg_legacy,
@@ -69,6 +71,7 @@ with_out: dict[str, Callable] = {
     "lu_solve": lu.lu_solve_of,
 }
 methods: dict[str, Callable] = {
+    **_of(ldl, "geqrf ormqr"),
     **_of(unique, "unique unique_consecutive bincount"),
     "argwhere": places.argwhere,
     **_of(numeric, "rsub isreal mvlgamma"),
@@ -100,6 +103,8 @@ functions: dict[str, Callable] = {
         "combinations unravel_index broadcast_shapes constant_pad_nd",
     ),
     **_of(calculus, "trapezoid cumulative_trapezoid gradient cdist"),
+    "hash_tensor": hash.hash_tensor,
+    "histogramdd": unique.histogramdd,
     **_of(draws_counts, "poisson binomial"),
     "_standard_gamma": draws_gamma._standard_gamma,
     **_of(legacy, "set_default_tensor_type scalar_tensor empty_strided empty_permuted"),
@@ -117,6 +122,7 @@ functions: dict[str, Callable] = {
 }
 # Methods alone.
 only_methods: dict[str, Callable] = {
+    **_of(ldl, "geqrf ormqr"),
     **sparse.methods,
     "as_strided": shape.as_strided,
     "nonzero_static": unique.nonzero_static,

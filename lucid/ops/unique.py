@@ -4,6 +4,7 @@ All are made of the sort, running sums and additions at places; their sizes depe
 none can be traced.
 """
 
+import builtins
 from typing import Any
 
 from lucid.array import Array
@@ -197,11 +198,13 @@ def histogram(x, bins=100, *, range=None, weight=None, density: bool = False):
         if range is not None:
             raise RuntimeError("histogram: range has no meaning where bins are the edges")
         edges = bins.detach()
+        low, high = edges[0], edges[-1]
     else:
         low, high = _range("histogram", x, *(range or (0, 0)))
         edges = linspace(low, high, int(bins) + 1, dtype=x.dtype)
     count = edges.shape[0] - 1
-    inside = (flat >= edges[0]) & (flat <= edges[-1])
+    # The last edge is rounded: an element at the end of the range may lie above it.
+    inside = (flat >= low) & (flat <= high)
     place = (search(edges, flat, True) - 1).clamp(0, count - 1)
     if weight is None:
         added = to_dtype(inside, x.dtype)
@@ -211,6 +214,62 @@ def histogram(x, bins=100, *, range=None, weight=None, density: bool = False):
     if density:
         counts = counts / counts.sum() / (edges[1:] - edges[:-1])
     return counts, edges
+
+
+def histogramdd(x, bins, *, range=None, weight=None, density: bool = False):
+    """(counts, edges): how many of the points x (..., N), or the sums of their weights (...), lie
+    in each cell of an N-dimensional grid; the last interval of a dimension has both of its ends.
+
+    bins: a number for all dimensions, N numbers, or N tensors of edges; numbers give equal
+    intervals over `range` (low and high of each dimension in turn; by default the extremes).
+    density: divided by the total and the cells' volumes.
+
+    >>> import lucid
+    >>> x = lucid.tensor([[0.0, 1.0], [1.0, 0.0], [2.0, 0.0], [2.0, 2.0]])
+    >>> lucid.histogramdd(x, bins=[3, 3], range=[0.0, 3.0, 0.0, 3.0])[0].tolist()
+    [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 1.0]]
+    """
+    if x.dtype.category != FLOATING or x.ndim < 2:
+        raise RuntimeError(
+            f"histogramdd: a floating tensor of points (..., N) is needed, got {x.dtype!r} "
+            f"{tuple(x.shape)}"
+        )
+    n = x.shape[-1]
+    points = reshape(x.detach(), (x.numel() // n if n else 0, n))
+    given = [bins] * n if hasattr(bins, "__index__") else list(bins)
+    if len(given) != n:
+        raise RuntimeError(f"histogramdd: {len(given)} bins for points of {n} dimensions")
+    of_edges = [isinstance(b, Array) for b in given]
+    if any(of_edges) and range is not None:
+        raise RuntimeError("histogramdd: range has no meaning where bins are the edges")
+    if range is not None and len(range) != 2 * n:
+        raise RuntimeError(f"histogramdd: range must have {2 * n} numbers, got {len(range)}")
+    edges, places, inside = [], [], None
+    for d, b in enumerate(given):
+        along = points.select(1, d)
+        if of_edges[d]:
+            edge = b.detach()
+            low, high = edge[0], edge[-1]
+        else:
+            ends = (0, 0) if range is None else (range[2 * d], range[2 * d + 1])
+            low, high = _range("histogramdd", along, *ends)
+            edge = linspace(low, high, int(b) + 1, dtype=x.dtype)
+        # The last edge is rounded: an element at the end of the range may lie above it.
+        within = (along >= low) & (along <= high)
+        inside = within if inside is None else inside & within
+        places.append((search(edge, along, True) - 1).clamp(0, edge.shape[0] - 2))
+        edges.append(edge)
+    if weight is None:
+        added = to_dtype(inside, x.dtype)
+    else:
+        added = where(inside, reshape(weight.detach(), (points.shape[0],)), 0.0)
+    counts = put_zeros(added, places, tuple(e.shape[0] - 1 for e in edges), 0)
+    if density:
+        counts = counts / counts.sum()
+        for d, edge in enumerate(edges):
+            shape = tuple(-1 if k == d else 1 for k in builtins.range(n))
+            counts = counts / (edge[1:] - edge[:-1]).reshape(shape)
+    return counts, tuple(edges)
 
 
 def nonzero_static(x, *, size: int, fill_value: int = -1):
