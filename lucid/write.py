@@ -27,7 +27,7 @@ from lucid.config import settings
 from lucid.dtypes import COMPLEX
 from lucid.layout import Layout
 from lucid.lines import user_line
-from lucid.op import Elementwise, Op, find
+from lucid.op import Elementwise, Op, View, find
 from lucid.pairing import is_complex
 from lucid.plan.run import Plan
 from lucid.tracing import any_program, change, diverted, program
@@ -173,7 +173,7 @@ def _check(called: str, target: Any, inputs: tuple) -> bool:
             f"gradient, is modified in place at {user_line()} in grad mode, which no gradient "
             "would see; make the view outside no_grad(), or modify it inside"
         )
-    leaf_view = base is not None and target._requires_grad and current_node(target) is None
+    leaf_view = base is not None and target._requires_grad and _shows_leaf(target)
     if leaf_view or (owner._requires_grad and current_node(owner) is None):
         what = "a leaf" if base is None or leaf_view else "a view of a leaf"
         raise RuntimeError(
@@ -181,6 +181,20 @@ def _check(called: str, target: Any, inputs: tuple) -> bool:
             "no_grad(), or use an out-of-place operation"
         )
     return any(isinstance(x, Array) and needs_gradient(x) for x in (target, *inputs))
+
+
+def _shows_leaf(x: Any) -> bool:
+    """Whether a view that requires a gradient is a leaf, or shows one: requires_grad_() made it."""
+    node = current_node(x)
+    while node is not None:
+        op = node.recipe.op
+        edge = node.edges[0] if isinstance(op, type) and issubclass(op, View) else None
+        if edge is None:
+            return False
+        if not isinstance(edge[0], Node):
+            return edge[0]._storage is x._storage
+        node = edge[0]
+    return True
 
 
 def needs_gradient(x: Any) -> bool:

@@ -401,3 +401,21 @@ def test_assignments_count_and_are_seen():
     part = base[1:3]
     part[0] = w[0]
     assert base.requires_grad and base.tolist() == [0, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda x, i: x[i],
+        lambda x, i: x.index_select(0, i),
+        lambda x, i: x.gather(0, i.view(1, 1).expand(1, 3)),
+        lambda x, i: x.take(i * 3),
+        lambda x, i: lucid.nn.functional.embedding(i, x),
+    ],
+)
+def test_places_in_expanded_dimensions_are_checked(read):
+    for size in (1, 4):
+        x = lucid.arange(3.0).expand(size, 3)
+        assert read(x, lucid.tensor([size - 1])).flatten()[0].item() == 0.0
+        with pytest.raises(IndexError, match="out of range"):
+            read(x, lucid.tensor([size]))

@@ -223,3 +223,24 @@ def test_out_may_be_an_input_or_overlap_it():
     y = lucid.empty(4, dtype=lucid.float64)
     assert lucid.sum(x, 0, out=y) is y
     np.testing.assert_allclose(y.numpy(), want.sum(0))
+
+
+def test_views_of_a_view_that_became_a_leaf_are_not_written():
+    base = lucid.ones(4)
+    leaf = base[:2].requires_grad_()
+    for write in (
+        lambda: leaf.add_(1),
+        lambda: leaf[:1].add_(1),
+        lambda: leaf.view(2, 1)[0].mul_(2),
+        lambda: leaf[:1].copy_(lucid.ones(1)),
+    ):
+        with pytest.raises(RuntimeError, match="a leaf that requires a gradient"):
+            write()
+    assert leaf.is_leaf and base.tolist() == [1.0] * 4
+    with lucid.no_grad():
+        leaf[:1].add_(1)
+    assert leaf.tolist() == [2.0, 1.0] and leaf.is_leaf
+    y = leaf * 1  # a view of what has a history is written as ever
+    y[:1].mul_(3)
+    y.sum().backward()
+    assert leaf.grad.tolist() == [3.0, 1.0]

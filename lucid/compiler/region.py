@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from lucid.apply import apply, current_node
+from lucid.array import Array
 from lucid.autograd import engine
 from lucid.autograd.mode import set_grad_enabled
 from lucid.autograd.node import Node, newest
@@ -92,7 +93,7 @@ class Region:
 
     def run(self, function: Callable, arguments: Sequence[Any]) -> Any:
         """function(*arguments), which may do nothing but compute."""
-        ledger = Ledger([function, *[a for a in arguments if isinstance(a, (list, dict))]])
+        ledger = Ledger([function, *[a for a in arguments if not isinstance(a, Array)]])
         try:
             return function(*arguments)
         finally:

@@ -211,12 +211,35 @@ def simplify(nest: Nest, apart: frozenset[str] = frozenset()) -> None:
 
 
 def _drop_still_dimensions(nest: Nest) -> None:
+    if any(0 in array.strides for array in nest.arrays.values()):
+        _keep_checks(nest)
     moving: dict[str, set[int]] = {name: set() for name in nest.arrays}
     for name, subscripts in uses(nest.stages):
         for d, sub in enumerate(subscripts):
             if not is_zero(sub) and nest.arrays[name].strides[d] != 0:
                 moving[name].add(d)
     _keep_dimensions(nest, {name: sorted(dims) for name, dims in moving.items()})
+
+
+def _keep_checks(nest: Nest) -> None:
+    """A place that may be out of range is an error also in a dimension that does not move: there
+    the check goes over to what is loaded."""
+
+    def rule(node: Expr) -> Expr | None:
+        if node.op != "load":
+            return None
+        strides = nest.arrays[node.attr].strides  # type: ignore[index]
+        still = [sub for sub, s in zip(node.args, strides, strict=True) if s == 0]
+        checks = [x for x in expr.postorder(still) if x.op == "checked"]
+        if not checks:
+            return None
+        places = [expr.ZERO if s == 0 else x for x, s in zip(node.args, strides, strict=True)]
+        made = expr.load(node.attr, tuple(places), node.dtype)  # type: ignore[arg-type]
+        for check in checks:
+            made = expr.checked(made, check.args[1], check.attr, check.args[2])  # type: ignore
+        return made
+
+    nest.stages = rebuild(nest.stages, rule, lambda store: store)
 
 
 def _keep_dimensions(nest: Nest, keep: dict[str, list[int]]) -> None:
