@@ -13,6 +13,12 @@ from harness import CASES, array, case, labels, main, rows
 
 # Why a case is slower than PyTorch, by the beginning of its name.
 CAUSES: dict[str, str] = {}
+FAMILIES: dict[str, list[str]] = {}
+
+
+def family(name):
+    """The cases that follow belong to this family."""
+    FAMILIES[name] = []
 
 
 def filled(t, model):
@@ -54,9 +60,15 @@ def both(name, make, modes=("forward", "backward"), **settings):
         return run, inputs
 
     if "forward" in modes:
-        case(f"{name}: forward", **settings)(forward)
+        declare(f"{name}: forward", forward, **settings)
     if "backward" in modes:
-        case(f"{name}: with backward", **settings)(backward)
+        declare(f"{name}: with backward", backward, **settings)
+
+
+def declare(name, make, **settings):
+    """A case of the present family."""
+    list(FAMILIES.values())[-1].append(name)
+    case(name, **settings)(make)
 
 
 def layer(name, make, *shape, inputs=None):
@@ -81,7 +93,7 @@ def function(name, f, *shape):
     both(name, made)
 
 
-# Convolutions
+family("Convolutions")
 
 layer("conv1d 64-128 k5", lambda nn: nn.Conv1d(64, 128, 5, padding=2), 16, 64, 256)
 layer("conv2d 64-64 k3", lambda nn: nn.Conv2d(64, 64, 3, padding=1), 8, 64, 28, 28)
@@ -103,7 +115,7 @@ layer("conv_transpose1d 64-64 k4 s2", lambda nn: nn.ConvTranspose1d(64, 64, 4, 2
 layer("conv_transpose2d 64-32 k4 s2", lambda nn: nn.ConvTranspose2d(64, 32, 4, 2, 1), 8, 64, 28, 28)
 layer("conv_transpose3d 16-8 k2 s2", lambda nn: nn.ConvTranspose3d(16, 8, 2, 2), 2, 16, 12, 28, 28)
 
-# Pooling
+family("Pooling")
 
 layer("max_pool1d k3 s2", lambda nn: nn.MaxPool1d(3, 2), 16, 64, 1024)
 layer("max_pool2d k2", lambda nn: nn.MaxPool2d(2), 8, 64, 56, 56)
@@ -117,7 +129,7 @@ layer("adaptive_avg_pool2d 7", lambda nn: nn.AdaptiveAvgPool2d(7), 8, 64, 30, 30
 layer("adaptive_max_pool2d 7", lambda nn: nn.AdaptiveMaxPool2d(7), 8, 64, 30, 30)
 layer("lp_pool2d", lambda nn: nn.LPPool2d(2, 2), 8, 64, 28, 28)
 
-# Norms
+family("Norms")
 
 layer("batch_norm1d 256", lambda nn: nn.BatchNorm1d(256), 256, 256)
 layer("batch_norm2d 64", lambda nn: nn.BatchNorm2d(64), 8, 64, 56, 56)
@@ -129,7 +141,7 @@ layer("instance_norm2d 64", lambda nn: nn.InstanceNorm2d(64, affine=True), 8, 64
 layer("rms_norm 512", lambda nn: nn.RMSNorm(512), 32, 128, 512)
 layer("local_response_norm 5", lambda nn: nn.LocalResponseNorm(5), 8, 64, 28, 28)
 
-# Activations
+family("Activations")
 
 for _name in ("ReLU", "LeakyReLU", "GELU", "SiLU", "Mish", "ELU", "SELU", "CELU", "Softplus",
               "Sigmoid", "Tanh", "LogSigmoid", "Hardswish", "Hardsigmoid", "Hardtanh", "Softsign",
@@ -139,7 +151,7 @@ layer("Softmax", lambda nn: nn.Softmax(-1), 64, 128, 128)
 layer("LogSoftmax", lambda nn: nn.LogSoftmax(-1), 64, 128, 128)
 layer("Dropout", lambda nn: nn.Dropout(0.1), 64, 128, 128)
 
-# Linear and embeddings
+family("Linear and embeddings")
 
 layer("linear 512-512 x 256", lambda nn: nn.Linear(512, 512), 256, 512)
 layer("linear 784-10 x 64", lambda nn: nn.Linear(784, 10), 64, 784)
@@ -153,7 +165,7 @@ for _name in ("sum", "mean", "max"):
           lambda nn, m=_name: nn.EmbeddingBag(10_000, 64, mode=m),
           inputs=lambda t: (labels(t, 256 * 20, 10_000).reshape(256, 20),))  # fmt: skip
 
-# Sequences
+family("Sequences")
 
 layer("lstm 256 x 2, 32 x 32 steps", lambda nn: nn.LSTM(256, 256, 2), 32, 32, 256)
 layer("lstm 64 both ways, 1 x 32 steps", lambda nn: nn.LSTM(64, 64, bidirectional=True), 32, 1, 64)
@@ -183,7 +195,7 @@ def causal(t):
 
 both("attention, causal 8 x 8 x 128 x 32", causal)
 
-# Losses
+family("Losses")
 
 
 def loss(name, make, target, *shape):
@@ -249,7 +261,7 @@ def alignment(t):
 
 both("ctc_loss 50 frames, 16 x 20 labels", alignment)
 
-# Layout: resizing, sampling, padding
+family("Resizing, sampling, padding")
 
 for _mode in ("nearest", "bilinear", "bicubic"):
     function(f"interpolate {_mode} x 2", lambda F, x, m=_mode: F.interpolate(
@@ -290,7 +302,7 @@ layer("cosine_similarity", lambda nn: nn.CosineSimilarity(), inputs=lambda t: (
 layer("pairwise_distance", lambda nn: nn.PairwiseDistance(), inputs=lambda t: (
     array(t, 256, 512, requires_grad=True), array(t, 256, 512, seed=1)))  # fmt: skip
 
-# Functions of tensors that models call
+family("Functions of tensors")
 
 
 def tensors(name, f, make, modes=("forward",)):
@@ -346,7 +358,7 @@ def with_gradient(t, x):
     return x
 
 
-# Optimizers
+family("Optimizers")
 
 SMALL = [(1000,)] * 64
 LARGE = [(256, 256), (256,), (1024, 256), (1024,), (256, 1024), (256,)] * 4
@@ -364,7 +376,7 @@ def steps(name, sizes, **options):
         return optimizer.step, ()
 
     kind = "64 x 1,000" if sizes is SMALL else "3.2M in 24"
-    case(f"{name} {kind}: step")(made)
+    declare(f"{name} {kind}: step", made)
 
 
 for _name in ("SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adadelta", "Adagrad", "RMSprop",
@@ -377,7 +389,7 @@ steps("Muon", [s for s in LARGE if len(s) == 2])
 
 
 def summary(options):
-    """The median of the ratios, and the ten worst with what is known of them."""
+    """The median of the ratios, those of the families, and the ten worst with what is known."""
     names = options.frameworks.split(",") if options.frameworks else ["lucid", "torch"]
     chosen = [c for c in CASES.values() if options.only in c.name]
     for count in map(int, options.threads.split(",")):
@@ -389,6 +401,13 @@ def summary(options):
         print(f"\n{count} thread{'s' * (count > 1)}: median {statistics.median(ratios):.2f} of "
               f"{len(ratios)} cases, {sum(r >= 1 for r in ratios)} at least as fast, {slow} slower "
               "than half as fast")  # fmt: skip
+        of = {row["case"]: row["speed"] for row in found}
+        for name, members in FAMILIES.items():
+            speeds = sorted(of[m] for m in members if m in of)
+            if speeds:
+                print(f"  {name:<28} {len(speeds):3} cases, {statistics.median(speeds):.2f}, "
+                      f"{speeds[0]:.2f} to {speeds[-1]:.2f}")  # fmt: skip
+        print("  the ten worst:")
         for row in sorted(found, key=lambda r: r["speed"])[:10]:
             cause = next((why for n, why in CAUSES.items() if row["case"].startswith(n)), "")
             print(f"  {row['speed']:5.2f}  {row['case']:<50} {cause}")
