@@ -29,9 +29,12 @@ def plane_steps(
     """The kernels of a convolution of this kind (conv.Convolution); None where it is not one."""
     stride, padding, dilation, groups = params[:4]
     one = groups == x.shape[1] == w.shape[0] and groups > 1
-    if not one or w.shape[2] * w.shape[3] > MOST or min(x.shape[3], y.shape[3]) < LEAST:
+    taps = w.shape[2] * w.shape[3]
+    if not one or taps > MOST or min(x.shape[3], y.shape[3]) < LEAST:
         return None
-    if x.strides[3] != 1 or y.strides[3] != 1 or (kind == "input" and stride != (1, 1)):
+    if x.strides[3] != 1 or y.strides[3] != 1 or stride[1] != 1:  # lanes would lie apart
+        return None
+    if (kind == "input" and stride[0] != 1) or (kind == "weight" and taps > FEW):
         return None
 
     def seen(i: Any, tap: Any, d: int) -> Any:
