@@ -45,25 +45,29 @@ class RunningExtreme(Opaque, abstract=True):
         value = expr.cast(expr.load("x0", at, x.dtype), kind)
         i = at[dim]
         old, where_old = state(0, 0, kind), state(0, 1, int64)
+        limit = expr.const(lowest(kind) if cls.largest else highest(kind), kind)
+        initial, update = [limit, expr.ZERO], [value]
         if kind.category == 0:
             better = value | ~old if cls.largest else ~value | old
+            update[0] = expr.where(better, value, old)
         else:
-            better = value >= old if cls.largest else value <= old
+            # One instruction from step to step; what it makes of NaN does not matter, since a NaN
+            # is a state of its own: it stays until a later one takes its place.
+            worse = old > value if cls.largest else old < value
+            update[0], better = expr.where(worse, old, value), ~worse
+        extreme = after(0, 0, kind)
         if kind.category == FLOATING:
-            # NaN stays, and a later one takes its place.
-            better = (better & ~expr.isnan(old)) | expr.isnan(value)
-        better = better | i.eq(0)
-        limit = lowest(kind) if cls.largest else highest(kind)
-        scan = Scan(
-            0,
-            (Axis(axes[dim], expr.ZERO),),
-            (expr.const(limit, kind), expr.ZERO),
-            (expr.where(better, value, old), expr.where(better, i, where_old)),
-            (
-                Store("y0", at, expr.cast(after(0, 0, kind), y.dtype)),
-                Store("y1", at, after(0, 1, int64)),
-            ),
+            nan = expr.isnan(value)
+            better = (better & ~expr.isnan(state(0, 2, kind))) | nan
+            initial.append(expr.zero(value))
+            update.append(expr.where(nan, value, state(0, 2, kind)))
+            extreme = expr.where(expr.isnan(after(0, 2, kind)), after(0, 2, kind), extreme)
+        update.insert(1, expr.where(better, i, where_old))
+        stores = (
+            Store("y0", at, expr.cast(extreme, y.dtype)),
+            Store("y1", at, after(0, 1, int64)),
         )
+        scan = Scan(0, (Axis(axes[dim], expr.ZERO),), tuple(initial), tuple(update), stores)
         operands = {"y0": y, "y1": place, "x0": x}
         roles = {"y0": "out", "y1": "out", "x0": "in"}
         arrays = {n: array_of(n, o, roles[n]) for n, o in operands.items()}
@@ -162,7 +166,7 @@ class logcumsumexp_(Opaque):
         grid = [a for d, a in enumerate(axes) if d != dim]
         extents = dict(zip(axes, y.shape, strict=True))
         nest = Nest("logcumsumexp", arrays, extents, grid, [axes[dim]], [scan], [])
-        vector = "grid" if grid and dim != len(axes) - 1 else "none"
+        vector = "grid" if grid else "none"  # lanes pay for exp and log, even rows apart
         return [step(nest, vector, {"y0": y, "x0": x})]
 
     def vjp_x(g, x, y, dim):
