@@ -21,7 +21,8 @@ from lucid.ops.scan import cumsum_
 from lucid.ops.search import search
 from lucid.ops.shape import movedim
 from lucid.ops.sort import argsort, ordered, starts
-from lucid.ops.view import reshape
+from lucid.ops.statistics import aminmax
+from lucid.ops.view import expand, reshape
 
 
 def unique(
@@ -139,11 +140,12 @@ def bincount(x, weights=None, minlength: int = 0):
         )
     if x.shape[0] == 0:
         return zeros(minlength, dtype=int64)
-    if int(x.min()) < 0:
-        raise RuntimeError(f"bincount: numbers must not be negative, got {int(x.min())}")
-    size = max(int(x.max()) + 1, minlength)
+    low, high = map(int, aminmax(x))
+    if low < 0:
+        raise RuntimeError(f"bincount: numbers must not be negative, got {low}")
+    size = max(high + 1, minlength)
     if weights is None:
-        added = ones(x.shape[0], dtype=int64)
+        added = expand(ones(1, dtype=int64), (x.shape[0],))
     else:
         added = weights.detach()
         if added.dtype.name not in ("float32", "float64"):
