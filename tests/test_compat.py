@@ -462,7 +462,7 @@ def test_ops_that_libraries_register():
         return 3 * grad * ctx.saved_tensors[0] ** 2 * ctx.scale, None
 
     torch.library.register_autograd("testing_space::cube", backward, setup_context=setup)
-    torch.ops.testing_space.cube.default(x, 2.0).sum().backward()
+    torch.ops.testing_space.cube.default(x, scale=2.0).sum().backward()
     assert x.grad.tolist() == [6.0, 24.0] and calls
     library = torch.library.Library("testing_space", "FRAGMENT")
     library.define("twice(Tensor x) -> Tensor")

@@ -34,6 +34,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "torch.autograd.graph": ("", "lucid.autograd.graph", _OWN + "autograd_graph"),
     "torch.autograd.profiler": (_OWN + "profiler",),
     "torch._higher_order_ops": ("lucid.func.control",),
+    "torch._higher_order_ops.associative_scan": (_OWN + "scans",),
     "torch._higher_order_ops.cond": ("lucid.func.control",),
     "torch._higher_order_ops.scan": ("lucid.func.control",),
     "torch._higher_order_ops.while_loop": ("lucid.func.control",),

@@ -5,6 +5,7 @@ the backward that was registered. Shapes for PyTorch's tracers are never asked f
 not there.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -37,9 +38,13 @@ class CustomOp:
             raise NotImplementedError(f"torch.ops.{self._qualname}: no kernel for the CPU; {_WHY}")
         if self._implicit:
             return function(*args, **kwargs)
-        if self._backward is None or kwargs:
+        if self._backward is None:
             with lucid.no_grad():
                 return function(*args, **kwargs)
+        if kwargs:  # a Function takes what it is given by place
+            given = inspect.signature(function).bind(*args, **kwargs)
+            given.apply_defaults()
+            args = tuple(given.arguments.values())
         return self._differentiable(function).apply(*args)
 
     def _differentiable(self, function: Callable[..., Any]) -> Any:
