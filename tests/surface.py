@@ -262,8 +262,8 @@ SURFACE["torch.distributions"] = """
         OneHotCategorical kl_divergence
 """
 
-# Names of ATen that PyTorch lists among its ops and has no public function for.
-INTERNAL = "max_pool2d_with_indices_backward native_dropout_backward slice"
+# max_pool2d_with_indices_backward, native_dropout_backward and slice are names of PyTorch's ops that
+# it has no public functions for: they stand in no list.
 
 # Names of the founding framework, under `lucid`.
 FOUNDING = """
