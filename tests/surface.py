@@ -262,8 +262,8 @@ SURFACE["torch.distributions"] = """
         OneHotCategorical kl_divergence
 """
 
-# max_pool2d_with_indices_backward, native_dropout_backward and slice are names of PyTorch's ops that
-# it has no public functions for: they stand in no list.
+# max_pool2d_with_indices_backward, native_dropout_backward and slice are names of ops that PyTorch
+# has no public functions for: they stand in no list.
 
 # Names of the founding framework, under `lucid`.
 FOUNDING = """
