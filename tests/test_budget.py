@@ -20,7 +20,8 @@ LATE = (
     "llvmlite", "rich", "safetensors", "scipy", "torch", "multiprocessing", "concurrent.futures",
     "asyncio", "http", "ssl", "sqlite3", "unittest", "lucid.nn", "lucid.optim", "lucid.data",
     "lucid.io", "lucid.show", "lucid.compat", "lucid.amp", "lucid.func", "lucid.autograd.batch",
-    "lucid.datasets", "lucid.transforms", "lucid.models", "lucid.sparse", "lucid.einops", "lucid.random",
+    "lucid.datasets", "lucid.transforms", "lucid.models", "lucid.sparse", "lucid.einops",
+    "lucid.random",
     "lucid.autograd.forward", "lucid.autograd.functional",
 )  # fmt: skip
 SKIP = {".git", ".venv", "build", "dist", "__pycache__"}
