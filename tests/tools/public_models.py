@@ -169,7 +169,11 @@ def main() -> None:
             options.rows.write_text(json.dumps(rows, indent=1))
     if options.output:
         order = [name for name, _ in names()]
-        options.output.write_text(page({name: rows[name] for name in order if name in rows}))
+        text = page({name: rows[name] for name in order if name in rows})
+        others = [name for name in order if name not in rows]
+        if others:
+            text += f"\nIn the program, not measured in its present form: {', '.join(others)}.\n"
+        options.output.write_text(text)
 
 
 INTRODUCTION = """# Public models, unchanged
