@@ -2,6 +2,9 @@
 gradients of samples against moved quantiles, divergences against integrals, and PyTorch live."""
 
 import math
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -545,10 +548,52 @@ def test_in_compiled_programs_and_vmap():
 
 
 def test_under_pytorchs_name():
-    torch = lucid.compat.torch
-    assert torch.distributions.Normal is D.Normal
-    kl = __import__("lucid.compat.torch", fromlist=["torch"]).distributions.kl.kl_divergence
-    assert kl is D.kl_divergence
+    program = """
+        import torch
+        from torch.distributions import Categorical, Normal, constraints
+        from torch.distributions.kl import kl_divergence, register_kl
+        from torch.distributions.normal import Normal as Again
+        from torch.distributions.transforms import TanhTransform
+        from torch.distributions.utils import broadcast_all, lazy_property, logits_to_probs
+        from torch.distributions.constraints import independent, positive
+        from torch.distributions.studentT import StudentT
+        import torch.distributions.constraints as same
+
+        assert Normal is Again is torch.distributions.Normal and same.positive is positive
+        assert independent(positive, 1).event_dim == 1
+        assert kl_divergence(Normal(0.0, 1.0), Normal(0.0, 1.0)).item() == 0
+        assert torch.special.zeta(torch.tensor(2.0), torch.tensor(1.0)) > 1.64
+        assert torch.igamma(torch.tensor(1.0), torch.tensor(1.0)) > 0.63
+    """
+    code = "import lucid.compat.torch\n" + textwrap.dedent(program)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+IN_PLACE = {
+    "uniform_": ((-1.0, 3.0), stats.uniform(-1, 4)), "normal_": ((1.0, 2.0), stats.norm(1, 2)),
+    "exponential_": ((2.0,), stats.expon(scale=0.5)), "cauchy_": ((1.0, 2.0), stats.cauchy(1, 2)),
+    "log_normal_": ((0.5, 0.7), stats.lognorm(0.7, scale=math.exp(0.5))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_draws_in_place(name):
+    parameters, wanted = IN_PLACE[name]
+    lucid.manual_seed(21)
+    for kind in (lucid.float32, lucid.float64):
+        x = lucid.empty(4000, dtype=kind)
+        assert getattr(x, name)(*parameters) is x
+        assert stats.kstest(x.double().numpy(), wanted.cdf).pvalue > 1e-4
+
+
+def test_geometric_in_place():
+    lucid.manual_seed(22)
+    fit(lucid.empty(4000).geometric_(0.3).numpy(), stats.geom(0.3))
+    with pytest.raises(RuntimeError, match="between 0 and 1"):
+        lucid.empty(2).geometric_(1.5)
 
 
 def live(name, parameters):

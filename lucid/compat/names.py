@@ -140,10 +140,12 @@ for _whole, _source, _parts in (
         ".cpu", ".cuda", ".cudnn", ".mkl", ".mkldnn", ".mps", ".openmp", ".opt_einsum", ".xnnpack",
     )),
     ("torch.distributions", ("lucid.distributions",), (
-        ".bernoulli", ".beta", ".binomial", ".categorical", ".cauchy", ".constraints", ".dirichlet",
-        ".distribution", ".exponential", ".gamma", ".independent", ".kl", ".laplace", ".log_normal",
-        ".multivariate_normal", ".normal", ".one_hot_categorical", ".relaxed_bernoulli",
-        ".relaxed_categorical", ".transformed_distribution", ".transforms", ".uniform", ".utils",
+        ".bernoulli", ".beta", ".binomial", ".categorical", ".cauchy", ".chi2", ".constraints",
+        ".dirichlet", ".distribution", ".exp_family", ".exponential", ".gamma", ".geometric",
+        ".gumbel", ".half_cauchy", ".half_normal", ".independent", ".inverse_gamma", ".kl",
+        ".laplace", ".log_normal", ".multivariate_normal", ".normal", ".one_hot_categorical",
+        ".poisson", ".relaxed_bernoulli", ".relaxed_categorical", ".studentT",
+        ".transformed_distribution", ".transforms", ".uniform", ".utils",
     )),
     ("torch.utils.data", ("lucid.data",), (
         ".dataloader", ".dataset", ".distributed", ".sampler", "._utils.collate",
@@ -154,7 +156,9 @@ for _whole, _source, _parts in (
         _near = [
             one + _part for one in _source[-1:] if _part and one in ("lucid.nn", "lucid.optim")
         ]
-        MODULES.setdefault(_whole + _part, ("", *_source, *_near))
+        # lucid.distributions.independent is a file, and a function of its constraints
+        _first = [one + _part for one in _source if _part and one == "lucid.distributions"]
+        MODULES.setdefault(_whole + _part, ("", *_first, *_source, *_near))
 for _part in ("cpu", "cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp", "opt_einsum", "xnnpack"):
     MODULES[f"torch.backends.{_part}"] = (f"{_OWN}backend_{_part}",)
 MODULES["torch.utils.data._utils"] = ("", "lucid.data")
