@@ -85,10 +85,15 @@ def _most(n: int, m: int) -> int:
 
 
 def _bounds(o: Expr, n: int, m: int) -> tuple[Expr, Expr]:
-    size, count = expr.size(n), expr.size(m)
-    start = expr.binary("idiv", o * size, count)
-    end = expr.binary("idiv", (o + 1) * size + (count - 1), count)
-    return start, end
+    return _share(o, n, m), _share(o + 1, n, m, m - 1)
+
+
+def _share(o: Expr, n: int, m: int, more: int = 0) -> Expr:
+    """(o n + more) / m. Usual sizes belong in the text: lanes divide slowly by a number that is
+    known only later."""
+    if (m + 1) * n + m < 1 << 31:
+        return expr.quotient(o * n + more, m)
+    return expr.binary("idiv", o * expr.size(n) + expr.size(more), expr.size(m))
 
 
 class adaptive_sum_back(Adaptive):
@@ -98,7 +103,7 @@ class adaptive_sum_back(Adaptive):
         pass
 
     def place(o, i, n, m):
-        first = expr.binary("idiv", o * expr.size(n), expr.size(m))
+        first = _share(o, n, m)
         fits, at = inside(first + i, n)
         start, end = _bounds(at, m, n)
         return fits & (start <= o) & (o < end), at
