@@ -415,7 +415,8 @@ def forms(torch, func, x, w, v):
     yield A.vjp(f, (x, w), (v, x))
     F = torch.autograd.forward_ad
     with F.dual_level():
-        yield F.unpack_dual(loss(F.make_dual(x, v), w))
+        made = F.unpack_dual(loss(F.make_dual(x, v), w))
+    yield made
 """
 
 
