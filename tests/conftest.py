@@ -1,5 +1,6 @@
 """Fixtures of several test files."""
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -15,3 +16,14 @@ def mode_is_left_on() -> Iterator[None]:
     left = is_grad_enabled()
     set_grad_enabled(True)
     assert left
+
+
+@pytest.fixture(autouse=True)
+def _torch_is_pytorch() -> Iterator[None]:
+    """What a test imports under PyTorch's name is gone after it: other tests mean PyTorch."""
+    yield
+    finder = sys.modules.get("lucid.compat.finder")
+    if finder is not None:
+        finder.uninstall()
+        for name in [n for n in sys.modules if n.startswith("lucid.compat.torch")]:
+            del sys.modules[name]

@@ -71,6 +71,7 @@ def test_a_function_runs_and_is_built_once(folder):
 def test_the_disk_serves_the_next_process(folder, monkeypatch):
     first = jit.function("test disk", lambda s: store(s, "7"))
     monkeypatch.setattr(jit, "_addresses", {})  # forget, as a new process has
+    monkeypatch.setattr(jit, "_loaded", {})
 
     def never(symbol):
         raise AssertionError("built although the disk has it")
@@ -89,6 +90,7 @@ def test_a_damaged_object_is_rebuilt(folder, monkeypatch):
     (name,) = set(os.listdir(folder)) - before
     cache.put(name, b"not an object file")
     monkeypatch.setattr(jit, "_addresses", {})
+    monkeypatch.setattr(jit, "_loaded", {})
     assert jit.function("test damage", lambda s: store(s, "7"))
     assert cache.get(name)[:4] == b"\x7fELF"
 
@@ -139,6 +141,7 @@ def test_wide_vectors_run_on_every_target(name, monkeypatch, folder):
     except RuntimeError as reason:
         pytest.skip(str(reason))
     monkeypatch.setattr(jit, "_addresses", {})
+    monkeypatch.setattr(jit, "_loaded", {})
     address = jit.function(
         "test wide",
         lambda s: (
