@@ -13,6 +13,28 @@ from lucid.distributions.transforms import ExpTransform, SigmoidTransform
 _softplus = lucid.nn.functional.softplus
 
 
+class _Relaxed(TransformedDistribution):
+    """What both have of the distribution under their transform."""
+
+    has_rsample = True  # type: ignore[assignment]
+    base_dist: Any
+
+    @property
+    def temperature(self) -> Any:
+        """How far samples are from the corners."""
+        return self.base_dist.temperature
+
+    @property
+    def probs(self) -> Tensor:
+        """The probabilities of the corners; of 1 for a RelaxedBernoulli."""
+        return self.base_dist.probs
+
+    @property
+    def logits(self) -> Tensor:
+        """The logarithms of the probabilities; log(p) - log(1 - p) for a RelaxedBernoulli."""
+        return self.base_dist.logits
+
+
 class LogitRelaxedBernoulli(Chances):
     """log(x / (1 - x)) of a relaxed Bernoulli x: (logits + a logistic number) / temperature."""
 
@@ -47,7 +69,7 @@ class LogitRelaxedBernoulli(Chances):
         return scale + apart - 2 * _softplus(apart, threshold=100.0)
 
 
-class RelaxedBernoulli(TransformedDistribution):
+class RelaxedBernoulli(_Relaxed):
     """RelaxedBernoulli(temperature, probs or logits): numbers in (0, 1) that come to 0 or 1 as the
     temperature falls. Maddison, Mnih and Teh, "The concrete distribution", 2017.
 
@@ -59,7 +81,6 @@ class RelaxedBernoulli(TransformedDistribution):
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.unit_interval  # type: ignore[assignment]
-    has_rsample = True  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -70,21 +91,6 @@ class RelaxedBernoulli(TransformedDistribution):
     ):
         base = LogitRelaxedBernoulli(temperature, probs, logits, validate_args)
         super().__init__(base, SigmoidTransform(), validate_args=validate_args)
-
-    @property
-    def temperature(self) -> Any:
-        """How far samples are from 0 and 1."""
-        return self.base_dist.temperature  # type: ignore[attr-defined]
-
-    @property
-    def probs(self) -> Tensor:
-        """The probabilities of 1."""
-        return self.base_dist.probs  # type: ignore[attr-defined]
-
-    @property
-    def logits(self) -> Tensor:
-        """log(p) - log(1 - p)."""
-        return self.base_dist.logits  # type: ignore[attr-defined]
 
 
 class ExpRelaxedCategorical(Categories):
@@ -125,7 +131,7 @@ class ExpRelaxedCategorical(Categories):
         return made + scale
 
 
-class RelaxedOneHotCategorical(TransformedDistribution):
+class RelaxedOneHotCategorical(_Relaxed):
     """RelaxedOneHotCategorical(temperature, probs or logits): points of the simplex that come to
     its corners as the temperature falls. Jang, Gu and Poole, 2017; Maddison, Mnih and Teh, 2017.
 
@@ -137,7 +143,6 @@ class RelaxedOneHotCategorical(TransformedDistribution):
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support = constraints.simplex  # type: ignore[assignment]
-    has_rsample = True  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -148,18 +153,3 @@ class RelaxedOneHotCategorical(TransformedDistribution):
     ):
         base = ExpRelaxedCategorical(temperature, probs, logits, validate_args)
         super().__init__(base, ExpTransform(), validate_args=validate_args)
-
-    @property
-    def temperature(self) -> Any:
-        """How far samples are from the corners."""
-        return self.base_dist.temperature  # type: ignore[attr-defined]
-
-    @property
-    def probs(self) -> Tensor:
-        """The probabilities of the corners."""
-        return self.base_dist.probs  # type: ignore[attr-defined]
-
-    @property
-    def logits(self) -> Tensor:
-        """The logarithms of the probabilities."""
-        return self.base_dist.logits  # type: ignore[attr-defined]

@@ -52,6 +52,15 @@ def check_floating(name: str, kind: Any) -> None:
         raise RuntimeError(f"{name}: float32 or float64 is needed, got {kind!r}")
 
 
+def no_gradient(name: str) -> Any:
+    """The rule of an input whose gradient is not built: it raises, naming the function."""
+
+    def rule(g: Any) -> Any:
+        raise NotImplementedError(f"{name}: its gradient is not supported yet")
+
+    return rule
+
+
 def check_matrix(name: str, types: Any, square: bool = True) -> tuple[tuple[int, ...], int, int]:
     """(batch, rows, columns) of the first input, a matrix or a batch of them."""
     shape, kind, _ = types[0]

@@ -12,7 +12,7 @@ from lucid.dtypes import COMPLEX, int32
 from lucid.error import LinAlgError
 from lucid.lazy import lazy
 from lucid.ops.contract import matmul
-from lucid.ops.host import Host, check_matrix
+from lucid.ops.host import Host, check_matrix, no_gradient
 from lucid.ops.linalg import householder_product
 from lucid.ops.padding import pad
 from lucid.ops.shape import transpose
@@ -42,13 +42,6 @@ class QR(NamedTuple):
     tau: Any
 
 
-def _no_gradient(name: str) -> Any:
-    def rule(g: Any) -> Any:
-        raise NotImplementedError(f"{name}: its gradient is not supported")
-
-    return rule
-
-
 def _routine(x: np.ndarray, name: str) -> Any:
     return getattr(_lapack, ("s" if x.dtype == np.float32 else "d") + name)
 
@@ -58,7 +51,7 @@ class ldl_(Host):
 
     label = "ldl_factor"
     count = 3
-    vjp_x = _no_gradient("linalg.ldl_factor")
+    vjp_x = no_gradient("linalg.ldl_factor")
 
     def names(x):
         pass
@@ -83,7 +76,7 @@ class ldl_solve_(Host):
     """The solution of A x = B for A of `ldl_`: LAPACK's sytrs."""
 
     label = "ldl_solve"
-    vjp_x = vjp_pivots = vjp_b = _no_gradient("linalg.ldl_solve")
+    vjp_x = vjp_pivots = vjp_b = no_gradient("linalg.ldl_solve")
 
     def names(x, pivots, b):
         pass
@@ -106,7 +99,7 @@ class geqrf_(Host):
 
     label = "geqrf"
     count = 2
-    vjp_x = _no_gradient("geqrf")
+    vjp_x = no_gradient("geqrf")
 
     def names(x):
         pass
