@@ -5,7 +5,7 @@ from typing import Any
 import lucid
 from lucid import Tensor
 from lucid.distributions import constraints
-from lucid.distributions.distribution import Distribution, ExponentialFamily
+from lucid.distributions.distribution import Distribution, ExponentialFamily, ProbsOrLogits
 from lucid.distributions.utils import (
     broadcast_all,
     clamp_probs,
@@ -19,7 +19,7 @@ from lucid.distributions.utils import (
 _softplus = lucid.nn.functional.softplus
 
 
-class Chances(Distribution):
+class Chances(ProbsOrLogits):
     """Distributions whose parameter is a probability, given as `probs` or as `logits`."""
 
     def _take(self, probs: Any, logits: Any) -> Tensor:
@@ -28,15 +28,6 @@ class Chances(Distribution):
         (value,) = floating(*broadcast_all(probs if given == "probs" else logits))
         self.__dict__[given] = value
         return value
-
-    @property
-    def _param(self) -> Tensor:
-        return self.__dict__["probs"] if "probs" in self.__dict__ else self.__dict__["logits"]
-
-    @property
-    def param_shape(self) -> Any:
-        """The shape of the parameter that was given."""
-        return self._param.shape
 
     @lazy_property
     def probs(self) -> Tensor:

@@ -5,11 +5,11 @@ from typing import Any
 import lucid
 from lucid import Size, Tensor
 from lucid.distributions import constraints
-from lucid.distributions.distribution import Distribution
+from lucid.distributions.distribution import ProbsOrLogits
 from lucid.distributions.utils import floating, lazy_property, one_of, probs_to_logits
 
 
-class Categories(Distribution):
+class Categories(ProbsOrLogits):
     """Distributions over K categories, given as `probs` (..., K), which are normalised, or as
     `logits`, from which their logsumexp is taken."""
 
@@ -27,15 +27,6 @@ class Categories(Distribution):
         else:
             self.logits = value - value.logsumexp(-1, True)
         return value
-
-    @property
-    def _param(self) -> Tensor:
-        return self.__dict__["probs"] if "probs" in self.__dict__ else self.__dict__["logits"]
-
-    @property
-    def param_shape(self) -> Size:
-        """The shape of the parameter that was given."""
-        return self._param.shape
 
     @property
     def _num_events(self) -> int:

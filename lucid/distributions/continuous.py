@@ -90,6 +90,10 @@ class _LocationScale(Distribution):
         self.loc, self.scale = floating(*broadcast_all(loc, scale))
         super().__init__(self.loc.shape, (), validate_args)
 
+    @property
+    def mode(self) -> Tensor:
+        return self.loc
+
     def _z(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
         return (value - self.loc) / self.scale
@@ -110,10 +114,6 @@ class Laplace(_LocationScale):
 
     @property
     def mean(self) -> Tensor:
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
         return self.loc
 
     @property
@@ -154,10 +154,6 @@ class Cauchy(_LocationScale):
     @property
     def mean(self) -> Tensor:
         return lucid.full(self._extended_shape(), float("nan"), dtype=self.loc.dtype)
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
 
     @property
     def variance(self) -> Tensor:
@@ -238,10 +234,6 @@ class Gumbel(_LocationScale):
     @property
     def mean(self) -> Tensor:
         return self.loc + self.scale * euler_constant
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
 
     @property
     def stddev(self) -> Tensor:

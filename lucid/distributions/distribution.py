@@ -210,3 +210,16 @@ class Distribution:
 class ExponentialFamily(Distribution):
     """Distributions whose density is e^(t(x) . theta - F(theta) + k(x)); a name to ask for with
     isinstance. Entropies and divergences are those of each distribution."""
+
+
+class ProbsOrLogits(Distribution):
+    """Distributions that are given `probs` or `logits`; the other is worked out when asked for."""
+
+    @property
+    def _param(self) -> Tensor:
+        return self.__dict__["probs"] if "probs" in self.__dict__ else self.__dict__["logits"]
+
+    @property
+    def param_shape(self) -> Size:
+        """The shape of the parameter that was given."""
+        return self._param.shape

@@ -10,7 +10,18 @@ from lucid.distributions.utils import broadcast_all, floating
 from lucid.ops.draws_gamma import _standard_gamma
 
 
-class Gamma(ExponentialFamily):
+class _ConcentrationAndRate(ExponentialFamily):
+    """The parameters of Gamma and of InverseGamma."""
+
+    arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
+    has_rsample = True
+
+    def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None):
+        self.concentration, self.rate = floating(*broadcast_all(concentration, rate))
+        super().__init__(self.concentration.shape, (), validate_args)
+
+
+class Gamma(_ConcentrationAndRate):
     """Gamma(concentration a, rate b): density b^a x^(a - 1) e^(-b x) / gamma(a), x >= 0.
 
     Samples are reparametrised: their gradient in the concentration is that of a quantile
@@ -22,13 +33,7 @@ class Gamma(ExponentialFamily):
     tensor(-1.)
     """
 
-    arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
     support = constraints.nonnegative  # type: ignore[assignment]
-    has_rsample = True
-
-    def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None):
-        self.concentration, self.rate = floating(*broadcast_all(concentration, rate))
-        super().__init__(self.concentration.shape, (), validate_args)
 
     @property
     def mean(self) -> Tensor:
@@ -78,13 +83,13 @@ class Chi2(Gamma):
         if validate_args is not None:
             self._validate_args = validate_args
         self.__dict__["df"] = df
-        super(Gamma, self).__init__(df.shape, (), validate_args)
+        ExponentialFamily.__init__(self, df.shape, (), validate_args)
 
     def _expanded(self, new: Any, shape: Any) -> None:
         new.concentration, new.rate = self.concentration.expand(shape), self.rate.expand(shape)
 
 
-class InverseGamma(ExponentialFamily):
+class InverseGamma(_ConcentrationAndRate):
     """InverseGamma(concentration a, rate b): 1 / x of a Gamma(a, b) number x.
 
     >>> import lucid
@@ -92,13 +97,7 @@ class InverseGamma(ExponentialFamily):
     tensor(1.)
     """
 
-    arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
     support = constraints.positive  # type: ignore[assignment]
-    has_rsample = True
-
-    def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None):
-        self.concentration, self.rate = floating(*broadcast_all(concentration, rate))
-        super().__init__(self.concentration.shape, (), validate_args)
 
     @property
     def mean(self) -> Tensor:
