@@ -238,42 +238,32 @@ def programs(lib):
                 out.append("error")
         return out
 
+    class Exp(Function):
+        """It saves its output."""
+
+        @staticmethod
+        def forward(ctx, x):
+            y = x.exp()
+            ctx.save_for_backward(y)
+            return y
+
+        @staticmethod
+        def backward(ctx, g):
+            (y,) = ctx.saved_tensors
+            return g * y
+
     @program
     def function_save_output():
-        class E(Function):
-            @staticmethod
-            def forward(ctx, x):
-                y = x.exp()
-                ctx.save_for_backward(y)
-                return y
-
-            @staticmethod
-            def backward(ctx, g):
-                (y,) = ctx.saved_tensors
-                return g * y
-
         x = leaf(0.5, 1.0)
-        y = E.apply(x)
+        y = Exp.apply(x)
         (g,) = lib.autograd.grad(y.sum(), x, create_graph=True)
         (h,) = lib.autograd.grad(g.sum(), x)
         return g.tolist(), h.tolist()
 
     @program
     def function_save_output_written():
-        class E(Function):
-            @staticmethod
-            def forward(ctx, x):
-                y = x.exp()
-                ctx.save_for_backward(y)
-                return y
-
-            @staticmethod
-            def backward(ctx, g):
-                (y,) = ctx.saved_tensors
-                return g * y
-
         x = leaf(0.5, 1.0)
-        y = E.apply(x)
+        y = Exp.apply(x)
         z = y.sum()
         y.mul_(2)
         try:

@@ -8,47 +8,14 @@ import pytest
 import lucid
 import lucid.nn.functional as F
 from lucid import nn
-from lucid.compiler.tree import flatten
 from lucid.error import TraceError
-
-
-def made(*shapes, grad=True):
-    def make(seed):
-        rng = np.random.default_rng(seed)
-        return [
-            lucid.tensor(rng.uniform(-1, 1, s).astype(np.float32), requires_grad=grad)
-            for s in shapes
-        ]
-
-    return make
-
-
-def bits(x):
-    if not isinstance(x, lucid.Tensor):
-        return x
-    x = x.detach()
-    return x.dtype, tuple(x.shape), x.contiguous().numpy().tobytes()
-
-
-def outcome(function, arguments, grad):
-    """Results, and the gradients of a sum of squares of them."""
-    with lucid.set_grad_enabled(grad):
-        results = flatten(function(*arguments))[0]
-        inner = [y for y in results if isinstance(y, lucid.Tensor) and y.requires_grad]
-        if inner:
-            sum([(y * y).sum() for y in inner]).backward()
-    found = [bits(y) for y in results]
-    return found + [bits(a.grad) for a in arguments if isinstance(a, lucid.Tensor)]
+from tests.compiled import agree as compare
+from tests.compiled import bits, made
 
 
 def agree(function, make, calls=4, traces=None):
     compiled = lucid.compile(function)
-    for grad in (True, False):
-        for seed in range(calls):
-            lucid.manual_seed(seed)
-            want = outcome(function, make(seed), grad)
-            lucid.manual_seed(seed)
-            assert outcome(compiled, make(seed), grad) == want, (seed, grad)
+    compare(function, compiled, make, calls)
     assert compiled.traces == (traces or 2)
     return compiled
 

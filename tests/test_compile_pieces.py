@@ -8,49 +8,14 @@ import pytest
 import lucid
 import lucid.nn.functional as F
 from lucid import nn
-from lucid.compiler.tree import flatten
 from lucid.error import TraceError
-
-
-def bits(x):
-    if not isinstance(x, lucid.Tensor):
-        return x
-    x = x.detach()
-    return x.dtype, tuple(x.shape), x.stride(), x.contiguous().numpy().tobytes()
-
-
-def made(*shapes, grad=True):
-    def make(seed):
-        rng = np.random.default_rng(seed)
-        return [
-            lucid.tensor(rng.uniform(-1, 1, s).astype(np.float32), requires_grad=grad)
-            for s in shapes
-        ]
-
-    return make
-
-
-def outcome(function, arguments, grad):
-    with lucid.set_grad_enabled(grad):
-        results = flatten(function(*arguments))[0]
-        inner = [y for y in results if isinstance(y, lucid.Tensor) and y.requires_grad]
-        if grad and inner:
-            sum([(y * y).sum() for y in inner]).backward()
-    found = [bits(y) for y in results]
-    return found + [
-        (bits(a), bits(a.grad), a._version) for a in arguments if isinstance(a, lucid.Tensor)
-    ]
+from tests.compiled import agree as compare
+from tests.compiled import bits, made
 
 
 def agree(function, make, calls=3):
     compiled = lucid.compile(function, fullgraph=False)
-    for grad in (True, False):
-        for seed in range(calls):
-            lucid.manual_seed(seed)
-            want = outcome(function, make(seed), grad)
-            lucid.manual_seed(seed)
-            assert outcome(compiled, make(seed), grad) == want, (seed, grad)
-            assert lucid.rand(1).item() is not None
+    compare(function, compiled, make, calls)
     return compiled
 
 
