@@ -13,7 +13,7 @@ from lucid.apply import _operand as operand
 from lucid.apply import apply, apply_all, visible
 from lucid.array import Array
 from lucid.autograd.flag import is_grad_enabled
-from lucid.autograd.level import Level, Levels, Lifted, fresh, moved, outside, pull
+from lucid.autograd.level import Level, Levels, Lifted, Mark, fresh, moved, outside, pull
 from lucid.layout import Layout, broadcast_shapes, contiguous_strides
 from lucid.op import Composite, Elementwise, Op
 from lucid.ops.cast import to_dtype
@@ -226,13 +226,7 @@ class Info:
         self.batch_size, self.randomness = batch_size, randomness
 
 
-class _InABatch:
-    """In the place of a traced value: plans and views must not be kept for what it marks."""
-
-    type = "tensor under vmap"
-
-
-_IN_A_BATCH = _InABatch()
+_IN_A_BATCH = Mark("tensor under vmap")
 
 
 def not_in_the_batch(called: str) -> RuntimeError:

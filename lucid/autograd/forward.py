@@ -17,6 +17,7 @@ from lucid.autograd.level import (
     Level,
     Levels,
     Lifted,
+    Mark,
     fresh,
     has_history,
     levels,
@@ -286,13 +287,7 @@ class DualLevel(Level):
             return results
 
 
-class _WithATangent:
-    """In the place of a traced value: plans and views must not be kept for what it marks."""
-
-    type = "tensor with a tangent"
-
-
-_WITH_A_TANGENT = _WithATangent()
+_WITH_A_TANGENT = Mark("tensor with a tangent")
 
 
 def not_moving(called: str) -> RuntimeError:

@@ -47,6 +47,15 @@ class Lifted(Tensor):
     register_post_accumulate_grad_hook = _refuse  # type: ignore[assignment]
 
 
+class Mark:
+    """In the place of a traced value: plans and views must not be kept for what it marks."""
+
+    __slots__ = ("type",)
+
+    def __init__(self, type: str):
+        self.type = type
+
+
 class Level:
     """A transformation while its function runs: ops inside come to its `add` and `write`."""
 

@@ -93,12 +93,7 @@ class Host:
         self.steps[-1].updates.append(Update(formula, list(rows), flags, lates))
         key = (formula, *flags.items())
         for row in rows:
-            given = (*row, *lates)
-            kinds = iter([t._layout.strides for t in row])
-            unit = program.unit(key, changed, given, lambda v, kinds=kinds: next(kinds))
-            values = program.put_unit(unit, given)
-            for target, value in zip(row, values, strict=False):
-                program.put(target, value)
+            for target in row[: program.put_row(key, changed, row, (*row, *lates))]:
                 touched(formula.__name__, target)
         program.stepping = stepping
 

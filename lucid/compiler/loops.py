@@ -21,6 +21,7 @@ from lucid.layout import Layout, layout
 from lucid.lines import user_line
 from lucid.ops.creation import zeros
 from lucid.plan.control import CARRY, CONSTANT, MADE, ROW, Loop, Part, Phase
+from lucid.plan.fuse import position
 from lucid.write import needs_gradient
 
 
@@ -198,18 +199,10 @@ class _Inputs:
         self.constants: list[Value] = []
 
     def row(self, stack: Value) -> tuple[str, int]:
-        return ROW, _place(self.rows, stack)
+        return ROW, position(self.rows, stack)
 
     def constant(self, v: Value) -> tuple[str, int]:
-        return CONSTANT, _place(self.constants, v)
-
-
-def _place(values: list[Value], v: Value) -> int:
-    for i, known in enumerate(values):
-        if known is v:
-            return i
-    values.append(v)
-    return len(values) - 1
+        return CONSTANT, position(self.constants, v)
 
 
 class _BackwardStep:
@@ -309,7 +302,7 @@ def while_loop(
     graphs = [test.graph(test.inputs, [condition]), body.graph(body.inputs, values)]
     constants: list[Value] = []
     reads = [
-        [*[(CARRY, i) for i in range(n)], *[(CONSTANT, _place(constants, v)) for v in free]]
+        [*[(CARRY, i) for i in range(n)], *[(CONSTANT, position(constants, v)) for v in free]]
         for _, free in graphs
     ]
     slots = list(range(n))

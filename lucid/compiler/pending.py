@@ -419,15 +419,9 @@ class _Steps:
         key = (formula, *flags.items())
         for row in rows:
             given = (*row, *numbers)
-            kinds = [t._layout.strides for t in row]
 
-            def record(row: tuple = row, given: tuple = given, kinds: list = kinds) -> int:
-                each = iter(kinds)
-                unit = pending.unit(key, changed, given, lambda v: next(each))
-                values = pending.put_unit(unit, given)
-                for target, value in zip(row, values, strict=False):
-                    pending.put(target, value)
-                return len(values)
+            def record(row: tuple = row, given: tuple = given) -> int:
+                return pending.put_row(key, changed, row, given)
 
             def eager(row: tuple = row, given: tuple = given) -> int:
                 values = changed(*given)

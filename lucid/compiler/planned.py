@@ -29,32 +29,22 @@ threads = lazy("lucid.backend.cpu.threads")
 
 MOST = 4 << 20  # bytes of constants that are kept on disk
 Strides = Sequence[tuple[int, ...] | None]
+_stamp: list[str] = []  # of the files that plan
 
 
 class ProgramPlan(Plan):
     """A `Plan` whose graph goes through the passes first, and whose constants are its own."""
 
-    __slots__ = ("strides", "into", "constants")
+    __slots__ = ("constants",)
 
-    def __init__(self, graph: Graph, strides: Strides, name: str, into: dict[int, Value]):
-        self.graph = graph
-        self.name = name
-        self.strides = strides
-        self.into = into
+    def _begin(self) -> None:
         self.constants: list[Any] = []  # their storages
-        self.segment = None
-        self.owners = []
-        self.threads = self.arena_bytes = 0
-        self._lowered = None
 
-    @property
-    def lowered(self) -> Lowered:
-        if self._lowered is None:
-            fixed = fold(improve(self.graph))
-            self.graph.inputs = [*self.graph.inputs, *[v for v, _ in fixed]]
-            self.constants = [block for _, block in fixed]
-            self._lowered = self._lower(self.strides, self.into)
-        return self._lowered
+    def _lower(self) -> Lowered:
+        fixed = fold(improve(self.graph))
+        self.graph.inputs = [*self.graph.inputs, *[v for v, _ in fixed]]
+        self.constants = [block for _, block in fixed]
+        return super()._lower()
 
     def run(self, *arguments: int | float) -> None:
         self.bind()
@@ -86,7 +76,9 @@ class ProgramPlan(Plan):
         text = text_of(self.graph, self.strides, self.into)
         if text is None:
             return ""
-        surroundings = f"{threads.get_num_threads()} {settings.passes}"
+        if not _stamp:
+            _stamp.append(cache.marks("", "ops", "plan", "plan/passes", "compiler"))
+        surroundings = f"{threads.get_num_threads()} {settings.passes}\n{_stamp[0]}"
         return str(compiler.digest_of(f"plan {surroundings}\n{text}"))
 
     def _keep(self, name: str) -> None:
@@ -144,7 +136,7 @@ def _constant(text: str) -> Any:
     return block
 
 
-def text_of(graph: Graph, strides: Strides, into: dict[int, Value]) -> str | None:
+def text_of(graph: Graph, strides: Strides, into: dict[int, Value] | None) -> str | None:
     """All that planning depends on, as text; None where a parameter has none that lasts."""
     numbers: dict[int, int] = {}
 
@@ -165,7 +157,7 @@ def text_of(graph: Graph, strides: Strides, into: dict[int, Value]) -> str | Non
         made = "; ".join(map(declared, e.outputs))
         lines.append(f"{made} = {e.op.name}({inputs}) {e.params!r} {e.unit} {e.fold}")
     lines.append(f"{', '.join(map(told, graph.outputs))} {list(strides)}")
-    lines.append(str([(i, told(v)) for i, v in into.items()]))
+    lines.append(str([(i, told(v)) for i, v in (into or {}).items()]))
     return "\n".join(lines)
 
 

@@ -240,6 +240,14 @@ class Program:
         values = [self.value_of(x) for x in given]
         return found.put_into(self.graph, values, user_line(), self.calls)
 
+    def put_row(self, key: tuple, changed: Callable[..., Any], row: tuple, given: Sequence) -> int:
+        """The first tensors of an optimizer's row are now changed(*given); how many."""
+        kinds = iter([t._layout.strides for t in row])
+        values = self.put_unit(self.unit(key, changed, given, lambda v: next(kinds)), given)
+        for target, value in zip(row, values, strict=False):
+            self.put(target, value)
+        return len(values)
+
     def value_of(self, x: Any) -> Value:
         """The value of an input."""
         if isinstance(x, Array):

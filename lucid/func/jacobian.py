@@ -6,10 +6,9 @@ from typing import Any
 
 from lucid.autograd.batch import BatchLevel
 from lucid.autograd.level import moved
-from lucid.autograd.mode import enable_grad
 from lucid.func import tree
 from lucid.func.forward import pushed
-from lucid.func.reverse import Taped
+from lucid.func.reverse import taped
 from lucid.ops.creation import eye, zeros
 from lucid.ops.join import cat
 
@@ -40,16 +39,7 @@ def jacrev(
 
     @functools.wraps(func)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
-        places = tree.chosen("jacrev", argnums, len(args))
-        tape = Taped("jacrev", tuple([args[i] for i in places]))
-        given = list(args)
-        for i, value in zip(places, tape.nest, strict=True):
-            given[i] = value
-        aux: Any = None
-        with enable_grad():
-            y = func(*given, **kwargs)
-            if has_aux:
-                y, aux = tree.with_aux("jacrev", y)
+        tape, y, aux = taped("jacrev", func, argnums, has_aux, args, kwargs)
         ys = tree.tensors_of("jacrev", "the function's result", y, False)
         create = tape.reaches_outside(ys)
         total = sum(v.numel() for v in ys)

@@ -51,6 +51,21 @@ class Taped:
         ]
 
 
+def taped(
+    called: str, func: Callable, argnums: Any, has_aux: bool, args: tuple, kwargs: dict
+) -> tuple[Taped, Any, Any]:
+    """func with variables in the place of the arguments `argnums`: these, its value and its aux."""
+    places = tree.chosen(called, argnums, len(args))
+    tape = Taped(called, tuple([args[i] for i in places]))
+    given = list(args)
+    for i, value in zip(places, tape.nest, strict=True):
+        given[i] = value
+    with enable_grad():
+        made = func(*given, **kwargs)
+    y, aux = tree.with_aux(called, made) if has_aux else (made, None)
+    return tape, y, aux
+
+
 def _all(level: Any) -> bool:
     return True
 
@@ -108,16 +123,8 @@ def grad(
 def _grad_and_value(
     called: str, func: Callable, argnums: Any, has_aux: bool, args: tuple, kwargs: dict
 ) -> tuple[Any, Any]:
-    places = tree.chosen(called, argnums, len(args))
-    tape = Taped(called, tuple([args[i] for i in places]))
-    given = list(args)
-    for i, value in zip(places, tape.nest, strict=True):
-        given[i] = value
-    aux: Any = None
+    tape, y, aux = taped(called, func, argnums, has_aux, args, kwargs)
     with enable_grad():
-        y = func(*given, **kwargs)
-        if has_aux:
-            y, aux = tree.with_aux(called, y)
         if not isinstance(y, Array):
             raise RuntimeError(
                 f"{called}: the function returned a {type(y).__name__}, a 0-d tensor is needed"

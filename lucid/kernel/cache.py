@@ -209,13 +209,18 @@ def _evict(folder: int, cap: int) -> int:
 
 
 def _stamp() -> str:
-    """Sizes and times of the files that plan and emit code: an edited one makes other keys."""
+    """Of the files that emit code: an edited emitter makes other keys."""
+    return marks("kernel", "backend/cpu", "backend/cpu/math")
+
+
+def marks(*folders: str) -> str:
+    """Sizes and times of the files in folders of Lucid."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    marks = []
-    for folder in ("", "kernel", "ops", "plan", "plan/passes", "backend/cpu", "backend/cpu/math"):
+    found = []
+    for folder in folders:
         with os.scandir(os.path.join(root, folder)) as items:
             for item in items:
                 if item.name.endswith(".py"):
                     status = item.stat()
-                    marks.append(f"{folder}/{item.name} {status.st_size} {status.st_mtime_ns}")
-    return "\n".join(sorted(marks))
+                    found.append(f"{folder}/{item.name} {status.st_size} {status.st_mtime_ns}")
+    return "\n".join(sorted(found))

@@ -46,7 +46,10 @@ class Plan:
     Where the plan needs an arena it is taken for each call, so that eight threads can run one plan.
     """
 
-    __slots__ = ("graph", "_lowered", "arena_bytes", "threads", "segment", "name", "owners")
+    __slots__ = (
+        "graph", "strides", "into", "name", "_lowered", "segment", "owners", "threads",
+        "arena_bytes",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -57,26 +60,32 @@ class Plan:
     ):
         """`into`, of a whole program: outputs, by number, that are written into an input."""
         self.graph = graph
+        self.strides = out_strides
+        self.into = into
         self.name = name
         self.segment: Any = None
         self.owners: list[int] = []  # the step of each native call
         self.threads = 0
         self.arena_bytes = 0
-        self._lowered: Lowered | None = self._lower(out_strides, into)
+        self._lowered: Lowered | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """What is wrong with the graph is said at once."""
+        self._lowered = self._lower()
 
     @property
     def lowered(self) -> Lowered:
         """The steps, and where they keep what lives in between."""
-        assert self._lowered is not None
+        if self._lowered is None:
+            self._lowered = self._lower()
         return self._lowered
 
-    def _lower(
-        self, out_strides: Sequence[tuple[int, ...] | None], into: dict[int, Value] | None
-    ) -> Lowered:
+    def _lower(self) -> Lowered:
         if settings.debug >= 2:
             print(f"lucid: {self.name}: {self.graph}", file=sys.stderr)
         with _deep(len(self.graph.equations)):
-            lowered = lower(self.graph, out_strides, into)
+            lowered = lower(self.graph, self.strides, self.into)
         if settings.debug >= 3:
             for step in lowered.steps:
                 nest = step.kernel or f"{step.name}: a template, no loop nest"

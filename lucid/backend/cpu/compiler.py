@@ -116,21 +116,41 @@ def cached(
 
     `key` says everything about the text but the versions, the target and the pipeline.
     """
-    digest = digest_of(key)
+    return kept(digest_of(key), exports, build, extra)
+
+
+def kept(
+    entry: str,
+    exports: Iterable[str],
+    build: Callable[[], str],
+    extra: Mapping[str, int] = NOTHING,
+) -> dict[str, int]:
+    """`cached`, under the name of an entry."""
     # LUCID_DEBUG=4 prints the text of all code, also of what the disk has.
-    image = cache.get(digest) if settings.debug < 4 else None
-    if image is not None:
-        try:
-            return load(image, exports, extra)
-        except RuntimeError:  # the checksum holds, so the writer was at fault: build it again
-            cache.drop(digest)
+    found = loaded(entry, exports, extra) if settings.debug < 4 else None
+    if found is not None:
+        return found
     text = build()
     for name in _undefined(text):
         if name not in PROCESS_SYMBOLS and name not in extra:
             raise RuntimeError(f"emitted text uses {name}, which is on no list of symbols")
     image = compile_text(text)
-    cache.put(digest, image)
+    cache.put(entry, image)
     return load(image, exports, extra)
+
+
+def loaded(
+    entry: str, exports: Iterable[str], extra: Mapping[str, int] = NOTHING
+) -> dict[str, int] | None:
+    """The code of an entry on disk, None where there is none."""
+    image = cache.get(entry)
+    if image is None:
+        return None
+    try:
+        return load(image, exports, extra)
+    except RuntimeError:  # the checksum holds, so the writer was at fault: build it again
+        cache.drop(entry)
+        return None
 
 
 def digest_of(key: str) -> str:

@@ -8,11 +8,9 @@ from collections.abc import Callable
 
 from lucid.backend.cpu import compiler, threads
 from lucid.config import settings
-from lucid.kernel import cache
 from lucid.kernel.cache import blake2b
 
 _addresses: dict[tuple[str, str], int] = {}
-_names: dict[int, str] = {}
 _stored: dict[int, tuple[str, str, str]] = {}  # address -> symbol, entry on disk, name
 _loaded: dict[str, int] = {}  # entry on disk -> address
 
@@ -36,7 +34,8 @@ def function(key: str, build: Callable[[str], str]) -> int:
 
 def name(address: int) -> str:
     """The first line of the key of a function: what LUCID_DEBUG=1 prints."""
-    return _names.get(address, hex(address))
+    found = _stored.get(address)
+    return hex(address) if found is None else found[2]
 
 
 def stored(address: int) -> tuple[str, str, str] | None:
@@ -51,32 +50,23 @@ def restore(symbol: str, entry: str, name: str) -> int | None:
     if address is not None:
         return address
     with compiler.lock:
-        image = cache.get(entry)
-        if image is None:
-            return None
-        try:
-            address = compiler.load(image, [symbol], _pool())[symbol]
-        except RuntimeError:
-            cache.drop(entry)
-            return None
-        _keep(address, symbol, entry, name)
-    return address
+        code = compiler.loaded(entry, [symbol], _pool())
+        return None if code is None else _keep(code[symbol], symbol, entry, name)
 
 
 def _make(key: str, build: Callable[[str], str]) -> int:
     symbol = "k" + blake2b(key.encode(), digest_size=12).hexdigest()
-    whole = f"kernel {symbol}\n{key}"
-    entry = compiler.digest_of(whole)
-    if entry not in _loaded:
-        code = compiler.cached(whole, [symbol], lambda: build(symbol), _pool())
-        _keep(code[symbol], symbol, entry, key.partition("\n")[0])
-    return _loaded[entry]
+    entry = compiler.digest_of(f"kernel {symbol}\n{key}")
+    if entry in _loaded:
+        return _loaded[entry]
+    code = compiler.kept(entry, [symbol], lambda: build(symbol), _pool())
+    return _keep(code[symbol], symbol, entry, key.partition("\n")[0])
 
 
-def _keep(address: int, symbol: str, entry: str, name: str) -> None:
-    _names[address] = name
+def _keep(address: int, symbol: str, entry: str, name: str) -> int:
     _stored[address] = (symbol, entry, name)
     _loaded[entry] = address
+    return address
 
 
 def _pool() -> dict[str, int]:
