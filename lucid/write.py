@@ -98,6 +98,8 @@ def _write(op: type[Op], target: Any, inputs: tuple, params: tuple, name: str | 
     touched(called, target)
     if recording:
         _move_history(op, target, saved_inputs, params, edges)
+        if tracer is not None:
+            tracer.note_history(target)
     return target
 
 
@@ -159,6 +161,9 @@ def _check(called: str, target: Any, inputs: tuple) -> bool:
     """Whether the write is recorded; raises where it would lose a gradient."""
     base = target._base
     owner = target if base is None else base
+    tracer = program()
+    if tracer is not None and tracer.original(owner) is not owner:  # which may be a view itself
+        _check(called, tracer.original(owner), inputs)
     shown = owner._shown and owner._shown()
     if shown is not None and shown._requires_grad:
         if owner._node is not None:

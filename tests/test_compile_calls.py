@@ -278,6 +278,42 @@ def test_backward_inside_that_reaches_outside():
     assert w.grad is None
 
 
+def test_backward_inside_from_what_was_written_to_a_view_with_a_history():
+    """The write is part of its base's history: eager, backward goes on to before it."""
+    w = lucid.ones(3, 4, requires_grad=True)
+
+    def f(x):
+        x.fill_(3)
+        (x[1:] - 1).square().sum().backward()
+
+    f((w * 2).T)
+    assert w.grad.tolist() == [[0.0] * 4] * 3
+    w.grad = None
+    with pytest.raises(TraceError, match="history that argument 0 had.*detach"):
+        lucid.compile(f)((w * 2).T)
+    assert w.grad is None
+    free = lucid.zeros(3, 4)  # no history before: nothing is reached
+
+    @lucid.compile
+    def g(x):
+        x.copy_(w.T)
+        y = (x * x).sum()
+        y.backward()
+        return y
+
+    assert g(free.T).item() == 12.0
+    assert w.grad.tolist() == [[2.0] * 4] * 3
+
+
+def test_a_view_of_a_leaf_is_not_written():
+    w = lucid.ones(3, 4, requires_grad=True)
+    for call in (lambda x: x.add_(1), lambda x: x[1:].add_(1)):
+        for way in (call, lucid.compile(call)):
+            with pytest.raises(RuntimeError, match="leaf that requires a gradient is modified"):
+                way(w[:2])
+    assert w.tolist() == [[1.0] * 4] * 3
+
+
 @pytest.fixture
 def no_collector():
     gc.collect()

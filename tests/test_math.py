@@ -18,7 +18,7 @@ from tests.vectorised import evaluate
 SINGLE = {
     "exp": 1.1,
     "exp2": 1.2,
-    "expm1": 1.6,
+    "expm1": 1.4,
     "log": 0.9,
     "log2": 1.5,
     "log10": 1.5,
@@ -104,7 +104,7 @@ def test_float32(name, fused):
 
 # In float64, on the sampled ranges; lgamma for positive numbers.
 DOUBLE = dict.fromkeys(SINGLE, 1.6) | {"erfc": 5.5, "lgamma": 4.5, "digamma": 5.5}
-DOUBLE |= {"erfinv": 2.5, "tan": 2.0, "expm1": 2.0, "asinh": 2.0, "acosh": 2.0, "atanh": 2.0}
+DOUBLE |= {"erfinv": 2.5, "tan": 2.0, "expm1": 1.8, "asinh": 2.0, "acosh": 2.5, "atanh": 2.0}
 PRECISE = {name: getattr(mp, name, None) for name in SINGLE}
 PRECISE |= {"exp2": lambda x: mp.power(2, x), "log2": lambda x: mp.log(x, 2)}
 PRECISE |= {"lgamma": lambda x: mp.log(abs(mp.gamma(x)))}

@@ -15,10 +15,11 @@ from lucid.array import Array
 from lucid.autograd import engine
 from lucid.autograd.mode import no_grad
 from lucid.autograd.node import Node
-from lucid.compiler.captured import Captured, Entry, Input, Output, Source, history_of
+from lucid.compiler.captured import Captured, Input, Output, Source, history_of
 from lucid.compiler.guard import Walk, Watch
 from lucid.compiler.host import Host
 from lucid.compiler.ledger import Change, Ledger, put_back
+from lucid.compiler.outside import Entry
 from lucid.compiler.trace import Cell, Program, Promise, Restart
 from lucid.compiler.tree import Form, flatten, unflatten
 from lucid.device import device
@@ -84,6 +85,7 @@ class _Capture:
                     for change in changes:
                         put_back(change)
                 self._check_arguments((positional, named), given)
+                program.returned = True
                 results, result_form = flatten(made)
                 for change in changes:
                     self._check_change(change, ledger)
@@ -139,6 +141,8 @@ class _Capture:
                 self.entries[y._node] = y
         self.held.append((y, x))
         self.stands[id(y)] = place
+        if y is not x:
+            self.program.originals[id(y)] = (x, place)
         return y
 
     # ---- after the function has run ------------------------------------------------------------

@@ -9,17 +9,13 @@ from typing import Any
 
 from lucid.apply import current_node
 from lucid.array import Array
-from lucid.autograd.node import Node, Recipe
 from lucid.compiler.guard import Check
 from lucid.compiler.host import Step
 from lucid.compiler.ledger import Change
 from lucid.compiler.trace import Cell, Chain
 from lucid.compiler.tree import Form
-from lucid.error import TraceError
 from lucid.graph import Graph, Value
 from lucid.layout import Layout
-from lucid.lines import user_line
-from lucid.op import Opaque
 from lucid.write import needs_gradient
 
 
@@ -44,30 +40,6 @@ class Source:
     def fixed(self) -> bool:
         """Whether it is the same tensor in each call."""
         return self.place < 0 and self.slot is None and not self.grad
-
-
-class whole(Opaque):
-    """The op of a compiled function's Node."""
-
-    name = "compiled"
-    public = False
-    arguments = ((), ())
-
-
-class Entry(Node):
-    """In a trace, where the history that an argument had before begins."""
-
-    __slots__ = ("place",)
-
-    def __init__(self, lay: Layout, place: int):
-        super().__init__(Recipe(whole, (), (), (lay,), ()), (), ())
-        self.place = place
-
-    def run(self, arrived: list) -> Sequence[Any]:  # type: ignore[override]
-        raise TraceError(
-            f"compile: backward at {user_line()} goes on into the history that argument "
-            f"{self.place} had before the call: detach() it, or call backward outside"
-        )
 
 
 @dataclass(eq=False)

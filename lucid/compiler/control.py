@@ -10,9 +10,9 @@ from typing import Any
 from lucid.apply import contiguous
 from lucid.autograd.mode import is_grad_enabled
 from lucid.autograd.node import Node, Recipe
-from lucid.compiler.captured import whole
 from lucid.compiler.carried import tensors_only
 from lucid.compiler.nested import branch
+from lucid.compiler.outside import whole
 from lucid.compiler.region import End, Inside, Region
 from lucid.compiler.trace import Program
 from lucid.compiler.tree import flatten, unflatten

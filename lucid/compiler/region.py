@@ -14,8 +14,8 @@ from lucid.array import Array
 from lucid.autograd import engine
 from lucid.autograd.mode import set_grad_enabled
 from lucid.autograd.node import Node, newest
-from lucid.compiler.captured import Entry
 from lucid.compiler.ledger import Ledger, put_back
+from lucid.compiler.outside import Entry
 from lucid.compiler.trace import Cell, Program
 from lucid.error import TraceError
 from lucid.graph import Equation, Graph, Value

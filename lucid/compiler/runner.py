@@ -12,9 +12,10 @@ from lucid import storage
 from lucid.apply import CPU, edge, view_again, wrap
 from lucid.autograd.mode import is_grad_enabled, set_grad_enabled
 from lucid.autograd.node import Node, Recipe, Saved, keep, move_retained
-from lucid.compiler.captured import Captured, Output, history_of, whole
+from lucid.compiler.captured import Captured, Output, history_of
 from lucid.compiler.host import replay
 from lucid.compiler.ledger import store
+from lucid.compiler.outside import whole
 from lucid.compiler.planned import ProgramPlan
 from lucid.compiler.split import split
 from lucid.compiler.tree import unflatten

@@ -19,6 +19,7 @@ from lucid.autograd.mode import grad_state
 from lucid.autograd.node import Node, Recipe, Saved, newest
 from lucid.autograd.rules import rules_of, unpack
 from lucid.caches import kept_plans, trim
+from lucid.compiler.outside import Onward
 from lucid.compiler.unit import Unit, unit
 from lucid.error import TraceError
 from lucid.graph import Graph, Value
@@ -91,6 +92,9 @@ class Program:
         # Tensors from outside that were written in place: their Nodes before.
         self.histories: dict[int, tuple[Any, Node | None]] = {}
         self.fields: dict[int, tuple[Any, tuple[dict, Any]]] = {}  # all that they were
+        # By stand-in, the argument that it stands for, and its number.
+        self.originals: dict[int, tuple[Any, int]] = {}
+        self.returned = False  # whether the function has run to its end
         self.seeds: dict[int, tuple[Any, Late]] = {}  # by generator
         self.drawn: dict[int, int] = {}  # numbers that each generator has given
         self.offsets: list[tuple[Any, int, Value]] = []
@@ -348,6 +352,17 @@ class Program:
             if t is not None and not isinstance(t._storage, Promise):
                 self.histories.setdefault(id(t), (t, current_node(t)))
                 self.fields.setdefault(id(t), (t, (dict(vars(t)), t._requires_grad)))
+
+    def original(self, x: Any) -> Any:
+        """The argument itself, for what stands for it in the function."""
+        return self.originals.get(id(x), (x, -1))[0]
+
+    def note_history(self, x: Any) -> None:
+        """A write to a tensor was recorded."""
+        original, place = self.originals.get(id(x), (x, -1))
+        base = original._base
+        if place >= 0 and base is not None and current_node(base) is not None:
+            x._node, x._nr = Onward(x, place, self), 0
 
     # ---- what cannot be traced ---------------------------------------------------------------
 

@@ -83,16 +83,16 @@ def exp2_normal(f: Format, x: Expr) -> Expr:
 
 
 def expm1(f: Format, x: Expr) -> Expr:
-    """(q + (1 - 2^-n)) 2^n with q = e^r - 1. Below the smallest x that matters it is -1."""
+    """((1 - 2^-n) + r + r^2 p(r)) 2^n with e^r = 1 + r + r^2 p(r). Below the smallest x that
+    matters it is -1. The first sum is exact, or nearly, where the whole cancels."""
     low = -18.0 if f is SINGLE else -39.0
     limited = clamped(x, (low, EXP_RANGE[f.name][1]))
     r, n, bits = reduced(f, limited)
-    q = mad(r * r, f.polynomial("exp", r), r)
     first, second = powers(f, bits)
     # 2^-n, which no longer counts, and would not be representable, for large n.
     inverse = f.as_float((f.whole(3 * f.bias) - bits) << f.bits)
     inverse = where(n > 2.0 * f.bits, 0.0, inverse)
-    y = (q + (1 - inverse)) * first * second
+    y = mad(r * r, f.polynomial("exp", r), (1 - inverse) + r) * first * second
     return where(x.eq(0), x, y)
 
 
