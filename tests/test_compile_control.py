@@ -262,23 +262,6 @@ def test_while_loop():
         most(lucid.tensor(1))
 
 
-def test_the_gradient_of_while_loop_raises_by_name():
-    x = lucid.ones(2, requires_grad=True)
-
-    def f(x):
-        return lucid.while_loop(lambda c: c.sum() < 9, lambda c: (c * 2,), (x,))[0]
-
-    compiled = lucid.compile(f)
-    y = compiled(x)
-    assert y.tolist() == [8.0, 8.0] and y.requires_grad
-    with pytest.raises(RuntimeError, match="gradient of while_loop at .*test_compile_control.py"):
-        y.sum().backward()
-    with pytest.raises(NotImplementedError, match="gradient of while_loop at"):
-        lucid.compile(lambda x: f(x).sum().backward())(x)
-    with lucid.no_grad():
-        assert lucid.compile(f)(x).tolist() == [8.0, 8.0]
-
-
 W = lucid.ones(2)
 LIST: list = []
 

@@ -1,16 +1,17 @@
-"""`scan` and `while_loop` in the trace of a program, each one equation of its graph.
+"""`scan` in the trace of a program: one equation of its graph.
 
-func/control.py calls these. The backward pass of a scan is another loop, in the other direction.
+func/control.py calls it. The backward pass is another loop, in the other direction; while_loops.py
+takes it for its own.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lucid.apply import CPU, contiguous, edge
-from lucid.array import Array
 from lucid.autograd.mode import is_grad_enabled
 from lucid.autograd.node import Node
-from lucid.compiler.carried import alike, as_tuple, stepped
+from lucid.compiler.carried import stepped
 from lucid.compiler.control import Structured, attach, casts_gradients, emit
 from lucid.compiler.nested import loop
 from lucid.compiler.region import End, Inside, Region, Unroll
@@ -77,9 +78,8 @@ def scan(
     if record:
         shown = outputs[: len(made)]
         saved = [program.read(y) for y in outputs[len(made) :]]
-        node = _Scanned(
-            program, region, made, shown, (saved, stacked), (first, rows), loop_of, line
-        )
+        stored = Stored(saved, stacked, None)
+        node = Repeated(program, region, made, shown, stored, (first, rows), loop_of, line)
         attach(node, [made], shown)
     it = iter(outputs[n:])
     return outputs[:n], [y if y is None else next(it) for y in ys], y_form
@@ -90,10 +90,21 @@ def _row(x: Any) -> Layout:
     return layout(x._layout.shape[1:], None, x._layout.dtype, CPU)
 
 
-class _Scanned(Structured):
-    """Its backward is a loop in the other direction, which runs each step again."""
+@dataclass(eq=False)
+class Stored:
+    """What the backward pass reads: the carry before each step, stacked; the rows; how many steps
+    ran, where only the values say."""
 
-    __slots__ = ("region", "made", "saved", "stacked", "ends", "loop")
+    saved: list[Value]
+    rows: list[Value]
+    steps: Value | None
+
+
+class Repeated(Structured):
+    """The Node of a loop. Its backward is a loop in the other direction, which runs each step
+    again."""
+
+    __slots__ = ("region", "made", "stored", "ends", "loop")
 
     def __init__(self, program, region, made, shown, stored, given, loop_of, line):
         first, rows = given
@@ -108,29 +119,31 @@ class _Scanned(Structured):
         edges += [edge(c) if needs_gradient(c) else None for c in reversed(first)]
         super().__init__(program, [y._layout for y in shown], edges, line)
         self.onto = len(self.ends)
-        self.region, self.made, self.loop = region, made, loop_of
-        self.saved, self.stacked = stored
+        self.region, self.made, self.loop, self.stored = region, made, loop_of, stored
 
     def name(self) -> str:
-        return "ScanBackward"
+        return "ScanBackward" if self.stored.steps is None else "WhileLoopBackward"
 
     def run(self, arrived: list) -> Sequence[Any]:  # type: ignore[override]
         if is_grad_enabled():
+            what = "scan" if self.stored.steps is None else "while_loop"
             raise NotImplementedError(
-                f"scan at {self.line_of}: in a compiled function it has no second derivative; call "
-                "it uncompiled where create_graph=True is needed"
+                f"{what} at {self.line_of}: in a compiled function it has no second derivative; "
+                "call it uncompiled where create_graph=True is needed"
             )
-        return _ScanBackward(self, arrived).results()
+        return LoopBackward(self, arrived).results()
 
 
-class _ScanBackward:
-    """The loop that makes the gradients of a scan.
+class LoopBackward:
+    """The loop that makes the gradients of a loop.
 
     Its carry: the gradients of the carry, then those of what the body uses from outside. A slot is
     empty until something arrives there, as in eager; for each set of full slots there is a phase.
+    Where values say how many steps there are, all slots that may be full are outputs, zeros where
+    they are not.
     """
 
-    def __init__(self, node: _Scanned, arrived: list):
+    def __init__(self, node: Repeated, arrived: list):
         self.node = node
         self.n = len(node.loop.carry)
         count = len(node.made)
@@ -145,10 +158,17 @@ class _ScanBackward:
         program, old = node.program, node.loop
         full = tuple([g is not None for g in self.start])
         first = full
+        counted = node.stored.steps is not None
+        reached = [full]
         for _ in range(old.count):
             if full not in self.phases:
                 self.phases[full] = _BackwardStep(self, full)
+            elif counted:
+                break  # from here on it has been all this before
             full = self.phases[full].after
+            reached.append(full)
+        if counted:
+            full = tuple([any(there) for there in zip(*reached, strict=True)])
         steps = list(self.phases.values())
         numbers = {key: i for i, key in enumerate(self.phases)}
         rows = sorted({i for step in steps for i, g in enumerate(step.rows) if g is not None})
@@ -166,6 +186,7 @@ class _ScanBackward:
             [(node.region.inputs[n + i].shape, node.region.inputs[n + i].dtype) for i in rows],
             old.count,
             not old.backward,
+            counted=counted,
         )
         given = [program.read(contiguous(self.start[i])) for i in slots]
         outputs = emit(
@@ -189,14 +210,14 @@ class _ScanBackward:
 class _Inputs:
     """What the phases read, each once: stacked values, and values that stay."""
 
-    def __init__(self, backward: _ScanBackward):
+    def __init__(self, backward: LoopBackward):
         node: Any = backward.node
-        program, region = node.program, node.region
+        program, region, stored = node.program, node.region, node.stored
         # What stands for a row inside -> the stacked value.
-        self.stacks = dict(zip(map(id, region.inputs), [*node.saved, *node.stacked], strict=True))
+        self.stacks = dict(zip(map(id, region.inputs), [*stored.saved, *stored.rows], strict=True))
         self.slopes = {i: program.read(backward.cotangents[i]) for i in backward.ys}
         self.rows: list[Value] = []
-        self.constants: list[Value] = []
+        self.constants: list[Value] = [] if stored.steps is None else [stored.steps]
 
     def row(self, stack: Value) -> tuple[str, int]:
         return ROW, position(self.rows, stack)
@@ -208,9 +229,10 @@ class _Inputs:
 class _BackwardStep:
     """The backward pass of one step, where these slots are full."""
 
-    def __init__(self, backward: _ScanBackward, full: tuple[bool, ...]):
+    def __init__(self, backward: LoopBackward, full: tuple[bool, ...]):
         node, n = backward.node, backward.n
         self.node, self.full = node, full
+        self.part = "scan_backward" if node.stored.steps is None else "while_backward"
         self.ys = backward.ys
         self.region = Region(node.program, node.region.who, node.region)
         ends: list[End] = list(node.ends)
@@ -254,85 +276,4 @@ class _BackwardStep:
         reads += [inputs.constant(v) for v in free]
         writes = [(CARRY, i) for i, g in enumerate(self.slots) if g is not None]
         writes += [(MADE, i) for i in range(len(rows))]
-        return Phase(Part("scan_backward", graph), reads, writes, after)
-
-
-# while_loop
-
-
-def while_loop(
-    program: Program,
-    cond_fn: Callable,
-    body_fn: Callable,
-    first: Sequence[Any],
-    form: Any,
-    most: int | None,
-) -> list[Any]:
-    """`lucid.while_loop`."""
-    line = user_line()
-    for i, c in enumerate(first):
-        if not isinstance(c, Array):
-            program.refuse(
-                f"while_loop: leaf {i} of carried_inputs is a {type(c).__name__}",
-                "what is carried changes while the plan runs: make it a tensor",
-            )
-    first = [contiguous(c) for c in first]
-    n = len(first)
-    test = Region(program, "while_loop: cond_fn")
-    with test.recording():
-        given = [test.given(c._layout, needs_gradient(c)) for c in first]
-        holds = test.run(cond_fn, tuple(unflatten(form, given)))
-        if not isinstance(holds, Array) or holds._layout.numel != 1:
-            kind = holds._layout.shape if isinstance(holds, Array) else type(holds).__name__
-            program.refuse(f"while_loop: cond_fn gives {kind}", "give a tensor of one element")
-        decided: Any = holds
-        condition = program.read(decided != 0 if decided.dtype.category else decided)
-    gradients = [needs_gradient(c) for c in first]
-    while True:
-        body = Region(program, "while_loop: body_fn")
-        with body.recording():
-            carry = [body.given(c._layout, g) for c, g in zip(first, gradients, strict=True)]
-            made = as_tuple(body.run(body_fn, tuple(unflatten(form, carry))))
-            after = alike("while_loop: body_fn", made, form, carry)
-            values = [program.read(c) for c in after]
-        grown = [g or needs_gradient(c) for g, c in zip(gradients, after, strict=True)]
-        if grown == gradients:
-            break
-        gradients = grown
-    graphs = [test.graph(test.inputs, [condition]), body.graph(body.inputs, values)]
-    constants: list[Value] = []
-    reads = [
-        [*[(CARRY, i) for i in range(n)], *[(CONSTANT, position(constants, v)) for v in free]]
-        for _, free in graphs
-    ]
-    slots = list(range(n))
-    record = Loop(
-        [Phase(Part("while_body", graphs[1][0]), reads[1], [(CARRY, i) for i in slots])],
-        [(c._layout.shape, c._layout.dtype) for c in first],
-        slots,
-        slots,
-        condition=Phase(Part("while_condition", graphs[0][0]), reads[0], []),
-        most=most,
-    )
-    inputs = [*[program.read(c) for c in first], *constants]
-    outputs = emit(program, loop, inputs, record, line)
-    if is_grad_enabled() and any([needs_gradient(c) for c in after]):
-        edges = [edge(c) if needs_gradient(c) else None for c in first]
-        edges += [end for end in body.inner(after)[1] if end[0] not in body.entries]
-        attach(_Endless(program, [y._layout for y in outputs], edges, line), [after], outputs)
-    return outputs
-
-
-class _Endless(Structured):
-    """The Node of a while_loop: how often it runs is not known, so nothing is kept."""
-
-    __slots__ = ()
-
-    def name(self) -> str:
-        return "WhileLoopBackward"
-
-    def run(self, arrived: list) -> Sequence[Any]:  # type: ignore[override]
-        raise NotImplementedError(
-            f"the gradient of while_loop at {self.line_of}: it has none in a compiled function, "
-            "which does not know how often it runs: use scan, or call it outside"
-        )
+        return Phase(Part(self.part, graph), reads, writes, after)

@@ -1,7 +1,8 @@
 """Control flow whose course depends on values: `cond`, `scan`, `while_loop`.
 
 Called by users. Eager runs what is written, and the tape records what ran. In the trace of a
-compiled function compiler/control.py and loops.py make a step of the plan of each, with its bits.
+compiled function compiler/control.py, loops.py and while_loops.py make a step of the plan of each,
+with its bits.
 """
 
 import sys
@@ -23,6 +24,7 @@ from lucid.write import needs_gradient
 
 _branches = lazy("lucid.compiler.control")
 _loops = lazy("lucid.compiler.loops")
+_while_loops = lazy("lucid.compiler.while_loops")
 
 
 def cond(pred: Any, true_fn: Callable, false_fn: Callable, operands: Sequence[Any] = ()) -> Any:
@@ -159,7 +161,10 @@ def while_loop(
     the condition still holds after so many steps.
 
     In a compiled function both are traced once, and run as often as the condition says; numbers
-    cannot be carried there, and the result has no gradient: use scan, or call it outside.
+    cannot be carried there. The result has a gradient with `max_steps` only, whose memory is that
+    of so many carries: backward runs each step again from the carry before it. Without, asking for
+    the gradient raises NotImplementedError. What only some numbers of steps lead to gets zeros.
+    Uncompiled, the tape holds the steps that ran, and needs no bound.
 
     >>> import lucid
     >>> lucid.while_loop(lambda x: x.sum() < 100, lambda x: (x * 2,), (lucid.ones(2),))
@@ -173,7 +178,7 @@ def while_loop(
         raise TypeError(f"while_loop: max_steps is a number of steps, got {max_steps!r}")
     first, form = flatten(tuple(carried_inputs))
     if (trace := program()) is not None and not trace.pending:
-        made = _loops.while_loop(trace, cond_fn, body_fn, first, form, max_steps)
+        made = _while_loops.while_loop(trace, cond_fn, body_fn, first, form, max_steps)
         return unflatten(form, made)
     start = newest()
     carry = [passed(contiguous(c)) if isinstance(c, Array) else c for c in first]

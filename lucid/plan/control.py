@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from lucid import storage
-from lucid.dtypes import dtype
+from lucid.dtypes import dtype, int64
 from lucid.graph import Graph
 from lucid.plan.host import Called, call_step
 from lucid.plan.passes import improve
@@ -67,7 +67,10 @@ class Loop:
     A step reads the carry, its row of each stacked input, and constants; it writes the carry and
     its row of each stacked output. Slots of the carry may be empty: `first` are those that the
     inputs fill, `last` those that are outputs. Which slots are full decides about the phase. With a
-    `condition` (of the carry and constants) it runs as long as that holds, `most` times at most.
+    `condition` (of the carry and constants) it runs as long as that holds, `most` times at most;
+    `counts`: how many steps that were is the last output. `counted`: such a number, at most
+    `count`, is the first constant, and so many of the rows are there; slots of `last` that are
+    empty in the end are filled with zeros.
     """
 
     phases: list[Phase]
@@ -80,10 +83,13 @@ class Loop:
     backward: bool = False
     condition: Phase | None = None
     most: int | None = None
+    counts: bool = False
+    counted: bool = False
 
     def types(self) -> list[Type]:
         stacked = [((self.count, *shape), kind) for shape, kind in self.made]
-        return [*[self.carry[slot] for slot in self.last], *stacked]
+        steps = [((), int64)] if self.counts else []
+        return [*[self.carry[slot] for slot in self.last], *stacked, *steps]
 
     def __repr__(self) -> str:
         parts = [(f"step {i}, then {p.after}", p.part) for i, p in enumerate(self.phases)]
@@ -92,6 +98,8 @@ class Loop:
         way = " backward" if self.backward else ""
         wired = [(p.reads, p.writes) for p in self.phases]
         most = f", at most {self.most}" if self.most is not None else ""
+        if self.counted:
+            most = ", as many as there are"
         return _text(f"loop {self.count or ''}{way}{most} {wired}", parts)
 
 
@@ -175,12 +183,25 @@ def loop_step(loop: Loop, inputs: Sequence[Operand], outputs: Sequence[Operand])
             phase.part.plan().run(*targets, *sources)
             return after
 
+        def settle() -> None:
+            """The outputs that the last step has not written."""
+            for slot, target in ends.items():
+                source, size = carry.get(slot), _size(loop.carry[slot])
+                if source is None:
+                    ctypes.memset(target, 0, size)
+                elif source != target:
+                    ctypes.memmove(target, source, size)
+
         if loop.condition is None:
             state = 0
-            for number in range(loop.count):
-                i = loop.count - 1 - number if loop.backward else number
-                carry = step(loop.phases[state], i, number, number == loop.count - 1)
+            count = loop.count
+            if loop.counted:
+                count = ctypes.c_int64.from_address(constants[0]).value
+            for number in range(count):
+                i = count - 1 - number if loop.backward else number
+                carry = step(loop.phases[state], i, number, number == count - 1)
                 state = loop.phases[state].after
+            settle()
             return
         number = 0
         holds = ctypes.c_uint8(0)
@@ -194,13 +215,14 @@ def loop_step(loop: Loop, inputs: Sequence[Operand], outputs: Sequence[Operand])
                 raise RuntimeError(
                     f"while_loop: the condition still holds after max_steps={loop.most} steps"
                 )
-            carry = step(loop.phases[0], 0, number, False)
+            carry = step(loop.phases[0], number, number, False)
             number += 1
-        for slot, target in ends.items():
-            ctypes.memmove(target, carry[slot], _size(loop.carry[slot]))
+        settle()
+        if loop.counts:
+            ctypes.c_int64.from_address(made[-1]).value = number
 
     parts = [phase.part for phase in loop.phases]
-    name = "scan" if loop.condition is None else "while_loop"
+    name = "scan" if loop.condition is None and not loop.counted else "while_loop"
     if loop.condition is not None:
         parts.append(loop.condition.part)
     return call_step(name, Nested(run, len(outputs), parts), [*outputs, *inputs], 0)
