@@ -17,6 +17,7 @@ from lucid.compiler.host import replay
 from lucid.compiler.ledger import store
 from lucid.compiler.outside import whole
 from lucid.compiler.planned import ProgramPlan
+from lucid.compiler.prepared import Prepared, prepared
 from lucid.compiler.split import split
 from lucid.compiler.tree import unflatten
 from lucid.error import BackwardError
@@ -29,7 +30,7 @@ from lucid.write import last_write, rebase
 class Runner:
     """A capture with its plans: `run` is one call of the function."""
 
-    def __init__(self, captured: Captured, name: str):
+    def __init__(self, captured: Captured, name: str, fold_batch_norm: bool = False):
         self.captured = captured
         self.name = name
         numbers = [*captured.lates]
@@ -62,7 +63,11 @@ class Runner:
             self.slopes = [layout(v.shape, None, v.dtype, CPU) for v in slopes]
         else:
             graph.outputs = wanted
-        graph.inputs = [*inputs, *numbers]
+        folded: list[Value] = []
+        self.prepared: Prepared | None = None
+        if fold_batch_norm and not captured.roots:
+            folded, self.prepared = prepared(captured, graph, name)
+        graph.inputs = [*inputs, *numbers, *folded]
         fresh = [lay.strides for lay in captured.layouts] + [v.strides for v in self.residuals]
         strides = fresh + [i.cell.layout.strides for i, *_ in captured.writes]
         into = {len(fresh) + k: i.value for k, (i, *_) in enumerate(captured.writes)}
@@ -137,7 +142,10 @@ class Runner:
             made = [storage.allocate(lay.nbytes) for lay in captured.layouts]
             kept = [storage.allocate(lay.nbytes) for lay in self.kept_layouts]
             blocks = [block.ptr for block in (*made, *kept)]
-            (plan or self.plan.run)(*blocks, *[inputs[n] for n in self.targets], *inputs, *numbers)
+            ready = self.prepared.blocks() if self.prepared is not None else ()
+            rest = [*numbers, *[block.ptr for block in ready]]
+            targets = [inputs[n] for n in self.targets]
+            (plan or self.plan.run)(*blocks, *targets, *inputs, *rest)
         except BaseException:
             for snapshot in reversed(undo):
                 snapshot.restore()

@@ -72,6 +72,7 @@ class Report:
     reasons: tuple[str, ...]
     limits: Machine
     breaks: tuple[str, ...] = ()  # what runs in Python between the segments, and why
+    notes: tuple[str, ...] = ()  # where it is not what was written, as was asked for
 
     @property
     def seconds(self) -> float:
@@ -97,6 +98,7 @@ class Report:
             "memory": f"{self.arena:,} bytes between kernels, {self.least:,} live at once",
             "segments": f"{self.segments} of native code in a call",
             "traces": f"{self.traces}" + "".join(f"\n  again: {r}" for r in self.reasons),
+            **({"asked for": "".join(f"\n  {n}" for n in self.notes)} if self.notes else {}),
             **({"in Python": "".join(f"\n  {b}" for b in self.breaks)} if self.breaks else {}),
         }
 
@@ -149,11 +151,16 @@ def explain(function: Any, *args: Any, **kwargs: Any) -> Report:
     steps = plan.lowered.steps
     kernels = tuple(_kernel(s, t) for s, t in zip(steps, seconds, strict=True))
     blocks = tuple(_blocks(plan))
+    after, notes = str(plan.graph), []
+    if runner.prepared is not None:
+        folded = len(runner.prepared.layouts) // 2
+        after = f"computed once for each version of the weights:\n{runner.prepared.graph}\n{after}"
+        notes.append(f"{folded} batch normalizations are folded into weights: other bits")
     live = [sum(b.bytes for b in blocks if b.first <= i <= b.last) for i in range(len(steps))]
     return Report(
         name=runner.name,
         before=before,
-        after=str(plan.graph),
+        after=after,
         kernels=kernels,
         arena=plan.arena_bytes,
         least=max(live, default=0),
@@ -162,6 +169,7 @@ def explain(function: Any, *args: Any, **kwargs: Any) -> Report:
         traces=compiled.traces,
         reasons=tuple(compiled.reasons),
         limits=machine(),
+        notes=tuple(notes),
     )
 
 
