@@ -11,7 +11,7 @@ from lucid.apply import contiguous
 from lucid.autograd.mode import is_grad_enabled
 from lucid.autograd.node import Node, Recipe
 from lucid.compiler.carried import tensors_only
-from lucid.compiler.nested import branch
+from lucid.compiler.nested import branch, part
 from lucid.compiler.outside import whole
 from lucid.compiler.region import End, Inside, Region
 from lucid.compiler.trace import Program
@@ -22,7 +22,7 @@ from lucid.layout import Layout
 from lucid.lines import user_line
 from lucid.op import Op
 from lucid.ops.creation import zeros
-from lucid.plan.control import Branch, Part
+from lucid.plan.control import Branch
 from lucid.tracing import casting
 from lucid.write import needs_gradient
 
@@ -88,7 +88,7 @@ def _branched(
         with region.recording():
             values = [program.read(y) for y in tensors]
         graph, free = region.graph([], values)
-        parts.append(Part(f"cond_{name}", graph))
+        parts.append(part(f"cond_{name}", graph))
         frees.append(free)
     given = list({id(v): v for free in frees for v in free}.values())
     numbers = {id(v): i for i, v in enumerate(given)}

@@ -13,7 +13,7 @@ from lucid.autograd.mode import is_grad_enabled
 from lucid.autograd.node import Node
 from lucid.compiler.carried import stepped
 from lucid.compiler.control import Structured, attach, casts_gradients, emit
-from lucid.compiler.nested import loop
+from lucid.compiler.nested import loop, part
 from lucid.compiler.region import End, Inside, Region, Unroll
 from lucid.compiler.trace import Program
 from lucid.compiler.tree import unflatten
@@ -21,7 +21,7 @@ from lucid.graph import Value
 from lucid.layout import Layout, layout
 from lucid.lines import user_line
 from lucid.ops.creation import zeros
-from lucid.plan.control import CARRY, CONSTANT, MADE, ROW, Loop, Part, Phase
+from lucid.plan.control import CARRY, CONSTANT, MADE, ROW, Loop, Phase
 from lucid.plan.fuse import position
 from lucid.write import needs_gradient
 
@@ -63,7 +63,7 @@ def scan(
     writes += [(MADE, i) for i in range(len(graph.outputs) - n)]
     types = [(v.shape, v.dtype) for v in graph.outputs]
     loop_of = Loop(
-        [Phase(Part("scan", graph), reads, writes)],
+        [Phase(part("scan", graph), reads, writes)],
         types[:n],
         list(range(n)),
         list(range(n)),
@@ -276,4 +276,4 @@ class _BackwardStep:
         reads += [inputs.constant(v) for v in free]
         writes = [(CARRY, i) for i, g in enumerate(self.slots) if g is not None]
         writes += [(MADE, i) for i in range(len(rows))]
-        return Phase(Part(self.part, graph), reads, writes, after)
+        return Phase(part(self.part, graph), reads, writes, after)

@@ -7,10 +7,17 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from lucid.compiler.planned import ProgramPlan
+from lucid.graph import Graph
 from lucid.layout import contiguous_strides
 from lucid.op import Opaque
-from lucid.plan.control import branch_step, loop_step
+from lucid.plan.control import Part, nested_step
 from lucid.plan.copies import copy_step
+
+
+def part(name: str, graph: Graph) -> Part:
+    """A branch or a body, whose plan is kept on disk as that of a program is."""
+    return Part(name, graph, ProgramPlan)
 
 
 class Nested(Opaque, abstract=True):
@@ -50,7 +57,7 @@ class branch(Nested):
 
     @classmethod
     def lower(cls, context, inputs, params, outputs):
-        return cls.put(context, inputs, outputs, partial(branch_step, params[0]))
+        return cls.put(context, inputs, outputs, partial(nested_step, params[0]))
 
 
 class loop(Nested):
@@ -64,4 +71,4 @@ class loop(Nested):
 
     @classmethod
     def lower(cls, context, inputs, params, outputs):
-        return cls.put(context, inputs, outputs, partial(loop_step, params[0]))
+        return cls.put(context, inputs, outputs, partial(nested_step, params[0]))

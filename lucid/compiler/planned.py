@@ -15,9 +15,11 @@ from lucid import dtypes, storage
 from lucid.compiler.constants import fold
 from lucid.config import settings
 from lucid.dtypes import dtype
-from lucid.graph import Graph, Value
+from lucid.graph import Equation, Graph, Value
 from lucid.kernel import cache
 from lucid.lazy import lazy
+from lucid.plan import host
+from lucid.plan.control import Branch, Loop, Nested, nested_call
 from lucid.plan.lower import Lowered
 from lucid.plan.passes import improve
 from lucid.plan.run import Plan
@@ -35,10 +37,11 @@ _stamp: list[str] = []  # of the files that plan
 class ProgramPlan(Plan):
     """A `Plan` whose graph goes through the passes first, and whose constants are its own."""
 
-    __slots__ = ("constants",)
+    __slots__ = ("constants", "nested")
 
     def _begin(self) -> None:
         self.constants: list[Any] = []  # their storages
+        self.nested: list[Nested] = []  # what its steps call, of a plan that comes from the disk
 
     def _lower(self) -> Lowered:
         fixed = fold(improve(self.graph))
@@ -59,11 +62,12 @@ class ProgramPlan(Plan):
         if self.segment is not None:
             return self.segment
         name = self._entry()
-        if name and self._restore(name):
+        records = [e.params[0] for e in self.graph.equations if _is_nested(e)]
+        if name and self._restore(name, records):
             return self.segment
         super().bind()
         if name:
-            self._keep(name)
+            self._keep(name, records)
         return self.segment
 
     # ---- on disk -----------------------------------------------------------------------------
@@ -81,7 +85,7 @@ class ProgramPlan(Plan):
         surroundings = f"{threads.get_num_threads()} {settings.passes}\n{_stamp[0]}"
         return str(compiler.digest_of(f"plan {surroundings}\n{text}"))
 
-    def _keep(self, name: str) -> None:
+    def _keep(self, name: str, records: list[Any]) -> None:
         segment = self.segment
         codes: dict[int, int] = {}  # address -> its number
         found = []
@@ -92,10 +96,14 @@ class ProgramPlan(Plan):
                 if told is not None and address not in codes:
                     codes[address] = len(codes)
                     found.append(told)
-            if one.address not in codes:  # a host call, which no other process has
+            if one.address in codes:
+                places = [(i, codes[w]) for i, w in enumerate(one.words) if w in codes]
+                calls.append((codes[one.address], one.words, places, one.patches))
+                continue
+            called = host.called(one)
+            if not isinstance(called, Nested):  # Python's code, which no other process has
                 return
-            places = [(i, codes[w]) for i, w in enumerate(one.words) if w in codes]
-            calls.append((codes[one.address], one.words, places, one.patches))
+            calls.append((-1 - records.index(called.record), one.words, [], one.patches))
         if sum(block.nbytes for block in self.constants) > MOST:
             return
         constants = [
@@ -108,7 +116,7 @@ class ProgramPlan(Plan):
         }  # fmt: skip
         cache.put(name, json.dumps(entry).encode())
 
-    def _restore(self, name: str) -> bool:
+    def _restore(self, name: str, records: list[Any]) -> bool:
         """Take over what the disk has, if it is all there."""
         image = cache.get(name)
         if image is None:
@@ -121,7 +129,12 @@ class ProgramPlan(Plan):
         for code, words, places, patches in entry["calls"]:
             for at, number in places:
                 words[at] = addresses[number]
-            calls.append(call.Call(addresses[code], words, [tuple(p) for p in patches]))
+            if code < 0:  # control flow, of the graph that was traced here
+                self.nested.append(nested_call(records[-1 - code]))
+                address = host.address_of(self.nested[-1], words)
+            else:
+                address = addresses[code]
+            calls.append(call.Call(address, words, [tuple(p) for p in patches]))
         self.constants = [_constant(text) for text in entry["constants"]]
         self.owners, self.threads = entry["owners"], entry["threads"]
         self.arena_bytes = entry["arena"]
@@ -165,4 +178,8 @@ def _lasting(x: Any) -> bool:
     """Whether the text of a parameter says all of it, in any process."""
     if isinstance(x, (tuple, list)):
         return all(map(_lasting, x))
-    return x is None or isinstance(x, (bool, int, float, str, dtype))
+    return x is None or isinstance(x, (bool, int, float, str, dtype, Branch, Loop))
+
+
+def _is_nested(e: Equation) -> bool:
+    return bool(e.params) and isinstance(e.params[0], (Branch, Loop))

@@ -13,13 +13,13 @@ from lucid.autograd.mode import is_grad_enabled
 from lucid.compiler.carried import alike, as_tuple
 from lucid.compiler.control import Structured, attach, casts_gradients, emit
 from lucid.compiler.loops import Repeated, Stored
-from lucid.compiler.nested import loop
+from lucid.compiler.nested import loop, part
 from lucid.compiler.region import Region
 from lucid.compiler.trace import Program
 from lucid.compiler.tree import unflatten
 from lucid.graph import Value
 from lucid.lines import user_line
-from lucid.plan.control import CARRY, CONSTANT, MADE, Loop, Part, Phase
+from lucid.plan.control import CARRY, CONSTANT, MADE, Loop, Phase
 from lucid.plan.fuse import position
 from lucid.write import needs_gradient
 
@@ -67,13 +67,13 @@ def while_loop(
     types = [(c._layout.shape, c._layout.dtype) for c in first]
     writes = [(CARRY, i) for i in slots] + [(MADE, i) for i in range(len(kept))]
     record = Loop(
-        [Phase(Part("while_body", graphs[1][0]), reads[1], writes)],
+        [Phase(part("while_body", graphs[1][0]), reads[1], writes)],
         types,
         slots,
         slots,
         made=types if keeps else [],
         count=most or 0,
-        condition=Phase(Part("while_condition", graphs[0][0]), reads[0], []),
+        condition=Phase(part("while_condition", graphs[0][0]), reads[0], []),
         most=most,
         counts=keeps,
     )

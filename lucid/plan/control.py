@@ -1,7 +1,7 @@
 """Control flow in a plan: steps that run other plans, chosen and repeated by values.
 
 compiler/control.py puts `Branch` and `Loop` into equations, as parameters of the records in
-compiler/nested.py, whose lowering calls `branch_step` and `loop_step`. To the outer plan such a
+compiler/nested.py, whose lowering calls `nested_step`. To the outer plan such a
 step is a native call like a host call (host.py): it gets addresses, and runs its own plans on them.
 """
 
@@ -13,7 +13,6 @@ from lucid import storage
 from lucid.dtypes import dtype, int64
 from lucid.graph import Graph
 from lucid.plan.host import Called, call_step
-from lucid.plan.passes import improve
 from lucid.plan.run import Plan
 from lucid.plan.steps import Operand, Step
 
@@ -23,16 +22,17 @@ CARRY, ROW, CONSTANT, MADE = "carry", "row", "constant", "made"
 
 @dataclass(eq=False, repr=False)
 class Part:
-    """A graph that is planned when it is first needed."""
+    """A graph that is planned when it is first needed, by `kind`, as the plan around it was."""
 
     name: str
     graph: Graph
+    kind: Callable[..., Plan]
     _plan: Plan | None = None
 
     def plan(self) -> Plan:
         if self._plan is None:
-            graph = improve(self.graph.fresh())
-            self._plan = Plan(graph, [None] * len(graph.outputs), self.name, {})
+            graph = self.graph.fresh()
+            self._plan = self.kind(graph, [None] * len(graph.outputs), self.name, {})
         return self._plan
 
 
@@ -112,15 +112,15 @@ def _text(head: str, parts: Sequence[tuple[str, Part]]) -> str:
 
 
 class Nested(Called):
-    """One step: `function(outputs, inputs)` on addresses. `parts` are what it runs."""
+    """One step: `function(outputs, inputs)` on addresses, of a Branch or a Loop."""
 
-    __slots__ = ("function", "count", "parts")
+    __slots__ = ("function", "count", "record")
 
-    def __init__(self, function: Callable, count: int, parts: Sequence[Part]):
+    def __init__(self, function: Callable, count: int, record: "Branch | Loop"):
         super().__init__()
         self.function = function
         self.count = count  # of the outputs
-        self.parts = parts
+        self.record = record
 
     def run(self, addresses: list[int]) -> None:
         self.function(addresses[: self.count], addresses[self.count :])
@@ -134,7 +134,22 @@ def _size(type_: Type) -> int:
     return n
 
 
-def branch_step(branch: Branch, inputs: Sequence[Operand], outputs: Sequence[Operand]) -> Step:
+def nested_step(
+    record: Branch | Loop, inputs: Sequence[Operand], outputs: Sequence[Operand]
+) -> Step:
+    """The step of a Branch or a Loop on row-major operands."""
+    name = "cond"
+    if isinstance(record, Loop):
+        name = "scan" if record.condition is None and not record.counted else "while_loop"
+    return call_step(name, nested_call(record), [*outputs, *inputs], 0)
+
+
+def nested_call(record: Branch | Loop) -> Nested:
+    """What such a step calls. A plan that comes from the disk asks for it again."""
+    return _loop_call(record) if isinstance(record, Loop) else _branch_call(record)
+
+
+def _branch_call(branch: Branch) -> Nested:
     """One of the two parts, as the first input, a byte, says."""
 
     def run(made: list[int], given: list[int]) -> None:
@@ -142,10 +157,10 @@ def branch_step(branch: Branch, inputs: Sequence[Operand], outputs: Sequence[Ope
         rest = given[1:]
         branch.parts[place].plan().run(*made, *[rest[i] for i in branch.reads[place]])
 
-    return call_step("cond", Nested(run, len(outputs), branch.parts), [*outputs, *inputs], 0)
+    return Nested(run, len(branch.types), branch)
 
 
-def loop_step(loop: Loop, inputs: Sequence[Operand], outputs: Sequence[Operand]) -> Step:
+def _loop_call(loop: Loop) -> Nested:
     """The steps of a loop, one after the other. A carry lies in one of two places in turn, and
     ends where the output is."""
     sizes = [-(-_size(type_) // 64) * 64 for type_ in loop.carry]
@@ -221,8 +236,4 @@ def loop_step(loop: Loop, inputs: Sequence[Operand], outputs: Sequence[Operand])
         if loop.counts:
             ctypes.c_int64.from_address(made[-1]).value = number
 
-    parts = [phase.part for phase in loop.phases]
-    name = "scan" if loop.condition is None and not loop.counted else "while_loop"
-    if loop.condition is not None:
-        parts.append(loop.condition.part)
-    return call_step(name, Nested(run, len(outputs), parts), [*outputs, *inputs], 0)
+    return Nested(run, len(loop.types()), loop)

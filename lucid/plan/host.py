@@ -98,11 +98,30 @@ def host_step(
     return call_step(name, HostCall(function, inputs, outputs), [*outputs, *inputs], work)
 
 
+def _entry() -> int:
+    """The address of the callback."""
+    address = ctypes.cast(_callback, ctypes.c_void_p).value
+    assert address is not None
+    return address
+
+
+def called(call: Any) -> Called | None:
+    """What a native call of a segment calls in Python, if it does."""
+    return _calls.get(call.words[HEAD]) if call.address == _entry() else None
+
+
+def address_of(call: Called, words: list[int]) -> int:
+    """Make the words of such a call, which come from the disk, those of another one; its address.
+    The one who has the words holds `call`."""
+    words[HEAD] = call.number
+    call.operands = len(words) - HEAD - 1
+    return _entry()
+
+
 def call_step(name: str, call: Called, operands: list[Operand], work: int) -> Step:
     """A step that runs `call` with the addresses of these operands."""
     call.operands = len(operands)
-    address = ctypes.cast(_callback, ctypes.c_void_p).value
-    assert address is not None
+    address = _entry()
 
     def bind(threads: int) -> list[Bound]:
         pointers = [(HEAD + 1 + i, operand) for i, operand in enumerate(operands)]
