@@ -176,7 +176,11 @@ class Compiled:
         try:
             captured = capture(self.function, args, kwargs)
             name = getattr(self.function, "__name__", "module")
-            runner = Runner(captured, name, self.fold_batch_norm)
+            try:
+                runner = Runner(captured, name, self.fold_batch_norm)
+            except BaseException:
+                captured.forget()
+                raise
         except (TraceError, NotImplementedError) as error:
             if self.fullgraph or (isinstance(error, InStep) and not self.uncompiled):
                 raise

@@ -39,9 +39,12 @@ def capture(function: Callable, args: tuple, kwargs: dict) -> Captured:
         while True:
             attempt = _Capture(function, flat)
             try:
-                return attempt.run(args, kwargs)
+                captured = attempt.run(args, kwargs)
             except Restart as again:
                 flat |= {again.block}
+            else:
+                captured.begun = begun + attempt.program.host.begun
+                return captured
             finally:
                 begun += attempt.program.host.begun
     except BaseException:

@@ -3,7 +3,7 @@
 capture.py makes it, runner.py runs it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,10 +101,17 @@ class Captured:
     offsets: list[tuple[Any, int, Value]]
     drawn: list[tuple[Any, int]]
     check: Check
+    begun: list[Callable[[], None]] = field(default_factory=list)  # undo what optimizers have made
     roots: list[tuple[Output, Layout]] = field(default_factory=list)  # with a gradient
     cotangents: list[Value] = field(default_factory=list)
     targets: list[Source | Output] = field(default_factory=list)
     slopes: list[Value | None] = field(default_factory=list)  # the targets' gradients
+
+    def forget(self) -> None:
+        """Nothing has run so far: take back the state that optimizers made for it."""
+        for undo in self.begun:
+            undo()
+        self.begun.clear()
 
 
 def history_of(x: Any) -> int:

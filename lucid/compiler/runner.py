@@ -149,7 +149,9 @@ class Runner:
         except BaseException:
             for snapshot in reversed(undo):
                 snapshot.restore()
+            captured.forget()
             raise
+        captured.begun.clear()
         for generator, n in captured.drawn:
             generator.advance(n)
         for i, _, times in captured.writes:

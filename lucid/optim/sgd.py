@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import lucid
@@ -15,7 +16,8 @@ class Numbers(NamedTuple):
     lr: float
     decay: float
     mu: float
-    damping: float  # 1 - dampening
+    keep: float  # mu; 1 in the first step
+    damping: float  # 1 - dampening; 1 in the first step
 
 
 def sgd(b: Any, row: Any, n: Numbers, *, maximize: bool, decays: bool) -> tuple[Any]:
@@ -25,12 +27,12 @@ def sgd(b: Any, row: Any, n: Numbers, *, maximize: bool, decays: bool) -> tuple[
 
 
 def momentum_sgd(
-    b: Any, row: Any, n: Numbers, *, maximize: bool, decays: bool, nesterov: bool, first: bool
+    b: Any, row: Any, n: Numbers, *, maximize: bool, decays: bool, nesterov: bool
 ) -> tuple[Any, Any]:
     """v <- mu v + (1 - dampening) g, at first v <- g; p <- p - lr v, or p - lr (g + mu v)"""
     p, v, g = row
     g = _direction(p, g, n, maximize, decays)
-    v = g if first else v * n.mu + g * n.damping
+    v = v * n.keep + g * n.damping
     return p - (g + v * n.mu if nesterov else v) * n.lr, v
 
 
@@ -91,22 +93,48 @@ class SGD(Optimizer):
         }
         super().__init__(params, defaults)
 
+    _waiting: frozenset[Any] = frozenset()  # parameters whose buffer has seen no gradient yet
+
+    def _begin(self, p: Any) -> None:
+        """A buffer whose first value will be the gradient, to the sign of a zero: -0 + g is g."""
+        self.state[p]["momentum_buffer"] = lucid.full_like(p, -0.0)
+        self._waiting |= {p}
+
+    def prepare(self, params: Iterable[Any]) -> Callable[[], None] | None:
+        wanted = {id(p) for p in params}
+        made: list[tuple[Any, dict[str, Any] | None]] = []
+        for group in self.param_groups:
+            for p in group["params"] if group["momentum"] else ():
+                before = self.state.get(p)
+                if id(p) in wanted and (before or {}).get("momentum_buffer") is None:
+                    made.append((p, None if before is None else dict(before)))
+                    self._begin(p)
+
+        def undo() -> None:
+            self._waiting -= {p for p, _ in made}
+            for p, before in made:
+                self.state.pop(p, None)
+                if before is not None:
+                    self.state[p] = before
+
+        return undo if made else None
+
     def update(self, group: dict[str, Any]) -> None:
-        n = Numbers(
-            float(group["lr"]), group["weight_decay"], group["momentum"], 1 - group["dampening"]
-        )
+        mu, damping = group["momentum"], 1 - group["dampening"]
+        n = Numbers(float(group["lr"]), group["weight_decay"], mu, mu, damping)
         form = {"maximize": group["maximize"], "decays": n.decay != 0}
         params = [p for p in group["params"] if p.grad is not None]
         if n.mu == 0:
             update_all(sgd, [(p, p.grad) for p in params], n, **form)
             return
-        started: dict[bool, list[tuple]] = {False: [], True: []}
+        form["nesterov"] = group["nesterov"]
+        started: dict[bool, list[tuple]] = {True: [], False: []}
         for p in params:
-            state = self.state[p]
-            known = state.get("momentum_buffer") is not None
-            if not known:
-                state["momentum_buffer"] = lucid.zeros_like(p)
-            started[known].append((p, state["momentum_buffer"], p.grad))
-        for known, rows in started.items():
-            form |= {"nesterov": group["nesterov"], "first": not known}
-            update_all(momentum_sgd, rows, n, **form)
+            if self.state[p].get("momentum_buffer") is None:
+                self._begin(p)
+            started[p in self._waiting].append((p, self.state[p]["momentum_buffer"], p.grad))
+        self._waiting = self._waiting.difference(params)
+        for first, rows in started.items():
+            if rows:
+                numbers = n._replace(keep=1.0, damping=1.0) if first else n
+                update_all(momentum_sgd, rows, numbers, **form)
