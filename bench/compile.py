@@ -1,9 +1,15 @@
 """Compiled programs: training steps and models as one plan, against PyTorch eager and compiled.
 
 python bench/compile.py [--rounds 3] [--threads 1,2] [--only GPT]
+
+After the table: the share of time that each kernel family of Lucid's plans takes (lucid.explain),
+of one program alone with `--shares "CIFAR step" --threads 1`.
 """
 
-from harness import array, case, labels, main
+import statistics
+import sys
+
+from harness import CASES, array, case, labels, load, main, run_process
 from models import encoder, gpt, resnet
 
 ALL = ("lucid+compiled", "lucid", "torch", "torch+compiled")
@@ -87,5 +93,33 @@ def cifar(t):
     return step, (array(t, 16, 3, 32, 32), labels(t, 16, 10))
 
 
+def shares(options):
+    """The families' shares of each chosen case, each in a process of its own."""
+    for count in options.threads.split(","):
+        for name in [n for n in CASES if options.only in n]:
+            print(run_process([__file__, "--shares", name, "--threads", count], int(count)), end="")
+
+
+def print_shares(name, count):
+    """The family's time in five reports of a program: medians."""
+    lucid = load("lucid", count)
+    f, arguments = CASES[name].make(lucid)
+    compiled = lucid.compile(f)
+    reports = [lucid.explain(compiled, *arguments).families() for _ in range(5)]
+    times = {f.name: (f.kernels, []) for f in reports[0]}
+    for families in reports:
+        for f in families:
+            times[f.name][1].append(f.seconds)
+    medians = {n: (k, statistics.median(found)) for n, (k, found) in times.items()}
+    total = sum(t for _, t in medians.values())
+    print(f"{name}, {count} threads: {total * 1e3:.2f} ms in kernels")
+    for n, (k, t) in sorted(medians.items(), key=lambda item: -item[1][1]):
+        print(f"  {n:<26} {k:>4} kernels {t * 1e3:>9.3f} ms {t / total:>6.1%}")
+
+
 if __name__ == "__main__":
-    main(__doc__)
+    if "--shares" in sys.argv:
+        found = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
+        print_shares(found["--shares"], int(found.get("--threads", 1)))
+    else:
+        main(__doc__, extra=shares)

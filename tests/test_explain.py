@@ -40,6 +40,45 @@ def test_the_report_names_kernels_and_lines(report):
     assert "gemm" in text and "of the limit" in text and "GFLOP/s" in text
 
 
+def test_the_time_is_summed_up_by_family(report):
+    found = {f.name: f for f in report.families()}
+    assert set(found) == {"matrix products", "optimizers", "reductions", "elementwise"}
+    assert found["matrix products"].kernels == 5
+    assert sum(f.kernels for f in found.values()) == len(report.kernels)
+    assert sum(f.seconds for f in found.values()) == pytest.approx(report.seconds)
+    assert sum(f.share for f in found.values()) == pytest.approx(1.0)
+    times = [f.seconds for f in report.families()]
+    assert times == sorted(times, reverse=True)
+    assert "time by kernel family" in str(report) and "matrix products" in str(report)
+
+
+FAMILIES = {
+    "convolutions": lambda x: F.conv2d(x, x[:, :, :3, :3]),
+    "pooling": lambda x: F.max_pool2d(x, 2),
+    "reductions": lambda x: (x * 2).softmax(-1),
+    "elementwise": lambda x: (x * 2).sin(),
+    "copies": lambda x: x.transpose(2, 3).contiguous(),
+    "random numbers": lambda x: F.dropout(x, 0.5),
+    "control flow": lambda x: lucid.cond(x.sum() > 0, lambda: x + 1, lambda: x),
+    "sorting, scans and others": lambda x: x.sort().values,
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_each_family_has_its_kernels(name):
+    report = lucid.explain(FAMILIES[name], lucid.randn(2, 2, 8, 8))
+    assert name in {f.name for f in report.families()}
+
+
+def test_pooling_backward_is_pooling():
+    def f(x):
+        return lucid.autograd.grad(F.max_pool2d(x, 2).sum(), x)
+
+    x = lucid.randn(1, 2, 8, 8, requires_grad=True)
+    names = [k.family for k in lucid.explain(f, x).kernels]
+    assert "pooling" in names and "sorting, scans and others" not in names
+
+
 def test_the_memory_plan_is_near_its_lower_bound(report):
     assert report.least <= report.arena
     for b in report.blocks:
@@ -79,6 +118,9 @@ def test_the_page_in_a_browser(report, tmp_path):
         rows = browser.find_elements("css selector", "#kernels tr")
         assert len(rows) == len(report.kernels) + 1
         bars = browser.find_elements("css selector", "#times rect")
+        assert len(browser.find_elements("css selector", "#families tr")) == (
+            len(report.families()) + 1
+        )
         assert len(bars) == len(report.kernels)
         last = bars[-1].rect
         assert last["x"] + last["width"] <= browser.find_element("id", "times").rect["width"] + 200

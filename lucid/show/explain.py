@@ -4,6 +4,7 @@ The report holds the graph before and after the passes, every kernel with the us
 came from, what it reads, computes and takes, and when each value lives in the plan's memory.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -20,6 +21,7 @@ from lucid.lazy import lazy
 from lucid.plan.lower import nbytes
 from lucid.plan.nest import expressions
 from lucid.plan.steps import Step
+from lucid.show.families import Family, families, family_of
 from lucid.show.limits import Machine, machine
 
 _page = lazy("lucid.show.explain_page")
@@ -38,6 +40,7 @@ class KernelReport:
     bytes: int
     flops: int
     seconds: float
+    family: str = ""  # what it is counted as (families.py)
 
     def share(self, limits: Machine) -> float:
         """The time that the machine would need at least, as a fraction of the time taken."""
@@ -91,6 +94,19 @@ class Report:
             )  # fmt: skip
         return made
 
+    def families(self) -> tuple[Family, ...]:
+        """The time by kernel family, the longest first."""
+        return families(self.kernels)
+
+    def shares(self) -> Table:
+        """The families as a table of rich."""
+        made = Table(title="time by kernel family")
+        for title in ("family", "kernels", "ms", "share"):
+            made.add_column(title, justify="left" if title == "family" else "right")
+        for f in self.families():
+            made.add_row(f.name, str(f.kernels), f"{f.seconds * 1e3:.3f}", f"{f.share:.1%}")
+        return made
+
     def facts(self) -> dict[str, str]:
         """The rest of the report in lines."""
         return {
@@ -114,6 +130,7 @@ class Report:
 
     def _print(self, console: Console) -> None:
         console.print(self.table())
+        console.print(self.shares())
         for name, text in self.facts().items():
             console.print(f"{name}: {text}", highlight=False, markup=False)
 
@@ -149,7 +166,8 @@ def explain(function: Any, *args: Any, **kwargs: Any) -> Report:
     seconds = runner.timed(leaves)
     plan = runner.plan
     steps = plan.lowered.steps
-    kernels = tuple(_kernel(s, t) for s, t in zip(steps, seconds, strict=True))
+    rates = {id(v) for v in runner.captured.lates}
+    kernels = tuple(_kernel(s, t, rates) for s, t in zip(steps, seconds, strict=True))
     blocks = tuple(_blocks(plan))
     after, notes = str(plan.graph), []
     if runner.prepared is not None:
@@ -200,15 +218,16 @@ def _in_pieces(compiled: Compiled, args: tuple, kwargs: dict) -> Report:
     )
 
 
-def _kernel(step: Step, seconds: float) -> KernelReport:
+def _kernel(step: Step, seconds: float, rates: Collection[int] = ()) -> KernelReport:
     lines = tuple(dict.fromkeys(e.line for e in step.equations if e.line))
     seen = {id(o.value): o for o in step.operands}
     size = sum(prod(o.shape) * o.dtype.itemsize for o in seen.values())
     if step.kernel is None:
         shapes = " ".join(str(o.shape) for o in step.operands)
-        return KernelReport(step.name, lines, f"{step.name} {shapes}", size, 2 * step.work, seconds)
-    flops = step.work * _operations(step.kernel)
-    return KernelReport(step.name, lines, str(step.kernel), size, flops, seconds)
+        text, flops = f"{step.name} {shapes}", 2 * step.work
+    else:
+        text, flops = str(step.kernel), step.work * _operations(step.kernel)
+    return KernelReport(step.name, lines, text, size, flops, seconds, family_of(step, rates))
 
 
 def _operations(kernel: Kernel) -> int:

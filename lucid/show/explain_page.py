@@ -43,6 +43,7 @@ def page(report: Any) -> str:
 <table id="facts">{facts}</table>
 <h2>Time</h2><figure>{times(report)}<figcaption>Each bar is a kernel, in the order in which they
 run.</figcaption></figure>
+{shares(report)}
 <h2>Kernels</h2>{kernels(report)}
 <h2>Memory</h2><figure>{memory(report)}<figcaption>Each block is a value between kernels: across,
 the kernels while it lives; up, its place in the arena.</figcaption></figure>
@@ -51,6 +52,16 @@ the kernels while it lives; up, its place in the arena.</figcaption></figure>
 <details><summary>as planned</summary><pre id="after">{escape.escape(report.after)}</pre></details>
 </body></html>
 """
+
+
+def shares(report: Any) -> str:
+    """The time by kernel family."""
+    rows = "".join(
+        f'<tr><td>{escape.escape(f.name)}</td><td class="n">{f.kernels}</td>'
+        f'<td class="n">{f.seconds * 1e3:.3f}</td><td class="n">{f.share:.1%}</td></tr>'
+        for f in report.families()
+    )
+    return f'<table id="families"><tr><th>family<th>kernels<th>ms<th>share</tr>{rows}</table>'
 
 
 def kernels(report: Any) -> str:
