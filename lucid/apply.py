@@ -21,10 +21,11 @@ from lucid.caches import kept_plans, trim
 from lucid.config import settings
 from lucid.device import device
 from lucid.dtypes import COMPLEX
-from lucid.graph import Graph, Value
-from lucid.layout import Layout, contiguous_strides, dense_order, layout, strides_in_order
+from lucid.extent import has_extent, plain
+from lucid.graph import Graph, Value, preserved
+from lucid.layout import Layout, contiguous_strides, layout
 from lucid.lines import user_line
-from lucid.op import Composite, Elementwise, Op, Opaque, View, find
+from lucid.op import Composite, Op, View, find
 from lucid.pairing import is_complex, lowered
 from lucid.plan import run as plans
 from lucid.plan.run import Plan
@@ -214,22 +215,6 @@ def _entry(
     return Plan(graph, strides, name).entry(layouts, visible, record_call)
 
 
-def preserved(op: type[Op], inputs: Sequence, output: Value) -> tuple[int, ...] | None:
-    """Results keep the dimension order of a dense input of their shape, as channels-last."""
-    if issubclass(op, Opaque):
-        return op.strides([x._layout for x in inputs if isinstance(x, Array)], output.shape)
-    if not issubclass(op, (Elementwise, Composite)) or op.row_major:
-        return None
-    for x in inputs:
-        if isinstance(x, Array) and x._layout.shape == output.shape:
-            if x._layout.contiguous:
-                return None
-            order = dense_order(x._layout)
-            if order is not None:
-                return strides_in_order(output.shape, order)
-    return None
-
-
 # Views
 
 
@@ -251,6 +236,8 @@ _views: dict[tuple, Shown] = {}  # (op, params, layout)
 
 def _view(op: type[View], x: Any, params: tuple) -> Any:
     """Another layout over the same bytes; where that is impossible, over a copy."""
+    if any_program() and has_extent(params):
+        return _view_of_extents(op, x, params)
     found = _views.get((op, params, x._layout)) or view_of(op, x, params)
     if op.retyped is not None:
         offset, left = divmod(x._offset * x.itemsize, op.retyped(x._layout.dtype).itemsize)
@@ -260,6 +247,15 @@ def _view(op: type[View], x: Any, params: tuple) -> Any:
             return y
         return _view(op, apply(find("contiguous_copy"), (x,)), params)
     return show(x, found) if found is not None else _view(op, contiguous(x), params)
+
+
+def _view_of_extents(op: type[View], x: Any, params: tuple) -> Any:
+    """`_view` in a trace that is to hold for other sizes."""
+    numbers = plain(params)
+    found = _views.get((op, numbers, x._layout)) or view_of(op, x, numbers)
+    if found is None:
+        return _view(op, contiguous(x), params)
+    return show(x, found, ((op, params),))
 
 
 def view_of(op: type[View], x: Any, params: tuple) -> Shown | None:
@@ -277,8 +273,10 @@ def view_of(op: type[View], x: Any, params: tuple) -> Shown | None:
     return found
 
 
-def show(x: Any, shown: Shown) -> Any:
-    """The view of x, a tensor in memory, with its place on the tape."""
+def show(x: Any, shown: Shown, step: tuple | None = None) -> Any:
+    """The view of x, a tensor in memory, with its place on the tape. `step`: the same step with
+    extents among its parameters."""
+    step = step or shown.step
     y = _allocate(tensor_class)
     y._storage = x._storage
     y._layout = shown.layout
@@ -287,22 +285,24 @@ def show(x: Any, shown: Shown) -> Any:
     if offset:
         y._offset = offset
     if (tracer := program()) is not None:
-        tracer.shown(x, y, shown.step)
+        tracer.shown(x, y, step)
     if grad_state()[0]:
         base = x._base
         if base is None:
             y._base = base = x
-            y._view = shown.step
+            y._view = step
         else:
             current_node(x)  # it may need a gradient since its base was written
             y._base = base
-            y._view = x._view + shown.step
+            y._view = x._view + step
         if base._rewrites:
             y._made = base._rewrites
         if x._requires_grad:
             node = x._node
             edges = ((x, 0) if node is None else (node, x._nr),)
-            _attach(shown.recipe, edges, shown.saved, (y,))
+            made = _attach(shown.recipe, edges, shown.saved, (y,))
+            if tracer is not None and tracer.journal is not None:
+                tracer.journal.note(made, *step[0], (x,), (y,))
         else:
             y._requires_grad = None  # a write to the base may change that
     else:

@@ -15,9 +15,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from lucid import dtypes
+from lucid.array import Array
 from lucid.dtypes import dtype
 from lucid.kernel.expr import Number
-from lucid.op import Elementwise, Op, find
+from lucid.layout import dense_order, strides_in_order
+from lucid.op import Composite, Elementwise, Op, Opaque, find
 
 
 @dataclass(eq=False, repr=False)
@@ -227,3 +229,20 @@ def _params(text: str) -> tuple:
 def constant(number: Number) -> Value:
     """A Python number as a weak value known now."""
     return Value((), dtypes.of_scalar(number), True, number)
+
+
+def preserved(op: type[Op], inputs: Sequence, output: Value) -> tuple[int, ...] | None:
+    """The strides of a result, None for row-major. Results keep the order of the
+    dimensions of a dense input of their shape, as channels-last."""
+    if issubclass(op, Opaque):
+        return op.strides([x._layout for x in inputs if isinstance(x, Array)], output.shape)
+    if not issubclass(op, (Elementwise, Composite)) or op.row_major:
+        return None
+    for x in inputs:
+        if isinstance(x, Array) and x._layout.shape == output.shape:
+            if x._layout.contiguous:
+                return None
+            order = dense_order(x._layout)
+            if order is not None:
+                return strides_in_order(output.shape, order)
+    return None

@@ -16,7 +16,7 @@ from lucid.autograd.node import Handle
 from lucid.dtypes import COMPLEX, FLOATING, dtype, get_default_dtype
 from lucid.layout import layout
 from lucid.lazy import lazy
-from lucid.tracing import altered, change, note_grad, program
+from lucid.tracing import altered, any_program, change, journal, note_grad, program
 
 _backward = lazy("lucid.autograd.gradients")
 _creation = lazy("lucid.ops.creation")
@@ -80,6 +80,8 @@ class Tensor(Array):
     @property
     def shape(self) -> Size:
         """The sizes of the dimensions."""
+        if any_program() and (noted := journal()) is not None:
+            return Size(noted.sizes(self))
         return Size(self._layout.shape)
 
     @property
@@ -170,7 +172,7 @@ class Tensor(Array):
     @property
     def nbytes(self) -> int:
         """Bytes of all elements."""
-        return self._layout.nbytes
+        return self.numel() * self._layout.dtype.itemsize
 
     @property
     def is_cuda(self) -> bool:
@@ -222,10 +224,12 @@ class Tensor(Array):
 
     def size(self, dim: int | None = None) -> Any:
         """The sizes of all dimensions, or the size of one."""
-        return self.shape if dim is None else self._layout.shape[dim]
+        return self.shape if dim is None else self.shape[dim]
 
     def stride(self, dim: int | None = None) -> Any:
         """Steps between neighbours along each dimension, or one, in elements."""
+        if any_program() and (noted := journal()) is not None:
+            noted.pin(self)
         return self._layout.strides if dim is None else self._layout.strides[dim]
 
     def dim(self) -> int:
@@ -236,6 +240,8 @@ class Tensor(Array):
 
     def numel(self) -> int:
         """How many elements there are."""
+        if any_program() and (noted := journal()) is not None:
+            return noted.numel(self)
         return self._layout.numel
 
     nelement = numel
@@ -246,6 +252,8 @@ class Tensor(Array):
 
     def storage_offset(self) -> int:
         """Where the first element lies in the storage, in elements."""
+        if any_program() and (noted := journal()) is not None:
+            noted.pin(self)
         return self._offset
 
     def data_ptr(self) -> int:
@@ -279,12 +287,12 @@ class Tensor(Array):
     def __len__(self) -> int:
         if not self._layout.shape:
             raise TypeError("len() of a 0-d tensor")
-        return self._layout.shape[0]
+        return self.shape[0]
 
     def __iter__(self):
         if not self._layout.shape:
             raise TypeError("iteration over a 0-d tensor")
-        return iter([self[i] for i in range(self._layout.shape[0])])
+        return iter([self[i] for i in range(self.shape[0])])
 
     def __getitem__(self, key: Any) -> "Tensor":
         return _index.get(self, key)

@@ -37,6 +37,13 @@ def program() -> Any:
     return found
 
 
+def journal() -> Any:
+    """The journal (compiler/journal.py) of the program that is traced here, where it is to hold
+    for other sizes; or None."""
+    found = program()
+    return None if found is None else found.journal
+
+
 def program_around(inputs: Iterable) -> Any:
     """The program that is traced around a level, for a call that is not of the level."""
     if not _programs:

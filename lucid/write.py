@@ -25,6 +25,7 @@ from lucid.autograd.node import Node, Recipe, move_retained
 from lucid.caches import kept_plans, trim
 from lucid.config import settings
 from lucid.dtypes import COMPLEX
+from lucid.extent import plain
 from lucid.layout import Layout
 from lucid.lines import user_line
 from lucid.op import Elementwise, Op, View, find
@@ -88,7 +89,8 @@ def _write(op: type[Op], target: Any, inputs: tuple, params: tuple, name: str | 
     tracer = program()
     if tracer is not None:
         _check_inside(called, inputs)
-        tracer.store((op, params), target, _into(op, called, target._layout, params), inputs)
+        into = into_of(op, called, target._layout, plain(params))
+        tracer.store((op, params), target, into, inputs)
     else:
         key = (op, target._layout, params, *layouts_and_types(inputs))
         entry = _entries.get(key) or _build(op, called, target, inputs, params, key)
@@ -236,6 +238,8 @@ def _apart(op: type[Op], x: Any, target: Any) -> Any:
     if not _shares(x, target):
         return x
     same = x._layout is target._layout and x._offset == target._offset
+    if not same and (tracer := program()) is not None and tracer.journal is not None:
+        tracer.journal.refuse(f"{op.name}: a tensor is written from another view of its memory")
     if issubclass(op, Elementwise) and same:
         return x
     low, high = x._layout.span
@@ -254,7 +258,7 @@ def _build(
     if any(getattr(x, "is_sparse", False) for x in inputs):
         raise NotImplementedError(f"{called}: a sparse tensor is written; .to_dense() it first")
     _check_inside(called, inputs)
-    into = _into(op, called, lay, params)
+    into = into_of(op, called, lay, params)
     plan = Plan(trace_call(into, inputs), [lay.strides], f"{op.name}_")
     trim(_entries)
     _entries[key] = entry = plan.entry([lay], -1, None, issubclass(op, Elementwise))
@@ -271,7 +275,7 @@ def _check_inside(called: str, inputs: tuple) -> None:
         )
 
 
-def _into(op: type[Op], called: str, lay: Layout, params: tuple) -> Callable[..., Any]:
+def into_of(op: type[Op], called: str, lay: Layout, params: tuple) -> Callable[..., Any]:
     """The function of the inputs that is written into a target of this layout."""
     if any(s == 0 and n > 1 for n, s in zip(lay.shape, lay.strides, strict=True)):
         raise RuntimeError(
@@ -300,13 +304,19 @@ def _move_history(op: type[Op], target: Any, inputs: tuple, params: tuple, edges
         before = target._node, target._nr
         if before[0] is None:
             change()
-        record(op, inputs, params, target, edges)
+        _record(op, inputs, params, target, edges)
         target._rewrites += 1  # its views have another history now
         move_retained(target, *before)
         return
     value = wrap(target._storage, target._layout, target._offset)
-    record(op, inputs, params, value, edges)
+    _record(op, inputs, params, value, edges)
     rebase(target, value)
+
+
+def _record(op: type[Op], inputs: tuple, params: tuple, output: Any, edges: tuple) -> None:
+    node = record(op, plain(inputs), plain(params), output, edges)
+    if (tracer := program()) is not None and tracer.journal is not None:
+        tracer.journal.note(node, op, params, inputs, (output,))
 
 
 def rebase(target: Any, value: Any) -> None:
@@ -329,6 +339,7 @@ class ViewWrite(Node):
     was written where the view is, and to the base as it was elsewhere."""
 
     __slots__ = ("chain",)
+    by_ops = True
 
     def __init__(self, before: tuple | None, value: tuple, chain: tuple, lay: Any):
         edges = (before, value)

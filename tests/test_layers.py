@@ -19,7 +19,7 @@ ROWS = [
     ["lucid.kernel"],
     ["lucid.backend"],
     ["lucid.storage", "lucid.memory", "lucid.layout"],  # their blocks come from backend/cpu/memory
-    ["lucid.array", "lucid.autograd.flag", "lucid.pairing", "lucid.caches"],
+    ["lucid.extent", "lucid.array", "lucid.autograd.flag", "lucid.pairing", "lucid.caches"],
     ["lucid.op", "lucid.graph"],
     ["lucid.plan"],
     ["lucid.autograd.hold", "lucid.autograd.mode", "lucid.autograd.node", "lucid.autograd.pile"],

@@ -21,7 +21,7 @@ from lucid.config import settings
 from lucid.error import BackwardError
 from lucid.op import find
 from lucid.ops.elementwise import add
-from lucid.tracing import note_grad, program, uncast
+from lucid.tracing import journal, note_grad, program, uncast
 from lucid.write import write
 
 # Threads that run backward at once may add to the same leaf; hooks run outside of it.
@@ -276,6 +276,8 @@ class Pass:
         while isinstance(node.saved, Deferred):
             node.saved.fill()
         if node.run is not None:
+            if not node.by_ops and (noted := journal()) is not None:
+                noted.refuse(f"the backward of {node.title()} is called")
             results, fresh = node.run(arrived), False
         else:
             results, fresh = pull_back(node, needed, arrived, self.create, fresh)

@@ -16,7 +16,7 @@ from lucid.autograd.node import Node
 from lucid.lazy import lazy
 from lucid.ops.view import permute, reshape
 from lucid.tensor import Tensor
-from lucid.tracing import traced_by, tracer
+from lucid.tracing import journal, traced_by, tracer
 from lucid.write import needs_gradient
 
 _batch = lazy("lucid.autograd.batch")
@@ -69,6 +69,8 @@ class Level:
 
     def __enter__(self) -> Any:
         self.outer = tracer.get()
+        if (noted := journal()) is not None:
+            noted.refuse("a map or derivative is traced inside")
         self.depth = self.outer.depth + 1 if isinstance(self.outer, Level) else 1
         self._token = tracer.set(self)
         return self

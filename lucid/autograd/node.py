@@ -171,6 +171,7 @@ class Node:
     line: str | None = None
     stack: Sequence[str] = ()  # the frames around the line, where detect_anomaly asks for them
     onto: int = 0
+    by_ops: bool = False  # whether its `run` takes sizes from tensors alone
     run: Callable[[list], Sequence[Any]] | None = None
 
     def __init__(self, recipe: Recipe, edges: tuple, saved: tuple | Deferred | None):

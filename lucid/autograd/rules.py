@@ -20,7 +20,7 @@ from lucid.ops.creation import zeros
 from lucid.ops.reduce import sum_
 from lucid.ops.view import expand, reshape
 from lucid.plan.fuse import viewed
-from lucid.tracing import tracing
+from lucid.tracing import journal, tracing
 from lucid.write import last_write
 
 
@@ -88,6 +88,8 @@ def pull_back(
         kept = tuple([unpacked(node, n, s) if type(s) is Packed else s for n, s in pairs])
     if not create and (tracer := tracing()) is not None and tracer.whole:
         return tracer.rules(node, needed, arrived), not recipe.direct
+    if create and (noted := journal()) is not None:
+        noted.refuse("gradients are differentiated inside")
     if create or recipe.direct or tracing() is not None:
         pairs = zip(recipe.names, kept, strict=True)
         saved = recipe.fixed | {name: unpack(node, name, s, create) for name, s in pairs}

@@ -13,12 +13,14 @@ from typing import Any
 from lucid.array import Array
 from lucid.autograd.mode import is_grad_enabled
 from lucid.compiler.capture import capture
-from lucid.compiler.captured import history_of
+from lucid.compiler.captured import Captured, history_of
 from lucid.compiler.host import Replayed
+from lucid.compiler.journal import facts_of
 from lucid.compiler.pending import Ran, run_pending
+from lucid.compiler.replay import Unfit, resized
 from lucid.compiler.runner import Runner
 from lucid.compiler.trace import InStep
-from lucid.compiler.tree import flatten
+from lucid.compiler.tree import flatten, names_of
 from lucid.config import settings
 from lucid.dtypes import get_default_dtype
 from lucid.error import TraceError
@@ -27,6 +29,8 @@ from lucid.tensor import Tensor
 from lucid.tracing import casting, tracing
 
 MOST = 64  # plans of one function
+TEMPLATES = 8  # traces of one function that are kept for other sizes
+UNFIT = 16  # after so many of no use, sizes are no symbols any more
 
 _threads = lazy("lucid.backend.cpu.threads")
 
@@ -67,18 +71,19 @@ def compile(
         )
     if not callable(function):
         raise TypeError(f"compile: a function or module is needed, got {type(function).__name__}")
-    if dynamic:
-        raise NotImplementedError("compile: dynamic=True: sizes are part of a plan")
     if fold_batch_norm and not fullgraph:
         raise ValueError("compile: fold_batch_norm=True needs fullgraph=True")
     kind = CompiledModule if hasattr(function, "parameters") else Compiled
-    return kind(function, fullgraph, fold_batch_norm)
+    return kind(function, fullgraph, dynamic, fold_batch_norm)
 
 
 _OWN = (
-    "function", "fullgraph", "fold_batch_norm", "broken", "plans", "traces", "reasons",
-    "uncompiled", "_lock",
+    "function", "fullgraph", "dynamic", "fold_batch_norm", "broken", "plans", "traces", "reasons",
+    "uncompiled", "_lock", "templates", "met", "unfit", "resizes",
 )  # fmt: skip
+
+
+_OPTIONS = ("dynamic", "fullgraph", "fold_batch_norm")
 
 
 class Untraceable(Exception):
@@ -88,11 +93,22 @@ class Untraceable(Exception):
 class Compiled:
     """A function with the plans of its calls so far."""
 
-    def __init__(self, function: Callable, fullgraph: bool = True, fold_batch_norm: bool = False):
+    def __init__(
+        self,
+        function: Callable,
+        fullgraph: bool = True,
+        dynamic: bool | None = None,
+        fold_batch_norm: bool = False,
+    ):
         own = self.__dict__
         own["function"] = function
         own["fullgraph"] = fullgraph
+        own["dynamic"] = dynamic
         own["fold_batch_norm"] = fold_batch_norm
+        own["templates"] = {}  # what calls have in common but for sizes -> captures with templates
+        own["met"] = {}  # the same -> the key of the first call
+        own["unfit"] = {}  # the same -> how often a template was of no use
+        own["resizes"] = 0  # plans that were made for other sizes without a trace
         own["broken"] = {}  # key -> why such a call cannot be traced, where it need not be
         own["plans"] = {}  # key -> the runners, the latest first
         own["traces"] = 0
@@ -105,7 +121,12 @@ class Compiled:
 
     function: Callable
     fullgraph: bool
+    dynamic: bool | None
     fold_batch_norm: bool
+    templates: dict[tuple, list[Captured]]
+    met: dict[tuple, tuple]
+    unfit: dict[tuple, int]
+    resizes: int
     broken: dict[tuple, str]
     plans: dict[tuple, list[Runner]]
     traces: int
@@ -173,9 +194,14 @@ class Compiled:
         """Trace and plan, and keep the plan."""
         for runner in self.plans.get(key, ())[:1]:
             self.reasons.append(runner.mismatch(leaves))
+        name = getattr(self.function, "__name__", "module")
+        alike = _but_for_sizes(key, leaves)
+        resized = self._resized(alike, leaves, name)
+        if resized is not None:
+            self.__dict__["resizes"] = self.resizes + 1
+            return self._keep(key, resized)
         try:
-            captured = capture(self.function, args, kwargs)
-            name = getattr(self.function, "__name__", "module")
+            captured = self._captured(key, alike, leaves, args, kwargs)
             try:
                 runner = Runner(captured, name, self.fold_batch_norm)
             except BaseException:
@@ -189,6 +215,55 @@ class Compiled:
             self.broken[key] = str(error)
             self.reasons.append(str(error))
             raise Untraceable from error
+        self.__dict__["traces"] = self.traces + 1
+        self.__dict__["uncompiled"] = False
+        return self._keep(key, runner)
+
+    def _captured(
+        self, key: tuple, alike: tuple, leaves: Sequence[Any], args: tuple, kwargs: dict
+    ) -> Captured:
+        """A trace, for other sizes too from the second one on."""
+        sizes = self.dynamic
+        if sizes is None:
+            first = self.met.setdefault(alike, key)
+            sizes = first != key and self.unfit.get(alike, 0) < UNFIT
+            while len(self.met) > MOST:
+                del self.met[next(iter(self.met))]
+        if not sizes:
+            return capture(self.function, args, kwargs)
+        try:
+            captured = capture(self.function, args, kwargs, names_of(args, kwargs))
+        except Exception as error:
+            captured = capture(self.function, args, kwargs)  # if it is not that, it raises again
+            captured.static = f"{type(error).__name__}: {error}"
+        if captured.template is None:
+            self.unfit[alike] = UNFIT
+            self.reasons.append(f"its sizes are no symbols: {captured.static}")
+        else:
+            known = self.templates.setdefault(alike, [])
+            known.insert(0, captured)
+            del known[TEMPLATES:]
+            while len(self.templates) > TEMPLATES:
+                del self.templates[next(iter(self.templates))]
+        return captured
+
+    def _resized(self, alike: tuple, leaves: Sequence[Any], name: str) -> Runner | None:
+        """A plan for these sizes from the trace of others."""
+        for i, captured in enumerate(self.templates.get(alike, ())):
+            if not captured.check.holds():
+                continue
+            try:
+                runner = Runner(resized(captured, leaves), name, self.fold_batch_norm)
+            except Unfit as unfit:
+                if not i:
+                    self.reasons.append(str(unfit))
+                self.unfit[alike] = self.unfit.get(alike, 0) + 1
+                continue
+            if runner.matches(leaves):
+                return runner
+        return None
+
+    def _keep(self, key: tuple, runner: Runner) -> Runner:
         plans = {k: list(known) for k, known in self.plans.items()}
         plans.setdefault(key, []).insert(0, runner)
         while sum(map(len, plans.values())) > MOST:
@@ -197,8 +272,6 @@ class Compiled:
             if not plans[oldest]:
                 del plans[oldest]
         self.__dict__["plans"] = plans
-        self.__dict__["traces"] = self.traces + 1
-        self.__dict__["uncompiled"] = False
         return runner
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
@@ -222,7 +295,7 @@ class Compiled:
         return f"compile({self.function!r})"
 
     def __reduce__(self) -> tuple:
-        options = {"fullgraph": self.fullgraph, "fold_batch_norm": self.fold_batch_norm}
+        options: dict[str, Any] = {n: getattr(self, n) for n in _OPTIONS}
         return functools.partial(compile, **options), (self.function,)
 
 
@@ -263,3 +336,17 @@ def _kind(x: Any) -> Any:
     if isinstance(x, (bool, int, float, str, bytes, type(None))):
         return (type(x), x if x or not isinstance(x, float) else str(x))  # -0.0 is not 0.0
     return id(x)
+
+
+def _but_for_sizes(key: tuple, leaves: Sequence[Any]) -> tuple:
+    """A key with what of layouts may decide how a trace goes instead of the layouts: ranks, types,
+    orders, which sizes are 0 or 1, and which are equal."""
+    found: list[Any] = list(key[: len(key) - len(leaves)])
+    sizes: list[int] = []
+    for x, kind in zip(leaves, key[len(found) :], strict=True):
+        if isinstance(x, Array):
+            kind = (facts_of(x._layout), *(kind[1:] if isinstance(kind, tuple) else ()))
+            sizes += x._layout.shape
+        found.append(kind)
+    first: dict[int, int] = {}
+    return *found, *[first.setdefault(n, i) for i, n in enumerate(sizes)]

@@ -5,7 +5,6 @@ what runs of it. No kernel runs here, and whatever the function changed in Pytho
 (gradients, counts of optimizers, versions) is put back.
 """
 
-import types
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, cast
@@ -18,26 +17,30 @@ from lucid.autograd.node import Node
 from lucid.compiler.captured import Captured, Input, Output, Source, history_of
 from lucid.compiler.guard import Walk, Watch
 from lucid.compiler.host import Host
+from lucid.compiler.journal import Journal
 from lucid.compiler.ledger import Change, Ledger, put_back
 from lucid.compiler.outside import Entry
+from lucid.compiler.results import asks_types, check_results, holds_promise, is_number
 from lucid.compiler.trace import Cell, Program, Promise, Restart
 from lucid.compiler.tree import Form, flatten, unflatten
-from lucid.device import device
-from lucid.dtypes import dtype
 from lucid.error import BackwardError, TraceError
+from lucid.extent import forms, has_extent, plain
 from lucid.graph import Value
 from lucid.layout import Layout
 from lucid.tracing import casting, count_programs, traced_by
 from lucid.write import needs_gradient
 
 
-def capture(function: Callable, args: tuple, kwargs: dict) -> Captured:
-    """Trace function(*args, **kwargs)."""
+def capture(
+    function: Callable, args: tuple, kwargs: dict, sizes: Sequence[str] | None = None
+) -> Captured:
+    """Trace function(*args, **kwargs); so that it can be repeated for other sizes of the arguments
+    if `sizes` is given, the names of the leaves."""
     flat: frozenset[int] = frozenset()
     begun: list[Callable[[], None]] = []
     try:
         while True:
-            attempt = _Capture(function, flat)
+            attempt = _Capture(function, flat, sizes)
             try:
                 captured = attempt.run(args, kwargs)
             except Restart as again:
@@ -53,12 +56,22 @@ def capture(function: Callable, args: tuple, kwargs: dict) -> Captured:
         raise
 
 
+class Untold(Exception):
+    """A trace for several sizes has to be made for its own size alone."""
+
+
 class _Capture:
     """The state of one trace."""
 
-    def __init__(self, function: Callable, flat: frozenset[int]):
+    def __init__(self, function: Callable, flat: frozenset[int], names: Sequence[str] | None):
         self.function = function
         self.program = Program(flat)
+        self.names = names
+        self.journal: Any = None
+        if names is not None:
+            self.journal = self.program.journal = Journal()
+            if flat:
+                self.journal.refuse("views of one storage do not follow from each other")
         self.program.host = Host(self.program)
         self.stands: dict[int, int] = {}  # stand-in or argument -> number of the argument
         self.versions: list[tuple[Any, int]] = []
@@ -69,7 +82,7 @@ class _Capture:
         self.entries: dict[Node, Any] = {}  # the stand-ins that have a history outside
 
     def run(self, args: tuple, kwargs: dict) -> Captured:
-        program = self.program
+        program, journal = self.program, self.journal
         leaves, form = flatten((args, kwargs))
         given = [self._stand_in(x, i) if isinstance(x, Array) else x for i, x in enumerate(leaves)]
         positional, named = unflatten(form, given)
@@ -92,11 +105,33 @@ class _Capture:
                 results, result_form = flatten(made)
                 for change in changes:
                     self._check_change(change, ledger)
-                captured = self._finish(watch, leaves, results, result_form, changes)
+                plainly = [plain(y) for y in results]
+                captured = self._finish(watch, leaves, plainly, result_form, changes)
+                if journal is not None:
+                    self._keep(captured, results)
         finally:
             count_programs(-1)
             self._restore()
+            if journal is not None:
+                journal.closed = True
         return captured
+
+    def _keep(self, captured: Captured, results: list[Any]) -> None:
+        """The journal as a template."""
+        journal = self.journal
+        names = {"type", "int"}  # an extent has another type than an int
+        if any(names <= set(c.co_names) and asks_types(c.co_filename) for c in captured.codes):
+            raise Untold("the function may ask whether a size's type is int: use isinstance")
+        firsts = [journal.base(i.cell) for i in captured.inputs]
+        if journal.slopes is None and captured.roots:
+            journal.refuse("gradients of the results are not found in one pass")
+        if -1 in firsts or -1 in journal.blocks:
+            journal.refuse("memory is reached in an unknown way")
+        captured.static = journal.failed
+        if not journal.failed:
+            captured.template = journal.template(firsts)
+            numbers = {i: forms(y) for i, y in enumerate(results) if has_extent(y)}
+            captured.template.numbers = numbers
 
     def _check_arguments(self, arguments: Any, given: list[Any]) -> None:
         now, _ = flatten(arguments)
@@ -110,12 +145,14 @@ class _Capture:
         """Refuse what cannot be stored again by each call."""
         before, after = change.before, change.after
         advice = ""
+        if self.journal is not None and any(map(has_extent, (change.key, flatten(after)[0]))):
+            raise Untold(f"{change.what()} is set to a size{ledger.line(change)}")
         if change.key is None:
             advice = "return the values instead"
-        elif _is_number(before) and _is_number(after):
+        elif is_number(before) and is_number(after):
             advice = "a count like this would trace the function anew at each call; keep it " \
                 "in a tensor, or outside"  # fmt: skip
-        elif not isinstance(after, Array) and _holds_promise(after):
+        elif not isinstance(after, Array) and holds_promise(after):
             advice = "only a tensor itself can be stored, no container of tensors"
         if advice:
             raise TraceError(
@@ -144,6 +181,8 @@ class _Capture:
                 self.entries[y._node] = y
         self.held.append((y, x))
         self.stands[id(y)] = place
+        if self.journal is not None:
+            self.journal.argument(y, place, self.names[place])  # type: ignore[index]
         if y is not x:
             self.program.originals[id(y)] = (x, place)
         return y
@@ -159,7 +198,7 @@ class _Capture:
         changes: list[Change],
     ) -> Captured:
         program = self.program
-        passing = [c for c in changes if isinstance(c.before, Array) and _holds_promise(c.after)]
+        passing = [c for c in changes if isinstance(c.before, Array) and holds_promise(c.after)]
         free = frozenset([(id(c.space), c.key) for c in passing])
 
         def walked() -> Walk:
@@ -171,7 +210,7 @@ class _Capture:
             return walk
 
         walk = walked()
-        _check_results(results, [*walk.seen.values(), *leaves])
+        check_results(results, [*walk.seen.values(), *leaves])
         self.fixed = walk.tensors
         sources = self._sources(walk, leaves, passing)
         storages: dict[int, int] = {}
@@ -195,6 +234,8 @@ class _Capture:
             (by_value[id(c.first)], c.value, c.writes) for c in cells if c.value is not c.first
         ]
         made = [program.cells[key] for key in storages]
+        if self.journal is not None:
+            self.journal.blocks = [self.journal.base(c) for c in made]
         return Captured(
             graph=program.graph,
             inputs=inputs,
@@ -220,6 +261,7 @@ class _Capture:
             offsets=program.offsets,
             drawn=[(g, program.drawn[key]) for key, (g, _) in program.seeds.items()],
             check=walk.check(),
+            codes=list(watch.codes),
             roots=_in_order([o for o in self.outputs.values()] + [o for _, o in rewritten]),
             cotangents=cotangents,
             targets=targets,
@@ -308,6 +350,8 @@ class _Capture:
         if found is None:
             found = self.outputs[id(y)] = self._new_output(y, sources, storages, roots)
             self.held.append((y, None))
+            if self.journal is not None:
+                found.place = self.journal.place(y)
         return found
 
     def _new_output(
@@ -347,10 +391,10 @@ class _Capture:
             x = next(s for s, _ in self.held if self.stands.get(id(s)) == source.place)
         x = x._grad if source.grad else x
         if y._base is x:
-            return Output("view", source, y._view, recorded=True)
+            return Output("view", source, plain(y._view), recorded=True, told=forms(y._view))
         whole = cell.layout is x._layout and cell.offset == x._offset
         if whole and chain and y._shown is not None and y._shown() is x:
-            return Output("view", source, chain)
+            return Output("view", source, plain(chain), told=forms(chain))
         if needs_gradient(y):
             raise TraceError(
                 f"compile: a view of {y._layout!r} of a tensor from outside is returned, whose "
@@ -388,6 +432,8 @@ class _Capture:
                     "pass it as an argument, or detach() what is written"
                 )
             output = Output("same", source, layout=x._layout)
+            if self.journal is not None:
+                output.place = self.journal.place(x)
             self._root(x, output, roots)
             made.append((source, output))
         return made
@@ -451,6 +497,8 @@ class _Capture:
             g, value = program.input(y._layout)
             cotangents.append(g)
             values.append(value)
+            if self.journal is not None:
+                self.journal.cotangent(y, g, value)
         hooks = [(t, t._hooks) for t in targets]
         try:
             for t in targets:
@@ -461,6 +509,8 @@ class _Capture:
             for t, kept in hooks:
                 t._hooks = kept
         slopes = [None if g is None else program.read(g) for g in found]
+        if self.journal is not None:
+            self.journal.sloped(found)
         ends = [
             self.outputs[id(t)] if isinstance(t._storage, Promise) else self._leaf_source(t)
             for t in targets
@@ -512,35 +562,6 @@ def _nodes_of(stack: list[Any]) -> set[Node]:
             seen.add(node)
             stack += [e[0] for e in node.edges if e is not None and isinstance(e[0], Node)]
     return seen
-
-
-def _is_number(x: Any) -> bool:
-    return isinstance(x, (int, float)) and not isinstance(x, bool)
-
-
-def _holds_promise(x: Any) -> bool:
-    """Whether it is, or holds, a tensor of this trace."""
-    leaves, form = flatten(x)
-    if len(leaves) == 1 and isinstance(leaves[0], (set, frozenset)):
-        leaves = list(leaves[0])
-    return any(isinstance(y, Array) and isinstance(y._storage, Promise) for y in leaves)
-
-
-_PLAIN = (
-    bool, int, float, complex, str, bytes, type(None), type(Ellipsis), type, range, slice, tuple,
-    frozenset, dtype, device, types.FunctionType, types.BuiltinFunctionType, types.ModuleType,
-)  # fmt: skip
-
-
-def _check_results(results: Sequence[Any], older: Sequence[Any]) -> None:
-    """Refuse to give out the same new object at each call."""
-    known = set(map(id, older))
-    for y in results:
-        if not isinstance(y, (Array, *_PLAIN)) and id(y) not in known:
-            raise TraceError(
-                f"compile: the function returns a {type(y).__name__}, which each call would have "
-                "to make anew: return tensors and numbers in tuples, lists, dicts or dataclasses"
-            )
 
 
 def _in_order(outputs: Sequence[Output | None]) -> list[tuple[Output, Layout]]:

@@ -75,6 +75,8 @@ class Output:
     recorded: bool = False  # a view that was made in grad mode
     requires: bool = False  # a leaf that was made inside
     grad: Any = None  # the Output of its gradient
+    place: int = -1  # in the journal
+    told: Chain = ()  # the chain with forms of sizes
 
 
 @dataclass(eq=False)
@@ -101,11 +103,14 @@ class Captured:
     offsets: list[tuple[Any, int, Value]]
     drawn: list[tuple[Any, int]]
     check: Check
+    codes: list[Any]  # code objects that ran
     begun: list[Callable[[], None]] = field(default_factory=list)  # undo what optimizers have made
     roots: list[tuple[Output, Layout]] = field(default_factory=list)  # with a gradient
     cotangents: list[Value] = field(default_factory=list)
     targets: list[Source | Output] = field(default_factory=list)
     slopes: list[Value | None] = field(default_factory=list)  # the targets' gradients
+    template: Any = None  # where it can be repeated for other sizes (journal.py)
+    static: str = ""  # why it cannot, where that was asked for
 
     def forget(self) -> None:
         """Nothing has run so far: take back the state that optimizers made for it."""

@@ -44,6 +44,8 @@ class Region:
         self.entries: list[Any] = []  # the Nodes of what it is given, None without a gradient
         self.outside: set[int] = set()  # storages that it may not write to
         program.regions.append(self)
+        if program.journal is not None:
+            program.journal.refuse(f"{who} is traced as a part of its own")
 
     def chain(self) -> list["Region"]:
         """This region and those before, the first one first."""

@@ -13,16 +13,17 @@ from typing import Any, NoReturn, cast
 
 from lucid import apply as funnel
 from lucid import dtypes
-from lucid.apply import CPU, attach, current_node, edges_of, layouts_of, preserved, visible
+from lucid.apply import CPU, attach, current_node, edges_of, layouts_of, visible
 from lucid.array import Array
 from lucid.autograd.mode import grad_state
-from lucid.autograd.node import Node, Recipe, Saved, newest
+from lucid.autograd.node import Node, Recipe, newest
 from lucid.autograd.rules import rules_of, unpack
 from lucid.caches import kept_plans, trim
 from lucid.compiler.outside import Onward
 from lucid.compiler.unit import Unit, unit
 from lucid.error import TraceError
-from lucid.graph import Graph, Value
+from lucid.extent import forms, plain
+from lucid.graph import Graph, Value, preserved
 from lucid.layout import Layout, layout
 from lucid.lines import user_line
 from lucid.op import Op, View, find
@@ -77,6 +78,7 @@ class Program:
 
     whole = True
     pending = False  # whether it waits and runs (pending.py), and is no trace for later calls
+    journal: Any = None  # of what it does (journal.py), where it is to hold for other sizes
 
     def __init__(self, flat: frozenset[int] = frozenset()) -> None:
         self.graph = Graph()
@@ -121,6 +123,8 @@ class Program:
                 "a tensor of another call of a compiled function is used, which had no bytes yet"
             )
         lay, offset = x._layout, x._offset
+        if self.journal is not None and self.journal.place(x) not in self.journal.beginnings:
+            self.journal.refuse(f"{lay!r} is a view of an argument that was made before")
         if id(block) in self.flat:
             lay, offset = layout((block.nbytes // lay.dtype.itemsize,), None, lay.dtype, CPU), 0
         value = Value(lay.shape, lay.dtype, strides=None if lay.contiguous else lay.strides)
@@ -134,6 +138,7 @@ class Program:
         cell = self.cell(x)
         value = cell.value
         for op, params in self.chain(cell, x):
+            params = plain(params)
             key = (id(value), op, params)
             found = self.views.get(key)
             if found is None:
@@ -152,6 +157,8 @@ class Program:
     def _strided(self, cell: Cell, x: Any) -> Chain:
         """For a tensor whose views are not known: strides over the elements in a row."""
         lay, base = x._layout, cell.layout
+        if self.journal is not None:
+            self.journal.refuse(f"{lay!r} looks at memory in a way that is not known")
         if lay.dtype is not base.dtype:
             raise TraceError(
                 f"one storage is looked at as {base.dtype!r} and as {lay.dtype!r}, which a "
@@ -192,7 +199,10 @@ class Program:
         """A number that arrives with each call."""
         value = Value((), dtypes.of_scalar(example), True)
         self.graph.inputs.append(value)
-        return Late(value, example)
+        made = Late(value, example)
+        if self.journal is not None:
+            self.journal.add("late", example, self.journal.late(made))
+        return made
 
     # ---- what the funnel hands over ----------------------------------------------------------
 
@@ -200,26 +210,34 @@ class Program:
         """`apply` of a program."""
         if self.stepping is not None:
             raise InStep(type(self.stepping).__name__, op.name)
-        given = tuple([x if isinstance(x, Late) else funnel._operand(op, x) for x in inputs])
+        given = tuple([x if isinstance(x, Late) else funnel._operand(op, plain(x)) for x in inputs])
         if issubclass(op, View):
             return funnel._view(op, given[0], params)
-        made = self.run(
+        sizes, params = params, plain(params)
+        outputs = tuple(self.called(op, given, params))
+        journal = self.journal
+        if journal is not None:
+            journal.called(op, sizes, inputs, outputs)
+        if op.rules and grad_state()[0]:
+            edges, needed = edges_of(op, given)
+            if needed:
+                recipe = self.recipe(op, params, needed, given, outputs, edges)
+                node = attach(recipe, edges, given, outputs)
+                if journal is not None:
+                    journal.note(node, op, sizes, inputs, outputs)
+        shown = outputs if everything else visible(op, outputs)
+        return shown[0] if isinstance(shown, tuple) and len(shown) == 1 else shown
+
+    def called(self, op: type[Op], given: tuple, params: tuple) -> list:
+        """All outputs of a call, without a history."""
+        return self.run(
             (op, params),
             lambda *xs: funnel.apply_all(op, xs, params),
             given,
             lambda v: preserved(op, given, v),
         )
-        outputs = tuple(made)
-        if op.rules and grad_state()[0]:
-            edges, needed = edges_of(op, given)
-            if needed:
-                attach(
-                    self._recipe(op, params, needed, given, outputs, edges), edges, given, outputs
-                )
-        shown = outputs if everything else visible(op, outputs)
-        return shown[0] if isinstance(shown, tuple) and len(shown) == 1 else shown
 
-    def _recipe(self, op, params, needed, given, outputs, edges) -> Recipe:
+    def recipe(self, op, params, needed, given, outputs, edges) -> Recipe:
         key = (op, params, needed, layouts_of(given), layouts_of(outputs))
         found = _recipes.get(key)
         if found is None:
@@ -246,6 +264,9 @@ class Program:
 
     def put_row(self, key: tuple, changed: Callable[..., Any], row: tuple, given: Sequence) -> int:
         """The first tensors of an optimizer's row are now changed(*given); how many."""
+        if self.journal is not None:
+            refs = self.journal.refs
+            self.journal.add("row", key, changed, refs(row), refs(given))
         kinds = iter([t._layout.strides for t in row])
         values = self.put_unit(self.unit(key, changed, given, lambda v: next(kinds)), given)
         for target, value in zip(row, values, strict=False):
@@ -270,8 +291,19 @@ class Program:
                 "pass its result as an argument, or detach() it",
             )
         recipe, saved = node.recipe, cast(tuple, node.saved)
-        kept = dict(zip(recipe.names, saved, strict=True))
-        moving = {n: s for n, s in kept.items() if isinstance(s, (Saved, Late, float, int))}
+        kept = {
+            n: unpack(node, n, plain(s), False) for n, s in zip(recipe.names, saved, strict=True)
+        }
+        made = self.pulled(recipe, kept, needed, arrived)
+        if self.journal is not None:
+            self.journal.rules(node, needed, arrived, made)
+        return made
+
+    def pulled(
+        self, recipe: Recipe, kept: dict[str, Any], needed: tuple, arrived: Sequence[Any]
+    ) -> list[Any]:
+        """The rules of a recipe on the residuals and on what has arrived."""
+        moving = {n: s for n, s in kept.items() if isinstance(s, (Array, Late, float, int))}
         still = recipe.fixed | {n: s for n, s in kept.items() if n not in moving}
         there = tuple([g is not None for g in arrived])
 
@@ -281,7 +313,7 @@ class Program:
             return rules_of(recipe, needed, still | {n: next(it) for n in moving}, gs)
 
         given = [g for g in arrived if g is not None]
-        given += [unpack(node, n, s, False) for n, s in moving.items()]
+        given += moving.values()
         others = tuple([(n, s) for n, s in kept.items() if n not in moving])
         return self.run((recipe, needed, there, others), function, given, lambda v: None)
 
@@ -289,12 +321,19 @@ class Program:
         """y is a view of x."""
         chain = self.chain(self.cell(x), x)
         self.chains.setdefault((id(y._storage), y._layout, y._offset), (*chain, *step))
+        if self.journal is not None:
+            self.journal.shown(x, y, *step[0])
 
     def store(self, key: tuple, target: Any, into: Callable[..., Any], inputs: Sequence) -> None:
         """An in-place write of into(*inputs)."""
         self.note_write(target)
+        op, params = key
+        if self.journal is not None:
+            refs = self.journal.refs(inputs)
+            self.journal.add("store", op, forms(params), self.journal.ref(target), refs)
         strides = target._layout.strides
-        found = self.unit((*key, target._layout), into, inputs, lambda v: strides)
+        inputs = plain(inputs)
+        found = self.unit((op, plain(params), target._layout), into, inputs, lambda v: strides)
         self.put(target, self.put_unit(found, inputs)[0])
 
     def put(self, target: Any, value: Value) -> None:
@@ -306,7 +345,7 @@ class Program:
             raise TraceError("an in-place write to memory that is read-only")
         chain = self.chain(cell, target)
         if chain:
-            names = tuple([(op.name, params) for op, params in chain])
+            names = tuple([(op.name, plain(params)) for op, params in chain])
             value = self._add(overwritten, [cell.value, value], (names,))
             if not cell.layout.contiguous:
                 value.strides = cell.layout.strides
@@ -322,14 +361,24 @@ class Program:
             self.seeds[key] = (generator, self.late(0))
             self.drawn[key] = 0
         offset = self.late(0)
+        self.draw(generator, offset, plain(n))
+        if self.journal is not None:
+            self.journal.add("draw", generator, self.journal.ref(offset), forms(n))
+        return self.seeds[key][1], offset
+
+    def draw(self, generator: Any, offset: Late, n: int) -> None:
+        """The next n numbers of a generator begin at `offset`."""
+        key = id(generator)
         self.offsets.append((generator, self.drawn[key], offset.value))
         self.drawn[key] += n
-        return self.seeds[key][1], offset
 
     def constant(self, x: Any) -> Any:
         """What the function has for a tensor of Python data: each call has a copy of its own."""
         self.constants[id(x._storage)] = x._storage
-        return self.new(self._add(find("clone"), [self.read(x)], ()))
+        y = self.new(self._add(find("clone"), [self.read(x)], ()))
+        if self.journal is not None:
+            self.journal.add("constant", self.journal.place(x), self.journal.results([y])[0])
+        return y
 
     def altered(self, x: Any, what: str) -> None:
         """Something of a tensor is changed that is not its elements."""

@@ -67,3 +67,13 @@ def _empty(kind: type) -> Any:
         raise TypeError(
             f"compile: {kind.__name__} cannot be made without arguments; use a dict"
         ) from None
+
+
+def names_of(args: tuple, kwargs: dict) -> list[str]:
+    """What the leaves of a call's arguments are called in reports."""
+    found: list[str] = []
+    for name, x in [*((f"argument {i}", x) for i, x in enumerate(args)), *kwargs.items()]:
+        leaves, _ = flatten(x)
+        many = len(leaves) > 1
+        found += [f"{name}, leaf {j}" if many else str(name) for j in range(len(leaves))]
+    return found

@@ -13,6 +13,7 @@ from lucid.apply import CPU, apply, wrap
 from lucid.array import Array
 from lucid.device import device
 from lucid.dtypes import FLOATING, bool_, dtype, int64
+from lucid.extent import Extent, whole
 from lucid.kernel import expr
 from lucid.layout import layout, row_major
 from lucid.op import Pointwise
@@ -108,7 +109,7 @@ def size_of(args: Sequence[Any]) -> tuple[int, ...]:
     """A shape given as zeros(2, 3), zeros((2, 3)) or zeros([2, 3])."""
     if len(args) == 1 and type(args[0]) is not int and not hasattr(args[0], "__index__"):
         args = args[0]
-    size = tuple([n.__index__() for n in args])
+    size = tuple([whole(n) for n in args])
     for n in size:
         if n < 0:
             raise RuntimeError(f"size {size}: a dimension is negative")
@@ -223,7 +224,7 @@ def full_like(x, fill_value, *, dtype=None, device=None, requires_grad: bool = F
     if isinstance(fill_value, Array):
         fill_value = fill_value.item()  # type: ignore[attr-defined]
     kind = dtype or lay.dtype
-    return _filled("full_like", fill_value, lay.shape, kind, device, requires_grad, other)
+    return _filled("full_like", fill_value, tuple(x.shape), kind, device, requires_grad, other)
 
 
 def zeros_like(x, **options):
@@ -259,7 +260,7 @@ def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=Fa
         _place(device)
     if end is None:
         start, end = 0, start
-    if type(start) is type(end) is type(step) is int and step and (end - start) * step >= 0:
+    if _all_whole(start, end, step) and step and (end - start) * step >= 0:
         y = apply(count_, (start, step), (-((start - end) // step), dtype or int64))
         return y.requires_grad_() if requires_grad else y
     start, end, step = (v.item() if isinstance(v, Array) else v for v in (start, end, step))
@@ -271,6 +272,10 @@ def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=Fa
     floating = any(isinstance(v, float) for v in (start, end, step))
     kind = dtype or (dtypes.get_default_dtype() if floating else int64)
     return _finish(apply(count_, (start, step), (n, kind)), requires_grad)
+
+
+def _all_whole(*numbers: Any) -> bool:
+    return all([isinstance(n, int) and type(n) in (int, Extent) for n in numbers])
 
 
 def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False, **other):

@@ -13,6 +13,8 @@ from lucid import storage
 from lucid.apply import wrap
 from lucid.array import Array
 from lucid.dtypes import BOOL, INTEGER, bool_, int64, uint8
+from lucid.extent import has_extent
+from lucid.extent import whole as whole_number
 from lucid.kernel import expr
 from lucid.kernel.loops import Axis, Scan, Store, state
 from lucid.layout import broadcast_shapes, layout
@@ -185,9 +187,8 @@ def _basic(x: Any, key: tuple, mark: tuple) -> tuple[Any, list[tuple[int, Any]]]
         elif k is Ellipsis:
             whole(x.ndim - used)
         elif isinstance(k, slice):
-            start, stop, step_ = k.indices(x.shape[dim])
-            starts.append(start), steps.append(step_)
-            lengths.append(len(range(start, stop, step_)))
+            start, step_, length = _bounds(k, x.shape[dim])
+            starts.append(start), steps.append(step_), lengths.append(length)
             shape.append(None)
             dim += 1
         elif _is_mask(k):
@@ -208,7 +209,7 @@ def _basic(x: Any, key: tuple, mark: tuple) -> tuple[Any, list[tuple[int, Any]]]
             advanced.append((len(shape), place))
             whole(1)
         elif hasattr(k, "__index__"):
-            at, n = k.__index__(), x.shape[dim]
+            at, n = whole_number(k), x.shape[dim]
             if not -n <= at < n:
                 raise IndexError(f"index {at} is out of range for dimension {dim} of size {n}")
             starts.append(at % n), steps.append(1), lengths.append(1)
@@ -232,6 +233,27 @@ def _basic(x: Any, key: tuple, mark: tuple) -> tuple[Any, list[tuple[int, Any]]]
         sizes = iter(y.shape)
         y = reshape(y, tuple(next(sizes) if n is None else n for n in shape))
     return y, advanced
+
+
+def _bounds(k: slice, n: Any) -> tuple[Any, Any, Any]:
+    """The first index, the step and the length of a slice of n elements."""
+    if not has_extent((k.start, k.stop, k.step, n)):
+        start, stop, step_ = k.indices(n)
+        return start, step_, len(range(start, stop, step_))
+    step_ = 1 if k.step is None else k.step.__index__()
+    if step_ < 1:
+        start, stop = (b if b is None else b.__index__() for b in (k.start, k.stop))
+        return _bounds(slice(start, stop, step_), n.__index__())
+    start, stop = (
+        usual if b is None else _clamped(whole_number(b), n)
+        for b, usual in ((k.start, 0), (k.stop, n))
+    )
+    return start, step_, -((start - stop) // step_) if stop > start else 0
+
+
+def _clamped(at: Any, n: Any) -> Any:
+    at = at + n if at < 0 else at
+    return 0 if at < 0 else n if at > n else at
 
 
 def _places(k: Any) -> Any:

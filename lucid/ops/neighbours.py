@@ -11,6 +11,7 @@ import numpy as np
 
 from lucid.dtypes import dtype, int64
 from lucid.ops.creation import tensor
+from lucid.tracing import any_program
 
 CUBIC = -0.75  # the parameter of the cubic kernel (Keys, 1981); -0.5 where it is antialiased
 
@@ -94,8 +95,13 @@ def banded(rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, n: int, m
     return first, table
 
 
-@functools.lru_cache(maxsize=256)
-def tables(
+def tables(*of: Any) -> tuple:
+    """start, weight, and both for the transpose: see resample.band. They are kept, but for those
+    that belong to a trace."""
+    return (_made if any_program() else _kept)(*of)
+
+
+def _made(
     mode: str,
     n: int,
     m: int,
@@ -104,7 +110,6 @@ def tables(
     factor: float | None,
     kind: dtype,
 ) -> tuple:
-    """start, weight, and both for the transpose: see resample.band."""
     places, weights = taps_of(mode, n, m, align_corners, antialias, factor, kind.numpy.type)
     rows = np.repeat(np.arange(m), places.shape[1])
     columns, entries = places.ravel(), weights.ravel()
@@ -117,3 +122,6 @@ def tables(
         # The weights of a tap side by side: lanes lie along the outputs.
         made += [tensor(start, dtype=int64), tensor(weight.T.copy(), dtype=kind).t()]
     return tuple(made)
+
+
+_kept = functools.lru_cache(maxsize=256)(_made)

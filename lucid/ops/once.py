@@ -15,6 +15,7 @@ from lucid.array import Array
 from lucid.autograd.flag import plain_variable
 from lucid.caches import trim
 from lucid.config import settings
+from lucid.extent import has_extent
 from lucid.lazy import lazy
 from lucid.tracing import any_program, diverted
 
@@ -81,6 +82,8 @@ def _are_ints(args: tuple) -> bool:
 
 def keep(key: tuple, record: Any, x: Any, params: tuple) -> None:
     """Find this view under `key` from now on, unless it takes a copy."""
+    if has_extent(params):
+        return
     found: Shown | None = view_of(record, x, params)
     if found is not None:
         trim(known)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from lucid.dtypes import INTEGER, bool_, int64
+from lucid.extent import has_extent
 from lucid.kernel import expr
 from lucid.op import ERROR_CLASS, Pointwise
 from lucid.ops.view import subscript
@@ -73,7 +74,8 @@ def pad(input, pad: Sequence[int], mode: str = "constant", value: float | None =
         raise RuntimeError(f"pad: {tuple(pad)} does not fit {input.ndim} dimensions")
     before, after = [0] * input.ndim, [0] * input.ndim
     for i in range(len(pad) // 2):
-        before[input.ndim - 1 - i], after[input.ndim - 1 - i] = int(pad[2 * i]), int(pad[2 * i + 1])
+        d = input.ndim - 1 - i
+        before[d], after[d] = (n if has_extent(n) else int(n) for n in pad[2 * i : 2 * i + 2])
     if not any(before) and not any(after):
         return input.clone()
     return pad_constant(input, 0 if value is None else value, tuple(before), tuple(after))

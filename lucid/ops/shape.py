@@ -9,6 +9,7 @@ from lucid.apply import contiguous as row_major
 from lucid.apply import wrap
 from lucid.array import Array
 from lucid.dtypes import dtype
+from lucid.extent import plain, whole
 from lucid.layout import layout
 from lucid.op import normal_dim, normal_dims
 from lucid.ops.creation import size_of, tensor
@@ -31,7 +32,7 @@ def _sizes(name: str, x: Any, args: Sequence[Any]) -> tuple[int, ...]:
     for n in size:
         if not hasattr(n, "__index__"):
             raise TypeError(f"{name}: sizes must be ints, got {type(n).__name__}")
-    size = [n.__index__() for n in size]
+    size = [whole(n) for n in size]
     total = x.numel()
     if -1 in size:
         known = 1
@@ -72,7 +73,7 @@ def view(x, *shape):
     size = _sizes("view", x, shape)
     if (
         x._value is None
-        and _reshape.strides(x._layout.shape, x._layout.strides, 0, size=size) is None
+        and _reshape.strides(x._layout.shape, x._layout.strides, 0, size=plain(size)) is None
     ):
         raise RuntimeError(
             f"view: a tensor of shape {tuple(x.shape)} and strides {x.stride()} has no view of "
@@ -283,7 +284,7 @@ def size_or(args: Sequence[Any]) -> tuple[int, ...]:
     """A shape in which -1 may stand."""
     if len(args) == 1 and not hasattr(args[0], "__index__"):
         args = args[0]
-    return tuple(n.__index__() for n in args)
+    return tuple([whole(n) for n in args])
 
 
 def expand_as(x, other):

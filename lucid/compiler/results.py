@@ -1,0 +1,51 @@
+"""What a traced function may return and store: checks of it, which capture.py makes."""
+
+import os
+import types
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lucid.array import Array
+from lucid.compiler.trace import Promise
+from lucid.compiler.tree import flatten
+from lucid.device import device
+from lucid.dtypes import dtype
+from lucid.error import TraceError
+from lucid.lines import is_ours
+
+
+def asks_types(filename: str) -> bool:
+    """Whether code of this file may look at the type of a size."""
+    return not is_ours(filename) and not filename.startswith(_NUMPY)
+
+
+def is_number(x: Any) -> bool:
+    return isinstance(x, (int, float)) and not isinstance(x, bool)
+
+
+def holds_promise(x: Any) -> bool:
+    """Whether it is, or holds, a tensor of this trace."""
+    leaves, form = flatten(x)
+    if len(leaves) == 1 and isinstance(leaves[0], (set, frozenset)):
+        leaves = list(leaves[0])
+    return any(isinstance(y, Array) and isinstance(y._storage, Promise) for y in leaves)
+
+
+_NUMPY = os.path.dirname(np.__file__)
+_PLAIN = (
+    bool, int, float, complex, str, bytes, type(None), type(Ellipsis), type, range, slice, tuple,
+    frozenset, dtype, device, types.FunctionType, types.BuiltinFunctionType, types.ModuleType,
+)  # fmt: skip
+
+
+def check_results(results: Sequence[Any], older: Sequence[Any]) -> None:
+    """Refuse to give out the same new object at each call."""
+    known = set(map(id, older))
+    for y in results:
+        if not isinstance(y, (Array, *_PLAIN)) and id(y) not in known:
+            raise TraceError(
+                f"compile: the function returns a {type(y).__name__}, which each call would have "
+                "to make anew: return tensors and numbers in tuples, lists, dicts or dataclasses"
+            )
