@@ -15,6 +15,7 @@ from lucid.autograd import engine
 from lucid.autograd.mode import no_grad
 from lucid.autograd.node import Node
 from lucid.compiler.captured import Captured, Input, Output, Source, history_of
+from lucid.compiler.extents import forms
 from lucid.compiler.guard import Walk, Watch
 from lucid.compiler.host import Host
 from lucid.compiler.journal import Journal
@@ -24,7 +25,7 @@ from lucid.compiler.results import asks_types, check_results, holds_promise, is_
 from lucid.compiler.trace import Cell, Program, Promise, Restart
 from lucid.compiler.tree import Form, flatten, unflatten
 from lucid.error import BackwardError, TraceError
-from lucid.extent import forms, has_extent, plain
+from lucid.extent import has_extent, plain
 from lucid.graph import Value
 from lucid.layout import Layout
 from lucid.tracing import casting, count_programs, traced_by

@@ -13,7 +13,7 @@ from typing import Any
 
 from lucid.array import Array
 from lucid.autograd.node import Node, Saved
-from lucid.extent import Extent, Form, evaluated, forms, told
+from lucid.compiler.extents import Form, Told, forms, told
 from lucid.layout import Layout, dense_order
 from lucid.lines import user_line
 
@@ -232,10 +232,7 @@ class Journal:
         found = self.extents.get(place)
         if found is None:
             found = self.extents[place] = tuple(
-                [
-                    Extent(self, ("dim", place, d), n) if n > 1 else n
-                    for d, n in enumerate(lay.shape)
-                ]
+                [Told(self, ("dim", place, d), n) if n > 1 else n for d, n in enumerate(lay.shape)]
             )
         return found
 
@@ -245,7 +242,7 @@ class Journal:
     def pin(self, x: Any) -> None:
         """Something of the layout is asked for that is no size: it has to be the same again."""
         for size in self.sizes(x):
-            if type(size) is Extent:
+            if type(size) is Told:
                 size.pinned()
         if x._value is None and (place := self.place(x)) not in self.outers:
             self.add("same", place, x._layout, x._offset, user_line())
@@ -274,4 +271,4 @@ def in_words(form: Form, names: dict[int, str]) -> str:
     return told(form, leaf)
 
 
-__all__ = ["Journal", "Made", "Outer", "Template", "evaluated", "facts_of", "in_words"]
+__all__ = ["Journal", "Made", "Outer", "Template", "facts_of", "in_words"]

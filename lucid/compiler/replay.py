@@ -13,9 +13,9 @@ from lucid import apply as funnel
 from lucid.apply import view_of, wrap
 from lucid.autograd.node import view_recipe
 from lucid.compiler.captured import Captured, Input, Output, Source
+from lucid.compiler.extents import COMPARISONS, Form, evaluated, filled
 from lucid.compiler.journal import Made, Ref, Template, facts_of, in_words
 from lucid.compiler.trace import Cell, Late, Program
-from lucid.extent import COMPARISONS, Form, evaluated, filled
 from lucid.layout import Layout
 from lucid.op import View
 from lucid.tracing import count_programs, traced_by

@@ -19,10 +19,11 @@ from lucid.autograd.mode import grad_state
 from lucid.autograd.node import Node, Recipe, newest
 from lucid.autograd.rules import rules_of, unpack
 from lucid.caches import kept_plans, trim
+from lucid.compiler.extents import forms
 from lucid.compiler.outside import Onward
 from lucid.compiler.unit import Unit, unit
 from lucid.error import TraceError
-from lucid.extent import forms, plain
+from lucid.extent import plain
 from lucid.graph import Graph, Value, preserved
 from lucid.layout import Layout, layout
 from lucid.lines import user_line

@@ -275,7 +275,7 @@ def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=Fa
 
 
 def _all_whole(*numbers: Any) -> bool:
-    return all([isinstance(n, int) and type(n) in (int, Extent) for n in numbers])
+    return all([type(n) is int or isinstance(n, Extent) and type(n.value) is int for n in numbers])
 
 
 def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False, **other):
