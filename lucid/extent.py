@@ -13,6 +13,10 @@ class Extent:
 
     __slots__ = ("journal", "form", "value")
 
+    journal: Any
+    form: Any
+    value: Any
+
 
 def whole(n: Any) -> Any:
     """n.__index__(), but for an extent, which stays one."""
