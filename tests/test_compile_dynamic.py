@@ -5,6 +5,7 @@ it asks of sizes is checked for each. resized.py compares such repetitions with 
 """
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from lucid.backend.cpu import jit
 from lucid.compiler.capture import Untold
 from tests.compiled import bits
 from tests.resized import journalled, repeated, traced
+
+FILE = Path(__file__).name
 
 
 @pytest.fixture
@@ -420,3 +423,93 @@ def test_replays_are_what_traces_are(function):
         again, why = repeated(captured, [rand(n, 6)])
         assert why or again == traced(function, [rand(n, 6)])
         assert n != 8 or not why
+
+
+def test_reasons_and_explain_name_the_sizes():
+    def scaled(x, y):
+        return (x * math.sqrt(x.shape[1])).sum(0) + y
+
+    compiled = lucid.compile(scaled)
+    for n in (4, 5, 7):
+        compiled(rand(n, 6), rand(6))
+    assert (compiled.traces, compiled.resizes, compiled.reasons) == (2, 1, [])
+    report = lucid.explain(compiled, rand(8, 6), rand(6))
+    text = str(report)
+    assert "argument 0.shape[0]: a symbol" in text
+    line = scaled.__code__.co_firstlineno + 1
+    assert f"argument 0.shape[1]: static, its value is used at tests/{FILE}:{line}" in text
+    assert report.resizes == 2 and "argument 1.shape[0]: a symbol" in text
+    compiled(rand(5, 9), rand(9))
+    (reason,) = compiled.reasons
+    assert reason.startswith("the value of argument 0.shape[1] is used at ")
+    assert reason.endswith(": it was 6, and is 9")
+
+
+def test_a_branch_says_what_it_asked():
+    compiled = lucid.compile(branched)
+    for n in (4, 5, 9, 12):
+        compiled(rand(n, 2))
+    (reason,) = compiled.reasons
+    assert reason.startswith("argument 0.shape[0] > 10 was False at ")
+
+
+def test_what_python_does_is_guarded_besides():
+    """A template is of no use after a change of what the function reads."""
+    scale = {"by": 2.0}
+
+    def scaled(x):
+        return x * scale["by"]
+
+    compiled = lucid.compile(scaled)
+    for n in (4, 5, 7):
+        compiled(rand(n, 3))
+    scale["by"] = 3.0
+    for n in (8, 9, 7):
+        x = rand(n, 3)
+        assert lucid.equal(compiled(x), x * 3.0)
+
+
+def test_equal_sizes_are_one_symbol():
+    def cross(x, y):
+        return x[:, None] * y if x.shape[0] == y.shape[0] else x.sum() * y
+
+    compiled = lucid.compile(cross)
+    for n, m in ((4, 4), (5, 5), (7, 7), (7, 8), (8, 9), (8, 7), (9, 9)):
+        x, y = rand(n), rand(m, 1)
+        assert lucid.equal(compiled(x, y), cross(x, y)), (n, m)
+    assert compiled.resizes >= 2
+
+
+def test_sizes_0_and_1_are_their_own():
+    def summed(x):
+        return x.squeeze().sum(-1), x.shape[0]
+
+    compiled = lucid.compile(summed)
+    for n in (4, 5, 1, 7, 0, 6, 1, 0):
+        x = rand(n, 3)
+        y, size = compiled(x)
+        assert lucid.equal(y, summed(x)[0]) and size == n and type(size) is int
+
+
+def test_an_attribute_set_to_a_size_is_traced_for_each():
+    class Noted:
+        seen = None
+
+    noted = Noted()
+
+    def noting(x):
+        noted.seen = x
+        return x * 2
+
+    compiled = lucid.compile(noting)
+    for n in (4, 5, 7, 8):
+        x = rand(n, 3)
+        assert lucid.equal(compiled(x), x * 2) and noted.seen is x
+
+
+def test_another_layout_is_another_trace():
+    compiled = lucid.compile(lambda x: (x * 2).reshape(-1).cumsum(0))
+    for n in (4, 5, 7, 8):
+        for x in (rand(n, 6), rand(6, n).T, rand(2 * n, 6)[::2]):
+            assert bits(compiled(x)) == bits(compiled.function(x))
+    assert compiled.resizes >= 4

@@ -237,6 +237,15 @@ def evaluated(form: Form, leaf: Callable[[Form], int]) -> Any:
     return leaf(form)
 
 
+def leaves_of(form: Form) -> list[Form]:
+    """The leaves of a form."""
+    if type(form) is not tuple:
+        return []
+    if form[0] in _ARITHMETIC:
+        return leaves_of(form[1]) + leaves_of(form[2])
+    return [form]
+
+
 def told(form: Form, leaf: Callable[[Form], str]) -> str:
     """A form in words."""
     if type(form) is not tuple:

@@ -13,7 +13,7 @@ from typing import Any
 
 from lucid.array import Array
 from lucid.autograd.node import Node, Saved
-from lucid.compiler.extents import Form, Told, forms, told
+from lucid.compiler.extents import Form, Told, forms, leaves_of, told
 from lucid.layout import Layout, dense_order
 from lucid.lines import user_line
 
@@ -62,6 +62,29 @@ class Template:
     lates: list[Any]  # Values, by number
     cotangents: list[Any]  # Values
     numbers: dict[int, Any] = field(default_factory=dict)  # by leaf of the result, with forms
+
+    def symbols(self) -> list[str]:
+        """The sizes of the arguments: symbols, or numbers with the reason why."""
+        pins: dict[Form, str] = {}
+        for kind, *event in self.events:
+            if kind == "guard" and event[4]:
+                for leaf in leaves_of(event[0]):
+                    pins.setdefault(leaf, event[5])
+        found = []
+        for place in self.arguments:
+            for d, n in enumerate(self.facts[place][1]):
+                form = ("dim", place, d)
+                words = in_words(form, self.names)
+                if n < 2:
+                    found.append(f"{words}: static, as 0 and 1 are sizes of their own")
+                elif form in pins:
+                    found.append(f"{words}: static, its value is used at {pins[form]}")
+                else:
+                    found.append(f"{words}: a symbol")
+        for form, line in pins.items():
+            if form[1] not in self.arguments:
+                found.append(f"{in_words(form, self.names)}: static, its value is used at {line}")
+        return found
 
 
 class Journal:

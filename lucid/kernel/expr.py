@@ -270,15 +270,18 @@ def load(buffer: str, subscripts: Sequence[Expr], kind: dtype) -> Expr:
 def postorder(roots: Sequence[Expr]) -> Iterator[Expr]:
     """Every node reachable from the roots once, arguments first. Iterative."""
     seen: set[int] = set()
-    stack = [(root, False) for root in reversed(roots)]
+    stack: list[Expr | None] = [*reversed(roots)]
     while stack:
-        node, ready = stack.pop()
-        if ready:
-            yield node
+        node = stack.pop()
+        if node is None:  # the arguments of what stands below it are done
+            yield stack.pop()  # type: ignore[misc]
         elif id(node) not in seen:
             seen.add(id(node))
-            stack.append((node, True))
-            stack.extend((a, False) for a in reversed(node.args) if id(a) not in seen)
+            if node.args:
+                stack += (node, None)
+                stack += [a for a in reversed(node.args) if id(a) not in seen]
+            else:
+                yield node
 
 
 def rewrite(roots: Sequence[Expr], rule) -> list[Expr]:

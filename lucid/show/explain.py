@@ -72,9 +72,11 @@ class Report:
     blocks: tuple[Block, ...]
     segments: int
     traces: int
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...]  # of traces after the first
     limits: Machine
     breaks: tuple[str, ...] = ()  # what runs in Python between the segments, and why
+    symbols: tuple[str, ...] = ()  # which sizes of arguments are symbols, which are not, and why
+    resizes: int = 0  # plans that were made for other sizes without a trace
     notes: tuple[str, ...] = ()  # where it is not what was written, as was asked for
 
     @property
@@ -114,9 +116,14 @@ class Report:
             "memory": f"{self.arena:,} bytes between kernels, {self.least:,} live at once",
             "segments": f"{self.segments} of native code in a call",
             "traces": f"{self.traces}" + "".join(f"\n  again: {r}" for r in self.reasons),
+            **({"sizes": self._sizes()} if self.symbols else {}),
             **({"asked for": "".join(f"\n  {n}" for n in self.notes)} if self.notes else {}),
             **({"in Python": "".join(f"\n  {b}" for b in self.breaks)} if self.breaks else {}),
         }
+
+    def _sizes(self) -> str:
+        lines = "".join(f"\n  {line}" for line in self.symbols)
+        return f"{self.resizes} plans for other sizes without a trace{lines}"
 
     def __str__(self) -> str:
         console = Console(width=120, no_color=True, file=None)
@@ -187,6 +194,10 @@ def explain(function: Any, *args: Any, **kwargs: Any) -> Report:
         traces=compiled.traces,
         reasons=tuple(compiled.reasons),
         limits=machine(),
+        symbols=tuple(
+            [line for known in compiled.templates.values() for line in known[0].template.symbols()]
+        ),
+        resizes=compiled.resizes,
         notes=tuple(notes),
     )
 
