@@ -1,7 +1,7 @@
 """`lucid.compile`: a function as one plan. A call reads guard -> trace -> plan -> run.
 
-guard.py says whether a plan still holds, capture.py traces, split.py cuts off the backward half,
-runner.py plans and runs. What cannot be traced runs in Python between native segments, where that
+guard.py says whether a plan still holds, capture.py traces, replay.py repeats a trace for other
+sizes, split.py cuts off the backward half, runner.py plans and runs. What cannot be traced runs in Python between native segments, where that
 is asked for (pending.py).
 """
 
@@ -53,6 +53,10 @@ def compile(
     for while tracing (`.item()`, `if x > 0:`) raises TraceError with the line and what to write.
     With `fullgraph=False` such a function runs in Python at each call: what it computes waits, and
     runs as one native segment where a value is asked for, and at the end.
+
+    The second call that differs in sizes alone is traced so that a third needs no trace: its plan
+    is made from what was done with tensors, and from what was asked of sizes (`dynamic=None`).
+    `dynamic=True` does so from the first call on, `dynamic=False` traces each size.
 
     `fold_batch_norm=True` changes the bits: where a call records no gradient, batch normalization
     by running statistics goes into the weight and bias of the convolution or linear layer before
