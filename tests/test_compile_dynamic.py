@@ -16,6 +16,14 @@ import lucid.nn.functional as F
 from lucid import nn
 from lucid.backend.cpu import jit
 from lucid.compiler.capture import Untold
+from lucid.op import REGISTRY
+from tests import (  # noqa: F401
+    samples,
+    samples_functions,
+    samples_sequence,
+    samples_sorted,
+    samples_spatial,
+)
 from tests.compiled import bits
 from tests.resized import journalled, repeated, traced
 
@@ -513,3 +521,29 @@ def test_another_layout_is_another_trace():
         for x in (rand(n, 6), rand(6, n).T, rand(2 * n, 6)[::2]):
             assert bits(compiled(x)) == bits(compiled.function(x))
     assert compiled.resizes >= 4
+
+
+VALUES = {  # they ask for values, or compute with complex numbers
+    "subscripts", "decompositions", "complex_numbers", "losses_of_elements", "alignments", "bags",
+    "recurrent_layers", "sorts", "steps_of_optimizers",
+}  # fmt: skip
+SEVERAL = [name for name in samples.SAMPLES if name not in REGISTRY and name not in VALUES]
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_ops_of_a_size_that_is_a_symbol(name):
+    """All families of ops, forward and backward, where n is a size of an argument."""
+
+    def program(x):
+        made = samples.SAMPLES[name](x.shape[0], lucid.float32)
+        found = [y for y in made if isinstance(y, lucid.Tensor)]
+        terms = [(y * y).sum() for y in found if y.requires_grad]
+        if terms:
+            sum(terms).backward()
+        return found
+
+    captured = journalled(program, [lucid.zeros(6)])
+    assert captured.template is not None, captured.static
+    for n in (6, 9, 18):
+        again, why = repeated(captured, [lucid.zeros(n)])
+        assert why and n != 6 or again == traced(program, [lucid.zeros(n)])
