@@ -31,6 +31,8 @@ class Settings:
     trace_grad_mode: bool = field(default_factory=lambda: _integer("LUCID_TRACE_GRAD_MODE", 0) > 0)
     # LUCID_TARGET: avx512, avx2, plain, or empty for the best that this machine has.
     target: str = field(default_factory=lambda: os.environ.get("LUCID_TARGET", ""))
+    # LUCID_PREPACK_MB: most megabytes of packed weights of one program, with compile(prepack=True).
+    prepack_mb: int = field(default_factory=lambda: _integer("LUCID_PREPACK_MB", 256))
     # LUCID_PASSES: passes over compiled programs to leave out, as "-same,-assemble".
     passes: str = field(default_factory=lambda: os.environ.get("LUCID_PASSES", ""))
     # LUCID_CACHE_DIR: where machine code is kept; empty means ~/.cache/lucid.

@@ -41,6 +41,7 @@ def compile(
     dynamic: bool | None = None,
     fullgraph: bool = True,
     fold_batch_norm: bool = False,
+    prepack: bool = False,
 ) -> Any:
     """`function`, which may be a module, as one native plan: same results, to the bit.
 
@@ -62,6 +63,9 @@ def compile(
     by running statistics goes into the weight and bias of the convolution or linear layer before
     it. These are computed once, and again after a write to what they are made of.
 
+    `prepack=True`, for inference: where a call records no gradient, weights of matrix products are
+    packed once, and again after a write, and not in each product. The bits are the same.
+
     >>> import lucid
     >>> @lucid.compile
     ... def f(x):
@@ -71,23 +75,28 @@ def compile(
     """
     if function is None:
         return functools.partial(
-            compile, dynamic=dynamic, fullgraph=fullgraph, fold_batch_norm=fold_batch_norm
+            compile,
+            dynamic=dynamic,
+            fullgraph=fullgraph,
+            fold_batch_norm=fold_batch_norm,
+            prepack=prepack,
         )
     if not callable(function):
         raise TypeError(f"compile: a function or module is needed, got {type(function).__name__}")
-    if fold_batch_norm and not fullgraph:
-        raise ValueError("compile: fold_batch_norm=True needs fullgraph=True")
+    for name, asked in (("fold_batch_norm", fold_batch_norm), ("prepack", prepack)):
+        if asked and not fullgraph:
+            raise ValueError(f"compile: {name}=True needs fullgraph=True")
     kind = CompiledModule if hasattr(function, "parameters") else Compiled
-    return kind(function, fullgraph, dynamic, fold_batch_norm)
+    return kind(function, fullgraph, dynamic, fold_batch_norm, prepack)
 
 
 _OWN = (
-    "function", "fullgraph", "dynamic", "fold_batch_norm", "broken", "plans", "traces", "reasons",
-    "uncompiled", "_lock", "templates", "met", "unfit", "resizes",
+    "function", "fullgraph", "dynamic", "fold_batch_norm", "prepack", "broken", "plans", "traces",
+    "reasons", "uncompiled", "_lock", "templates", "met", "unfit", "resizes",
 )  # fmt: skip
 
 
-_OPTIONS = ("dynamic", "fullgraph", "fold_batch_norm")
+_OPTIONS = ("dynamic", "fullgraph", "fold_batch_norm", "prepack")
 
 
 class Untraceable(Exception):
@@ -103,6 +112,7 @@ class Compiled:
         fullgraph: bool = True,
         dynamic: bool | None = None,
         fold_batch_norm: bool = False,
+        prepack: bool = False,
     ):
         own = self.__dict__
         own["function"] = function
@@ -113,6 +123,7 @@ class Compiled:
         own["met"] = {}  # the same -> the key of the first call
         own["unfit"] = {}  # the same -> how often a template was of no use
         own["resizes"] = 0  # plans that were made for other sizes without a trace
+        own["prepack"] = prepack
         own["broken"] = {}  # key -> why such a call cannot be traced, where it need not be
         own["plans"] = {}  # key -> the runners, the latest first
         own["traces"] = 0
@@ -131,6 +142,7 @@ class Compiled:
     met: dict[tuple, tuple]
     unfit: dict[tuple, int]
     resizes: int
+    prepack: bool
     broken: dict[tuple, str]
     plans: dict[tuple, list[Runner]]
     traces: int
@@ -207,7 +219,7 @@ class Compiled:
         try:
             captured = self._captured(key, alike, leaves, args, kwargs)
             try:
-                runner = Runner(captured, name, self.fold_batch_norm)
+                runner = Runner(captured, name, self.fold_batch_norm, self.prepack)
             except BaseException:
                 captured.forget()
                 raise
@@ -257,7 +269,7 @@ class Compiled:
             if not captured.check.holds():
                 continue
             try:
-                runner = Runner(resized(captured, leaves), name, self.fold_batch_norm)
+                runner = Runner(resized(captured, leaves), name, self.fold_batch_norm, self.prepack)
             except Unfit as unfit:
                 if not i:
                     self.reasons.append(str(unfit))

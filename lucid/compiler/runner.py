@@ -30,7 +30,7 @@ from lucid.write import last_write, rebase
 class Runner:
     """A capture with its plans: `run` is one call of the function."""
 
-    def __init__(self, captured: Captured, name: str, fold_batch_norm: bool = False):
+    def __init__(self, captured: Captured, name: str, fold: bool = False, pack: bool = False):
         self.captured = captured
         self.name = name
         numbers = [*captured.lates]
@@ -63,11 +63,11 @@ class Runner:
             self.slopes = [layout(v.shape, None, v.dtype, CPU) for v in slopes]
         else:
             graph.outputs = wanted
-        folded: list[Value] = []
-        self.prepared: Prepared | None = None
-        if fold_batch_norm and not captured.roots:
-            folded, self.prepared = prepared(captured, graph, name)
-        graph.inputs = [*inputs, *numbers, *folded]
+        ready: list[Value] = []
+        self.prepared: list[Prepared] = []
+        if (fold or pack) and not captured.roots:
+            ready, self.prepared = prepared(captured, graph, name, fold, pack)
+        graph.inputs = [*inputs, *numbers, *ready]
         fresh = [lay.strides for lay in captured.layouts] + [v.strides for v in self.residuals]
         strides = fresh + [i.cell.layout.strides for i, *_ in captured.writes]
         into = {len(fresh) + k: i.value for k, (i, *_) in enumerate(captured.writes)}
@@ -142,7 +142,7 @@ class Runner:
             made = [storage.allocate(lay.nbytes) for lay in captured.layouts]
             kept = [storage.allocate(lay.nbytes) for lay in self.kept_layouts]
             blocks = [block.ptr for block in (*made, *kept)]
-            ready = self.prepared.blocks() if self.prepared is not None else ()
+            ready = [block for p in self.prepared for block in p.blocks()]
             rest = [*numbers, *[block.ptr for block in ready]]
             targets = [inputs[n] for n in self.targets]
             (plan or self.plan.run)(*blocks, *targets, *inputs, *rest)

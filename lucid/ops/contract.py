@@ -41,7 +41,15 @@ class Product(Opaque, abstract=True):
         return xk, n
 
     @classmethod
-    def step(cls, context: Any, x: Operand, w: Operand, b: Operand | None, y: Operand):
+    def step(
+        cls,
+        context: Any,
+        x: Operand,
+        w: Operand,
+        b: Operand | None,
+        y: Operand,
+        packed: bool = False,
+    ):
         """The native call of y = x @ w (+ b); batch dimensions are those of y."""
         rank = len(y.shape) - 2
         batch = y.shape[:-2]
@@ -59,7 +67,7 @@ class Product(Opaque, abstract=True):
             dtype=x.dtype, m=m, n=n, k=k,
             a=x.strides[-2:], b=w.strides[-2:], c=y.strides[-2:],
             batch=batch, a_batch=batch_strides(x), b_batch=batch_strides(w),
-            c_batch=batch_strides(y), bias="column" if b is not None else None,
+            c_batch=batch_strides(y), bias="column" if b is not None else None, packed=packed,
         )  # fmt: skip
         operands = {"a": x, "b": w, "c": y}
         if b is not None:

@@ -177,10 +177,16 @@ def explain(function: Any, *args: Any, **kwargs: Any) -> Report:
     kernels = tuple(_kernel(s, t, rates) for s, t in zip(steps, seconds, strict=True))
     blocks = tuple(_blocks(plan))
     after, notes = str(plan.graph), []
-    if runner.prepared is not None:
-        folded = len(runner.prepared.layouts) // 2
-        after = f"computed once for each version of the weights:\n{runner.prepared.graph}\n{after}"
-        notes.append(f"{folded} batch normalizations are folded into weights: other bits")
+    if runner.prepared:
+        made = {p: p.name.removeprefix(f"{runner.name}_") for p in runner.prepared}
+        graphs = "\n".join(str(p.graph) for p in made)
+        after = f"computed once for each version of the weights:\n{graphs}\n{after}"
+        folded = sum(p.count for p, kind in made.items() if kind == "folded")
+        if folded:
+            notes.append(f"{folded} batch normalizations are folded into weights: other bits")
+        packed = [lay.nbytes for p, kind in made.items() if kind == "packed" for lay in p.layouts]
+        if packed:
+            notes.append(f"{len(packed)} weights are packed once: {sum(packed):,} bytes")
     live = [sum(b.bytes for b in blocks if b.first <= i <= b.last) for i in range(len(steps))]
     return Report(
         name=runner.name,

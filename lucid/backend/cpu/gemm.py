@@ -66,6 +66,7 @@ class MatmulSpec:
     beta: float = 0.0
     output: dtype | None = None
     threads: int = 1
+    packed: bool = False  # B has come as `packed_panels` says, whatever its strides are
 
 
 @dataclass
@@ -117,6 +118,8 @@ def plan_matmul(spec: MatmulSpec) -> KernelCall:
 
 def plan_general(product: Product) -> KernelCall:
     """The call of a product whose epilogue is given as an expression."""
+    if product.spec.packed:
+        return plan_product(product)
     product = _transposed(product)
     if gemv.fits(product.spec.m, product.spec.n, product.spec.k, product.spec.b[0]):
         return plan_dot(product)
@@ -206,7 +209,7 @@ def plan_product(product: Product) -> KernelCall:
     strips = -(-min(rows, spec.m) // tile.rows)
     left_at = scratch.take(gemm_pack.bytes_of_left(tile, depth, left, strips))
     right_bytes = 0
-    if right != "direct":
+    if right not in ("direct", "packed"):
         right_bytes = gemm_pack.bytes_of_right(tile, depth, columns)
     right_at = scratch.take(right_bytes)
     kept = rows if blocks > 1 else tile.rows
@@ -395,7 +398,29 @@ def _in_first_cache(spec: MatmulSpec) -> bool:
     return bool(spec.batch) and plain and spec.k * spec.n * spec.dtype.itemsize <= 64 * 1024
 
 
+def packs_right(spec: MatmulSpec) -> bool:
+    """Whether the call of this product copies all of B in panels first."""
+    product = _transposed(_general(_merged(_plain_strides(spec))))
+    s = product.spec
+    if product.swapped or s.batch or s.dtype is not s.dtype.compute:
+        return False
+    if gemv.fits(s.m, s.n, s.k, s.b[0]) or gemm_stream.fits(s.m, s.n, s.b[1]):
+        return False
+    tile = gemm_tile.tile_of(s.dtype.compute, target())
+    return _right_mode(s, tile) in ("rows", "columns", "any")
+
+
+def packed_panels(kind: dtype, k: int, n: int) -> tuple[int, int, list[tuple[int, int]]]:
+    """How B [k, n] is packed for products with `packed`: the width of a panel, their number, and
+    the (start, length) of the blocks of k. to[block][panel][k][column]."""
+    width, depth = gemm_tile.tile_of(kind.compute, target()).width, depth_of(k)
+    blocks = [(start, min(depth, k - start)) for start in range(0, k, depth)]
+    return width, -(-n // width), blocks
+
+
 def _right_mode(spec: MatmulSpec, tile: Tile) -> str:
+    if spec.packed:
+        return "packed"
     size = spec.k * spec.n * tile.size
     small = _in_first_cache(spec)
     # A B that stays in the second-level cache is not packed for few rows, unless its rows all

@@ -23,7 +23,7 @@ from lucid.dtypes import dtype
 class Variant:
     """What the text depends on. left, right: how A and B are packed (gemm_pack.py), or "direct".
     right "aligned": direct where rows of B start on lines of the cache, otherwise the first strip
-    of rows packs it on the way.
+    of rows packs it on the way. right "packed": B has come in panels, see gemm.packed_panels.
     No epilogue: the tile stores to C itself."""
 
     storage: dtype
@@ -42,7 +42,7 @@ class Variant:
     @property
     def packing(self) -> bool:
         """Whether B is packed before it is read."""
-        return not self.reads_right
+        return self.right in ("rows", "columns", "any")
 
     @property
     def reads_right(self) -> bool:
@@ -266,7 +266,12 @@ class _Task:
         for i in range(self.tile.rows):  # those beyond the strip are not read
             self.f.store(self.f.address(source, pitch * i, self.tile.element), self.rows, i)
 
-    def _packed(self, panel: ll.Value, depth: ll.Value) -> ll.Value:
+    def _packed(self, panel: ll.Value, start: ll.Value, depth: ll.Value) -> ll.Value:
+        if self.variant.right == "packed":
+            width = self.tile.width
+            panels = (self.w["n"] + (width - 1)) // width
+            place = (panels * start + panel * depth) * width
+            return self.f.address(self.b, place, self.tile.element)
         place = (panel - self.first_panel) * depth * self.tile.width
         return self.f.address(self.right_at, place, self.tile.element)
 
@@ -295,7 +300,7 @@ class _Task:
         to = f.address(sums, kept * to_pitch, tile.element)
         mode = f.select(block.eq(0), f.i64(STORE), f.i64(ADD))
         with f.loop(self.first_panel, self.stop_panel) as panel:
-            packed, width = self._packed(panel, depth), f.i64(tile.width)
+            packed, width = self._packed(panel, start, depth), f.i64(tile.width)
             there = f.address(self.b, start * w["b_k"] + panel * tile.width, tile.element)
             place = f.address(to, (panel - self.first_panel) * tile.width, tile.element)
 
@@ -312,10 +317,10 @@ class _Task:
                         f.select(self.packed, width, w["b_k"]),
                     ),
                 )
-            elif variant.packing:
-                multiply(packed, width)
-            else:
+            elif variant.reads_right:
                 multiply(there, w["b_k"])
+            else:
+                multiply(packed, width)
         if variant.epilogue:
             with f.when((block + 1).eq(w["blocks"])):
                 self._finish(row, rows, to)
