@@ -1,7 +1,7 @@
 """What a program computes from its parameters alone, computed once for each version of them.
 
 runner.py asks for the blocks before each run. These are weights into which a batch normalization
-was folded (plan/passes/batch_norm.py), and weights of products, packed (plan/passes/prepack.py),
+was folded (plan/passes/batch_norm.py), and weights of products, packed (prepack.py),
 where `lucid.compile` was asked for it.
 """
 
@@ -13,11 +13,11 @@ from lucid import storage
 from lucid.apply import CPU
 from lucid.compiler.captured import Captured, Input
 from lucid.compiler.planned import ProgramPlan
+from lucid.compiler.prepack import prepack
 from lucid.config import settings
 from lucid.graph import Graph, Value
 from lucid.layout import layout
 from lucid.plan.passes.batch_norm import fold_batch_norm
-from lucid.plan.passes.prepack import prepack
 
 
 class _Made:

@@ -1,6 +1,6 @@
 """Products whose right operand has been packed before: what `packed_right` makes of it.
 
-plan/passes/prepack.py puts them into compiled programs, in the place of contract.py's products.
+compiler/prepack.py puts them into compiled programs, in the place of contract.py's products.
 The register tile reads the same numbers in the same order, so the bits are the same.
 """
 

@@ -2,7 +2,7 @@
 
 compiler/runner.py calls `improve`. Each pass is a file here and a name in PASSES;
 `LUCID_PASSES=-same,-assemble` leaves some out. Fusion, memory and order come later, in lower.py.
-batch_norm.py, which changes bits, and prepack.py run only where they are asked for.
+batch_norm.py changes bits: it is no part of this, and runs only where it is asked for.
 """
 
 from lucid.config import settings

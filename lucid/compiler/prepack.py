@@ -1,6 +1,6 @@
 """prepack: weights of products are packed before the program runs, and not in each product.
 
-compiler/prepared.py calls it, where `lucid.compile(..., prepack=True)` asks for it. Only weights
+prepared.py calls it, where `lucid.compile(..., prepack=True)` asks for it. Only weights
 that the product would pack as a whole: few rows read them where they lie. Bits stay the same.
 """
 
@@ -9,9 +9,9 @@ from math import prod
 from lucid.graph import Equation, Graph, Value
 from lucid.lazy import lazy
 from lucid.op import find
+from lucid.ops.prepacked import packed_right, prepacked
 
 _gemm = lazy("lucid.backend.cpu.gemm")
-_records = lazy("lucid.ops.prepacked")
 
 
 def prepack(graph: Graph, fixed: list[Value], most: int) -> list[Value]:
@@ -40,10 +40,10 @@ def prepack(graph: Graph, fixed: list[Value], most: int) -> list[Value]:
         own = Graph()
         if packed is None:
             v = own.add(find("permute"), (w,), ((1, 0),))[0] if turned else w
-            packed = known[id(w), turned] = own.add(_records.packed_right, (v,), ())[0]
+            packed = known[id(w), turned] = own.add(packed_right, (v,), ())[0]
             made.append(packed)
             equations += own.equations
-        e.op, e.inputs, e.params = _records.prepacked, (x, packed, *b), (e.outputs[0].shape[-1],)
+        e.op, e.inputs, e.params = prepacked, (x, packed, *b), (e.outputs[0].shape[-1],)
         equations.append(e)
     graph.equations = equations
     return made
