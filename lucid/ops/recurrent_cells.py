@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from lucid.kernel import expr
 from lucid.kernel.expr import Expr, math
-from lucid.kernel.loops import Map, Store
-from lucid.plan.nest import Nest, array_of, step
+from lucid.kernel.loops import Axis, Map, Stage, Store
+from lucid.plan.nest import Array, Nest, array_of, step
 from lucid.plan.steps import Operand, Step
 
 
@@ -20,11 +20,12 @@ class Cell:
 
     forward(at) -> (h, c, kept blocks); backward(at) -> (blocks of dz, blocks of dq, dc before, dh
     before beside what the product with the weight gives); None where a cell has no such thing.
-    `at` reads: at("z", k) is block k of an operand.
+    `at` reads: at("z", k) is block k of an operand; at("passed") is c, in a second pass along
+    the row: a processor then works on several vectors of each pass at once.
     """
 
     gates: int
-    kept: int
+    kept: int  # of which the last belongs to the second pass, where there are two
     forward: Callable[["Reader"], tuple]
     backward: Callable[["Reader"], tuple]
 
@@ -38,10 +39,12 @@ def _sigmoid(x: Expr) -> Expr:
 
 def _lstm(at: Reader) -> tuple:
     """Hochreiter and Schmidhuber, 1997; the forget gate is Gers's, 2000."""
-    i, f, o = (_sigmoid(at("z", k) + at("q", k)) for k in (0, 1, 3))
+    i, f = (_sigmoid(at("z", k) + at("q", k)) for k in (0, 1))
     g = math("tanh", at("z", 2) + at("q", 2))
     c = f * at("c") + i * g
-    return o * math("tanh", c), c, (i, f, g, o)
+    # Waits for c, through all of its functions: in a pass of its own along the row.
+    o = _sigmoid(at("z", 3) + at("q", 3))
+    return o * math("tanh", at("passed")), c, (i, f, g, o)
 
 
 def _lstm_back(at: Reader) -> tuple:
@@ -110,6 +113,7 @@ class _Builder:
         self.roles: dict[str, str] = {}
         self.stores: list[Store] = []
         self.row, self.column = expr.index("i0"), expr.index("i1")
+        self.earlier: list[Store] = []  # of a first pass along the row
 
     def place(self, name: str, block: int) -> tuple[Expr, ...]:
         if name == "inside":
@@ -120,6 +124,8 @@ class _Builder:
         return (self.row, column) if len(self.operands[name].shape) == 2 else (column,)
 
     def read(self, name: str, block: int = 0) -> Expr:
+        if name == "passed":
+            return expr.load(name, (self.column,), self.operands["c"].dtype)
         self.roles[name] = "in"
         return expr.load(name, self.place(name, block), self.operands[name].dtype)
 
@@ -129,10 +135,21 @@ class _Builder:
             self.roles[name] = "out" if self.roles.get(name, "out") == "out" else "inout"
             self.stores.append(Store(name, self.place(name, block), value))
 
+    def next_pass(self, value: Expr) -> None:
+        """The stores so far are a pass along the row; the next one reads `value` as "passed"."""
+        self.earlier = [*self.stores, Store("passed", (self.column,), value)]
+        self.stores = []
+
     def step(self) -> Step:
         used = {n: self.operands[n] for n in self.roles}
         arrays = {n: array_of(n, o, self.roles[n]) for n, o in used.items()}
         sizes = {"i0": self.shape[0], "i1": self.shape[1]}
+        if self.earlier:
+            kind = self.operands["c"].dtype
+            arrays["passed"] = Array("passed", kind, self.shape[1:], (1,), "local")
+            axis = (Axis("i1", expr.ZERO),)
+            stages: list[Stage] = [Map(axis, tuple(s)) for s in (self.earlier, self.stores)]
+            return step(Nest(self.name, arrays, sizes, ["i0"], ["i1"], stages, []), "inner", used)
         nest = Nest(self.name, arrays, sizes, ["i0", "i1"], [], [Map((), tuple(self.stores))], [])
         return step(nest, "grid", used)
 
@@ -143,17 +160,24 @@ def forward_step(kind: str, shape: tuple[int, int], operands: dict[str, Operand]
     (`inside` is false) keeps its state."""
     made = _Builder(f"{kind}_cell", shape, operands)
     h, c, kept = CELLS[kind].forward(made.read)
+    fresh = c
     if "inside" in operands:
         there = made.read("inside")
         h = expr.where(there, h, made.read("h")) if "raw" not in operands else h
         c = None if c is None else expr.where(there, c, made.read("c"))
-    for name in ("raw",) if "raw" in operands else ("h", "y"):
-        made.write(name, h)
+    last = len(kept)
     if c is not None:
         made.write("c", c)
         made.write("cell", c)
+        last -= 1
+        for k, value in enumerate(kept[:last]):
+            made.write("kept", value, k)
+        made.next_pass(fresh)
+    for name in ("raw",) if "raw" in operands else ("h", "y"):
+        made.write(name, h)
     for k, value in enumerate(kept):
-        made.write("kept", value, k)
+        if c is None or k == last:
+            made.write("kept", value, k)
     return made.step()
 
 
