@@ -5,7 +5,6 @@ it asks of sizes is checked for each. resized.py compares such repetitions with 
 """
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ import lucid.nn.functional as F
 from lucid import nn
 from lucid.backend.cpu import jit
 from lucid.compiler.capture import Untold
+from lucid.lines import format_line
 from lucid.op import REGISTRY
 from tests import (  # noqa: F401
     samples,
@@ -26,8 +26,6 @@ from tests import (  # noqa: F401
 )
 from tests.compiled import bits
 from tests.resized import journalled, repeated, traced
-
-FILE = Path(__file__).name
 
 
 @pytest.fixture
@@ -444,8 +442,8 @@ def test_reasons_and_explain_name_the_sizes():
     report = lucid.explain(compiled, rand(8, 6), rand(6))
     text = str(report)
     assert "argument 0.shape[0]: a symbol" in text
-    line = scaled.__code__.co_firstlineno + 1
-    assert f"argument 0.shape[1]: static, its value is used at tests/{FILE}:{line}" in text
+    place = format_line(__file__, scaled.__code__.co_firstlineno + 1)
+    assert f"argument 0.shape[1]: static, its value is used at {place}" in text
     assert report.resizes == 2 and "argument 1.shape[0]: a symbol" in text
     compiled(rand(5, 9), rand(9))
     (reason,) = compiled.reasons
