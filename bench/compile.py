@@ -122,4 +122,4 @@ if __name__ == "__main__":
         found = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
         print_shares(found["--shares"], int(found.get("--threads", 1)))
     else:
-        main(__doc__, extra=shares)
+        main(__doc__, extra=shares, slices=5)

@@ -4,8 +4,9 @@ Called by the programs beside it: they declare cases with `@case` and end with `
 shared process the thread pools of two libraries disturb each other (measured: a factor of 2 and
 more on two threads), so every framework runs in a process of its own, in alternating rounds. Where
 seconds apart are too far, as on a shared machine whose cores change their speed, `main(slices=n)`
-keeps the processes of one thread and lets them take turns of some milliseconds. With more threads
-that would time how long each pool takes to wake up. `--processor-time` counts the processor's time
+keeps the processes and lets them take turns of some milliseconds. With more threads than one a turn
+waits until the pool of the process before has gone to sleep, and begins with calls that wake its
+own and are not timed. `--processor-time` counts the processor's time
 instead of the wall's, on one thread: what it takes is then left out while other programs have the
 core, though not what they do to its caches.
 """
@@ -54,6 +55,7 @@ class Case:
     errors: dict[str, None] = field(default_factory=dict)  # an ordered set of messages
 
 
+ASLEEP = 0.1  # seconds after which no thread pool still waits for work in a loop
 CASES: dict[str, Case] = {}
 clock = time.perf_counter  # or time.process_time
 
@@ -105,6 +107,13 @@ def seconds_per_call(
     return statistics.median(times)
 
 
+def _wake(call: Callable[[], Any], seconds: float = 0.02) -> None:
+    """Call until the threads of the pool are awake, and the processor at its speed."""
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        call()
+
+
 def load(framework: str, threads: int) -> Any:
     """The module of a framework, set to `threads` threads; `+compiled` is handled by `_measure`."""
     module = importlib.import_module(framework.partition("+")[0])
@@ -118,8 +127,7 @@ def main(
 ) -> None:
     """Parse the command line, run all rounds, print the table; `extra(options)` prints more.
 
-    slices: the default of `--slices`, how often the frameworks take turns at a case in a round,
-    on one thread.
+    slices: the default of `--slices`, how often the frameworks take turns at a case in a round.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, default=3, help="processes of each framework (3)")
@@ -127,7 +135,7 @@ def main(
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--frameworks", default="", help="such as lucid,torch,numpy,torch+compiled")
     parser.add_argument("--json", default="", help="also write the results to this file")
-    parser.add_argument("--slices", type=int, default=slices, help="turns at a case, on one thread")
+    parser.add_argument("--slices", type=int, default=slices, help="turns at a case")
     parser.add_argument(
         "--processor-time", action="store_true", help="not the wall's, on one thread"
     )
@@ -154,8 +162,8 @@ def main(
         for count in threads:
             # Every other round runs in the opposite order, so that drift hits all alike.
             order = names if number % 2 == 0 else names[::-1]
-            if options.slices and count == 1:
-                _take_turns(order, chosen, options)
+            if options.slices:
+                _take_turns(order, count, chosen, options)
                 continue
             for name in order:
                 _collect(name, count, chosen, options)
@@ -265,21 +273,22 @@ def _collect(framework: str, threads: int, chosen: list[Case], options: Any) -> 
             c.results.setdefault((framework, threads), []).append(found[c.name])
 
 
-def _take_turns(names: list[str], chosen: list[Case], options: Any) -> None:
+def _take_turns(names: list[str], threads: int, chosen: list[Case], options: Any) -> None:
     """One process for each framework, all alive; at each case they run in turn, slice by slice.
 
-    They are held on one core, the same for all in a turn, another one in the next.
+    Those of one thread are held on one core, the same for all in a turn, another in the next.
     """
     program = [sys.executable, str(Path(sys.argv[0]).resolve()), "--serve"]
-    program += ["--threads", "1", *_passed_on(options), "--worker"]
-    pipe, environment = subprocess.PIPE, environment_of(1)
+    program += ["--threads", str(threads), *_passed_on(options), "--worker"]
+    pipe, environment = subprocess.PIPE, environment_of(threads)
     workers = {
         name: subprocess.Popen(
             [*program, name], env=environment, stdin=pipe, stdout=pipe, text=True
         )
         for name in names
     }
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    pinned = threads == 1 and hasattr(os, "sched_getaffinity")
+    cores = sorted(os.sched_getaffinity(0)) if pinned else []
     for number, c in enumerate(chosen):
         for turn in range(options.slices + 1):  # the first one makes the inputs
             for name, worker in workers.items():
@@ -287,13 +296,15 @@ def _take_turns(names: list[str], chosen: list[Case], options: Any) -> None:
                     continue
                 if cores:
                     os.sched_setaffinity(worker.pid, {cores[turn % len(cores)]})
+                if threads > 1:
+                    time.sleep(ASLEEP)
                 worker.stdin.write(f"{number}\n")
                 worker.stdin.flush()
                 found = json.loads(worker.stdout.readline())
                 if isinstance(found, str):
                     c.errors[f"{name}: {found}"] = None
                 elif turn:
-                    c.results.setdefault((name, 1), []).append(found)
+                    c.results.setdefault((name, threads), []).append(found)
     for worker in workers.values():
         worker.communicate()
 
@@ -310,6 +321,8 @@ def _serve(framework: str, threads: int, chosen: list[Case]) -> None:
                 f, arguments = chosen[number].make(t)
                 f = t.compile(f) if framework.endswith("+compiled") else f
                 made[number] = lambda f=f, arguments=arguments: f(*arguments)
+            if threads > 1:
+                _wake(made[number])
             found: float | str = seconds_per_call(made[number], 1)
         except Exception as error:  # the row shows it
             found = f"{type(error).__name__}: {error}"
