@@ -4,6 +4,7 @@ explain.py holds kernels against it: `lucid.show.machine()`.
 """
 
 import functools
+import operator
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,19 +13,22 @@ import lucid
 from lucid.kernel.expr import mad
 from lucid.op import Elementwise
 
-DEGREE = 32  # multiply-adds for each element that is loaded
+CHAINS = 16  # that do not wait for one another
+DEGREE = 8  # multiply-adds of each, for each element that is loaded
+SIDE = 512  # of the matrices of a product, which keeps more results in flight on some processors
 
 
 class multiply_adds(Elementwise):
-    """A polynomial of degree DEGREE: enough arithmetic for each load that only it counts."""
+    """Polynomials of degree DEGREE: enough arithmetic for each load that only it counts, and
+    enough of them at a time that none waits for the result of its last step."""
 
     public = False
 
     def body(b, x):
-        y = x
+        ys = [x + float(n) for n in range(CHAINS)]
         for _ in range(DEGREE):
-            y = mad(y, 0.5, 0.25)
-        return y
+            ys = [mad(y, 0.5, 0.25) for y in ys]
+        return functools.reduce(operator.add, ys)
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,9 @@ def machine() -> Machine:
 def _measured(threads: int) -> Machine:
     with lucid.no_grad():
         x = lucid.ones(threads * 65536)
-        flops = 2.0 * DEGREE * x.numel() / _best(lambda: multiply_adds.call(x), 40)
+        flops = 2.0 * CHAINS * DEGREE * x.numel() / _best(lambda: multiply_adds.call(x), 40)
+        a = lucid.ones(SIDE, SIDE)
+        flops = max(flops, 2.0 * SIDE**3 / _best(lambda: a @ a, 20))
         long = lucid.ones(1 << 26)
         bandwidth = long.nbytes / _best(lambda: long.sum(), 5)
     return Machine(threads, flops, bandwidth)
