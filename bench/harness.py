@@ -91,15 +91,17 @@ def seconds_per_call(
     call: Callable[[], Any], repeats: int = 9, slice_seconds: float = 0.02
 ) -> float:
     """The median over `repeats` slices of the time of one call, after a warm-up."""
-    for _ in range(3):
+    for _ in range(4):
+        start = clock()
         call()
-    start = clock()
-    call()
-    once = clock() - start
+        once = clock() - start
+        if once > slice_seconds:  # long calls warm up by themselves
+            break
     inner = max(1, min(200_000, int(slice_seconds / max(once, 1e-8))))
     times = []
     for _ in range(repeats):
-        call()
+        if inner > 1:
+            call()
         start = clock()
         for _ in range(inner):
             call()
@@ -198,9 +200,10 @@ def rows(chosen: list[Case], names: list[str], threads: list[int]) -> list[dict[
                     row["GFLOP/s"] = round(c.flops / own / 1e9, 1)
                 if c.bytes:
                     row["GB/s"] = round(c.bytes / own / 1e9, 1)
-                others = [m for name, m in medians.items() if not name.startswith("lucid")]
+                others = {m: name for name, m in medians.items() if not name.startswith("lucid")}
                 if others:
-                    ratio = min(others) / own
+                    mine = "lucid+compiled" if "lucid+compiled" in medians else "lucid"
+                    ratio = _ratio(c.results[others[min(others)], count], c.results[mine, count])
                     row["speed"] = round(ratio, 2)
                     row["target"] = c.target
                     row["met"] = "yes" if ratio >= c.target else "NO"
@@ -210,8 +213,15 @@ def rows(chosen: list[Case], names: list[str], threads: list[int]) -> list[dict[
     return table
 
 
+def _ratio(theirs: list[float], mine: list[float]) -> float:
+    """The median over turns of one time divided by the other: a turn's times are neighbours."""
+    if len(theirs) != len(mine):  # one of them failed in some turn
+        return statistics.median(theirs) / statistics.median(mine)
+    return statistics.median(a / b for a, b in zip(theirs, mine, strict=True))
+
+
 def print_table(table: list[dict[str, Any]]) -> None:
-    """Rows as aligned columns. `speed` is the best other's time divided by Lucid's."""
+    """Rows as aligned columns. `speed`: the best other's time by Lucid's, turn by turn."""
     columns = list(dict.fromkeys(key for row in table for key in row))
     cells = [[str(row.get(column, "-")) for column in columns] for row in table]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
