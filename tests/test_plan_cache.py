@@ -65,7 +65,9 @@ CONTROL = """
     def step(x, i):
         optimizer.zero_grad()
         def body(c, row):
-            c = lucid.cond(c.sum() > 0, lambda c: (c * weight[i].sum(0)).sin(), lambda c: c + row, (c,))
+            def sine(c):
+                return (c * weight[i].sum(0)).sin()
+            c = lucid.cond(c.sum() > 0, sine, lambda c: c + row, (c,))
             return c + row, c * row
         c, ys = lucid.scan(body, x[0] * 0, x)
         n, c = lucid.while_loop(

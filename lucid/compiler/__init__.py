@@ -1,8 +1,8 @@
 """`lucid.compile`: a function as one plan. A call reads guard -> trace -> plan -> run.
 
 guard.py says whether a plan still holds, capture.py traces, replay.py repeats a trace for other
-sizes, split.py cuts off the backward half, runner.py plans and runs. What cannot be traced runs in Python between native segments, where that
-is asked for (pending.py).
+sizes, split.py cuts off the backward half, runner.py plans and runs. What cannot be traced runs in
+Python between native segments, where that is asked for (pending.py).
 """
 
 import functools
