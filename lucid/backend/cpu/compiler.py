@@ -46,6 +46,7 @@ PROCESS_SYMBOLS = (
     "PyExc_RuntimeError sched_yield clock_gettime pthread_self "
     "pthread_create pthread_join pthread_mutex_init "
     "pthread_mutex_lock pthread_mutex_unlock pthread_cond_init pthread_cond_wait "
+    "pthread_cond_timedwait "
     "pthread_cond_broadcast pthread_attr_init pthread_attr_setstacksize pthread_sigmask "
     "sigfillset memcpy memset memmove PyFrame_GetCode"
 ).split()

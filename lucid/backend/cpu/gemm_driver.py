@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lucid.backend.cpu import gemm_pack
+from lucid.backend.cpu import gemm_pack, interrupt
 from lucid.backend.cpu import llvm as ll
 from lucid.backend.cpu.emit import memory
 from lucid.backend.cpu.gemm_epilogue import Block, Epilogue, emit_block
@@ -171,10 +171,10 @@ class _Task:
             "task", [("ptr", "words"), ("i64", "task"), ("i64", "slot")], internal=True
         )
         self.tile, self.variant, self.machine = tile, variant, machine
-        self.words, self.number, slot = f.arguments
+        self.words, self.number, self.thread = f.arguments
         self.w = w = Words(f, self.words, names)
         self.unit = memory(variant.storage)
-        scratch = f.address(f.load("ptr", self.words, 1), slot * w["slot_bytes"])
+        scratch = f.address(f.load("ptr", self.words, 1), self.thread * w["slot_bytes"])
         self.left_at = f.address(scratch, w["left_at"])
         self.right_at = f.address(scratch, w["right_at"])
         self.sums_at = f.address(scratch, w["sums_at"])
@@ -203,6 +203,7 @@ class _Task:
         strips = (self.task_rows + (tile.rows - 1)) // tile.rows
         with f.loop(0, w["blocks"]) as block:
             self._block(block, strips)
+            interrupt.leave(f, self.words, self.thread, block + 1 < w["blocks"])
         f.finish()
 
     def _block(self, block: ll.Value, strips: ll.Value) -> None:
@@ -219,6 +220,7 @@ class _Task:
             )
         with self._each_strip(strips, start, depth) as (row, rows, packed):
             self._strip(block, start, depth, row, rows, packed)
+            interrupt.leave(f, self.words, self.thread, ((row + rows) & 511) < rows)
 
     @contextlib.contextmanager
     def _each_strip(

@@ -6,7 +6,7 @@ sums wait in C or in scratch. Each element is the same chain over k as in gemm_d
 
 from dataclasses import dataclass
 
-from lucid.backend.cpu import gemm_pack
+from lucid.backend.cpu import gemm_pack, interrupt
 from lucid.backend.cpu import llvm as ll
 from lucid.backend.cpu.emit import memory
 from lucid.backend.cpu.gemm_driver import LINE, Words, address_names, block_of, emit_entry, locate
@@ -123,6 +123,7 @@ def _task(
         _block(f, w, tile, variant, sources, depth, columns, to, to_pitch, widths)
         with f.when(later):
             _accumulate(f, w, tile, columns, partial, sums, pitch)
+        interrupt.leave(f, words, slot, block + 1 < w["blocks"])
     if epilogue:
         block = block_of(
             *(f, w, len(operands), sums, pitch, f.i64(0), w["m"], first, columns, c, operands)

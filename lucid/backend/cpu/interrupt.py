@@ -1,7 +1,8 @@
 """LLVM IR of looking for signals while kernels run: Ctrl-C is seen within 50 ms.
 
 pool.py has this text in its module: `lucid_poll` is called after each task on the thread that
-called the kernel, and by invoke.py between kernels. threads.py tells it of forks.
+called the kernel, while that waits for workers, and by invoke.py between kernels. threads.py tells
+it of forks. A task that may be long asks `lucid_over` on its way: `leave` writes that.
 
 The words of an error slot: code, value, the caller's thread state (null while it holds the GIL,
 and outside of the main thread, which alone handles signals), and the time of the next look, which
@@ -10,8 +11,11 @@ is -1 once an exception has been set: the tasks that are left are then not run.
 
 import sys
 
+from lucid.backend.cpu.llvm import Function, Value
+
 EVERY = 40_000_000  # nanoseconds from look to look
-EXPORTS = ("lucid_poll", "lucid_watch", "lucid_signals")
+EXPORTS = ("lucid_poll", "lucid_over", "lucid_watch", "lucid_signals")
+STEP = 18  # log2 of the elements from question to question in a long task
 MESSAGE = "a signal handler has forked in the middle of a kernel, which the child cannot finish"
 MAIN, POLLING, ORPHANED = range(3)  # words of lucid_signals
 
@@ -23,6 +27,28 @@ def text() -> str:
         clock = 1
     made = TEXT.replace("CLOCK", str(clock)).replace("EVERY", str(EVERY))
     return made.replace("LENGTH", str(len(MESSAGE) + 1)).replace("MESSAGE", MESSAGE)
+
+
+def leave(f: Function, words: Value, slot: Value, when: Value | None = None) -> None:
+    """End a task, or a function of one that gives an address, where an exception waits for the
+    end of its call; `when` says whether to ask. The results of the call are dropped, but what
+    the function has done may not lead its caller astray: an address is null."""
+    f.module.declarations["lucid_over"] = "declare i1 @lucid_over(ptr, i64) cold nounwind"
+    ask, end, on = f.label(), f.label(), f.label()
+    if when is not None:
+        f.branch(when, ask, on)
+        f.begin(ask)
+    over = f.call("lucid_over", words, slot, result="i1")
+    assert over is not None
+    f.branch(over, end, on)
+    f.begin(end)
+    f.line("ret ptr null" if f.result == "ptr" else "ret void")
+    f.begin(on)
+
+
+def leave_at(f: Function, words: Value, slot: Value, following: Value, bits: int = STEP) -> None:
+    """The same after each 2^bits steps of a loop whose counter goes on with `following`."""
+    leave(f, words, slot, (following & ((1 << bits) - 1)).eq(0))
 
 
 TEXT = r"""
@@ -103,6 +129,21 @@ go_on:
   ret void
 end:
   ret void
+}
+
+; In the middle of a task on a thread, 0 for the caller: whether an exception waits.
+define i1 @lucid_over(ptr %words, i64 %thread) {
+  %slot = load ptr, ptr %words
+  %is_caller = icmp eq i64 %thread, 0
+  br i1 %is_caller, label %look, label %read
+look:
+  call void @lucid_poll(ptr %slot)
+  br label %read
+read:
+  %due_at = getelementptr i64, ptr %slot, i64 3
+  %due = load atomic i64, ptr %due_at acquire, align 8
+  %over = icmp eq i64 %due, -1
+  ret i1 %over
 }
 
 ; Nanoseconds of a clock that only goes forward.

@@ -1,7 +1,7 @@
 """`function`: the address of a kernel's machine code, from memory, from disk, or compiled now.
 
-schedule.py and the templates (gemm, conv, attention) call it. Kernels may call `lucid_parallel`
-and what compiler.PROCESS_SYMBOLS lists.
+schedule.py and the templates (gemm, conv, attention) call it. Kernels may call `lucid_parallel`,
+`lucid_over` and what compiler.PROCESS_SYMBOLS lists.
 """
 
 from collections.abc import Callable
@@ -70,4 +70,5 @@ def _keep(address: int, symbol: str, entry: str, name: str) -> int:
 
 
 def _pool() -> dict[str, int]:
-    return {"lucid_parallel": threads.addresses()["lucid_parallel"]}
+    pool = threads.addresses()
+    return {name: pool[name] for name in ("lucid_parallel", "lucid_over")}

@@ -42,6 +42,7 @@ def text(futex: int | None = None) -> str:
     set_mask = 2 if sys.platform == "linux" else 3  # SIG_SETMASK
     sleep = WITH_FUTEX if futex else WITH_CONDITION
     body = (REGION + WORKER + LIFE + sleep).replace("PAUSE", pause[1])
+    body = body.replace("WAIT", str(interrupt.EVERY))
     for name, value in (("FUTEX", futex), ("SET_MASK", set_mask), ("STACK", STACK)):
         body = body.replace(name, str(value))
     return pause[0] + body.replace("MOST", str(MOST)) + interrupt.text()
@@ -119,6 +120,7 @@ rouse:
   call void @wake(ptr %place, i32 %room32)
   br label %run
 run:
+  %errors = load ptr, ptr %words
   call void @take(ptr %body, ptr %words, i64 %tasks, i64 0, i64 %parts, i64 0, i64 %generation1)
   %closed = atomicrmw and ptr @state, i64 -4294901761 seq_cst
   %patience_at = getelementptr i64, ptr @lucid_knobs, i64 2
@@ -139,8 +141,9 @@ again:
   br label %join
 doze:
   store atomic i32 1, ptr @joining seq_cst, align 4
-  call void @wait(ptr @state, i32 %low)
+  call void @wait(ptr @state, i32 %low, i64 WAIT)
   store atomic i32 0, ptr @joining seq_cst, align 4
+  call void @lucid_poll(ptr %errors)
   br label %join
 leave:
   store atomic i32 0, ptr @owner release, align 4
@@ -294,7 +297,7 @@ sleep:
   %up = atomicrmw add ptr @sleepers, i32 1 seq_cst
   %place = getelementptr i8, ptr @state, i64 4
   %expected = trunc i64 %generation to i32
-  call void @wait(ptr %place, i32 %expected)
+  call void @wait(ptr %place, i32 %expected, i64 0)
   %down = atomicrmw sub ptr @sleepers, i32 1 seq_cst
   br label %slept
 slept:
@@ -413,14 +416,21 @@ end:
 }
 """
 
-# wait: sleep while the i32 at the address has the expected value. wake: end the sleep of up to
-# `count` threads there. Both may return early; the callers look again.
+# wait: sleep while the i32 at the address has the expected value, at most some nanoseconds below a
+# second if these are not 0. wake: end the sleep of up to `count` threads there. Both may return
+# early; the callers look again.
 WITH_FUTEX = """
 declare i64 @syscall(i64, ...)
 
-define internal void @wait(ptr %at, i32 %expected) {
-  %r = call i64 (i64, ...) @syscall(i64 FUTEX, ptr %at, i64 128, i32 %expected, ptr null, ptr null,
-    i64 0)
+define internal void @wait(ptr %at, i32 %expected, i64 %most) {
+  %time = alloca [2 x i64], align 16
+  %n = getelementptr i64, ptr %time, i64 1
+  store i64 0, ptr %time
+  store i64 %most, ptr %n
+  %endless = icmp eq i64 %most, 0
+  %limit = select i1 %endless, ptr null, ptr %time
+  %r = call i64 (i64, ...) @syscall(i64 FUTEX, ptr %at, i64 128, i32 %expected, ptr %limit,
+    ptr null, i64 0)
   ret void
 }
 
@@ -438,6 +448,7 @@ declare i32 @pthread_mutex_lock(ptr)
 declare i32 @pthread_mutex_unlock(ptr)
 declare i32 @pthread_cond_init(ptr, ptr)
 declare i32 @pthread_cond_wait(ptr, ptr)
+declare i32 @pthread_cond_timedwait(ptr, ptr, ptr)
 declare i32 @pthread_cond_broadcast(ptr)
 @mutex = internal global [128 x i8] zeroinitializer, align 64
 @condition = internal global [128 x i8] zeroinitializer, align 64
@@ -467,8 +478,10 @@ end:
   ret void
 }
 
-define internal void @wait(ptr %at, i32 %expected) {
+define internal void @wait(ptr %at, i32 %expected, i64 %most) {
 entry:
+  %time = alloca [2 x i64], align 16
+  %endless = icmp eq i64 %most, 0
   call void @prepare()
   %r0 = call i32 @pthread_mutex_lock(ptr @mutex)
   br label %check
@@ -477,8 +490,23 @@ check:
   %same = icmp eq i32 %now, %expected
   br i1 %same, label %sleep, label %end
 sleep:
+  br i1 %endless, label %long, label %short
+long:
   %r1 = call i32 @pthread_cond_wait(ptr @condition, ptr @mutex)
   br label %check
+short:
+  %r3 = call i32 @clock_gettime(i32 0, ptr %time)  ; the clock by which conditions wait
+  %n = getelementptr i64, ptr %time, i64 1
+  %now_n = load i64, ptr %n
+  %sum = add i64 %now_n, %most
+  %carry = udiv i64 %sum, 1000000000
+  %rest = urem i64 %sum, 1000000000
+  %seconds = load i64, ptr %time
+  %later = add i64 %seconds, %carry
+  store i64 %later, ptr %time
+  store i64 %rest, ptr %n
+  %r4 = call i32 @pthread_cond_timedwait(ptr @condition, ptr @mutex, ptr %time)
+  br label %end
 end:
   %r2 = call i32 @pthread_mutex_unlock(ptr @mutex)
   ret void

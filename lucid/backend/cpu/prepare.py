@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lucid.backend.cpu.access import CONTIGUOUS, UNIFORM, Lowering, Table
+from lucid.backend.cpu.llvm import Value
 from lucid.backend.cpu.rare import FIXED, Item, grouped
 from lucid.dtypes import bool_, dtype, int64
 from lucid.kernel import expr as e
@@ -72,6 +73,9 @@ class StageCode:
             row,
         )
         self.ahead: list[tuple[Expr, Expr, dtype]] = []  # see `look_ahead`
+        # Signals are looked for less often the wider a step is; by the loop for all but the last.
+        self.width_bits = max(block.bit_length() - 3, 0) if grid else 0
+        self.pauses: list[Value] = []
         stores = stage.stores if isinstance(stage, Map | Scan) else ()
         low.written = {s.buffer for s in stores}
         if not inner:

@@ -5,10 +5,11 @@ tasks, rows, and vectors of the last grid axis; stages.py writes what happens at
 A kernel is `void name(ptr words)`: error slot, scratch, threads, addresses, words, scalars.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lucid.backend.cpu import jit, transposed
+from lucid.backend.cpu import interrupt, jit, transposed
 from lucid.backend.cpu.access import Lowering, Table
 from lucid.backend.cpu.emit import Emitter
 from lucid.backend.cpu.llvm import Function, Module, Value
@@ -194,6 +195,20 @@ class Schedule:
             rows = rows * x
         return rows, columns, self._work_per_point(body, scope)
 
+    def _pauses(self, body: Body, scope: Scope) -> None:
+        """After how many turns of each outer loop of a stage its task looks for signals."""
+        f = body.f
+        for code, extents in zip(self.codes, self.middle, strict=True):
+            code.pauses, inside = [], f.i64(1)
+            sizes = [int(x.attr) if x.op == "const" else 1 << 20 for x in extents]  # type: ignore
+            bits = interrupt.STEP - code.width_bits
+            if code.unrolled or math.prod(sizes) >> bits == 0:
+                continue
+            for extent in reversed(extents[1:]):
+                inside = inside * f.maximum(self._demand(body, self.low, extent, scope), 1)
+                turns = f.i64(1) << f.maximum(bits - _log2(f, inside), 0)
+                code.pauses.insert(0, turns - 1)
+
     def _task_bits(self, f: Function) -> Value:
         threads = f.load("i64", f.arguments[0], 2)
         return f.select(threads > 1, f.i64(TASK_BITS), f.i64(ALONE_BITS))
@@ -241,6 +256,7 @@ class Schedule:
         body, scope = self._body(f), Scope()
         self._scratch(body, scope, words, slot)
         rows, columns, work = self._sizes(body, scope)
+        self._pauses(body, scope)
         ranges = [f.slot("i64", x) for x in (f.i64(0), rows or f.i64(1), f.i64(0), columns)]
 
         with f.when(task >= 0):

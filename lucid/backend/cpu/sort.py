@@ -9,9 +9,11 @@ a long row are wanted, a count of the keys' first bits tells which can stand the
 sorted.
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lucid.backend.cpu import gemm, jit
+from lucid.backend.cpu import gemm, interrupt, jit
 from lucid.backend.cpu import llvm as ll
 from lucid.backend.cpu.gemm_driver import Words, emit_entry
 from lucid.backend.cpu.target import target
@@ -28,6 +30,7 @@ MANTISSA = {"float16": 10, "bfloat16": 7, "float32": 23, "float64": 52}
 WORDS = (
     "x", "values", "places", "rows", "n", "k", "skip", "tasks", "task_rows", "slot_bytes", "threads"
 )  # fmt: skip
+TASK = [("ptr", "words"), ("ptr", "x"), ("i64", "slot")]
 FRONT = 64  # bytes before the pairs: insertion reads the one before the first
 
 
@@ -94,21 +97,32 @@ def emit(symbol: str, variant: Variant) -> str:
     start = task * w["task_rows"]
     with f.loop(start, f.minimum(start + w["task_rows"], w["rows"])) as row:
         x = f.address(w.pointer("x"), row * n * size)
+        pairs: ll.Value | None = first
         if few:
-            f.call("few", x, n, k, first)
-            pairs = first
+            f.call("few", words, x, slot, n, k, first)
         else:
-            pairs = f.call("row", x, n, k, skip, first, second, counts, result="ptr")
+            pairs = f.call("row", words, x, slot, n, k, skip, first, second, counts, result="ptr")
+            interrupt.leave(f, words, slot, pairs.eq(0))
         wanted = k - skip
         values = f.address(w.pointer("values"), row * wanted * size)
         places = f.address(w.pointer("places"), row * wanted * 8)
-        with f.loop(0, wanted) as j:
+        with _long_loop(f, words, slot, 0, wanted) as j:
             place = _place(f, variant, pairs, j + skip if few else j)
             f.store(place, places, j)
             f.store(f.load(f"i{variant.bits}", x, place), values, j)
     f.finish()
     emit_entry(module, symbol, WORDS, [("task", "tasks")])
     return module.text()
+
+
+@contextlib.contextmanager
+def _long_loop(
+    f: ll.Function, words: ll.Value, slot: ll.Value, start, stop, step: int = 1
+) -> Iterator[ll.Value]:
+    """A loop that ends its function where the call is over."""
+    with f.loop(start, stop, step) as i:
+        yield i
+        interrupt.leave_at(f, words, slot, i + step)
 
 
 def _pitch(f: ll.Function, held, variant: Variant) -> ll.Value:
@@ -188,15 +202,15 @@ def _pair(f: ll.Function, variant: Variant, word: ll.Value, i: ll.Value) -> list
 
 
 def _few(module: ll.Module, variant: Variant) -> None:
-    """void few(ptr x, i64 n, i64 k, ptr pairs): the first k pairs, sorted."""
-    arguments = [("ptr", "x"), ("i64", "n"), ("i64", "k"), ("ptr", "pairs")]
+    """void few(ptr words, ptr x, i64 slot, i64 n, i64 k, ptr pairs): the first k pairs, sorted."""
+    arguments = [*TASK, ("i64", "n"), ("i64", "k"), ("ptr", "pairs")]
     f = module.function("few", arguments, internal=True, inline="noinline")
-    x, n, k, pairs = f.arguments
+    words, x, slot, n, k, pairs = f.arguments
     with f.loop(0, k) as i:
         _insert(f, variant, pairs, i, _pair(f, variant, _read(f, variant, x, i), i))
     with f.when(k > 0):
         worst = f.slot("i64", _get(f, variant, pairs, k - 1)[0])
-        with f.loop(k, n) as i:
+        with _long_loop(f, words, slot, k, n) as i:
             word = _read(f, variant, x, i)
             with f.when(_less(f, word, worst.get())):
                 _insert(f, variant, pairs, k - 1, _pair(f, variant, word, i))
@@ -205,17 +219,18 @@ def _few(module: ll.Module, variant: Variant) -> None:
 
 
 def _row(module: ll.Module, variant: Variant) -> None:
-    """ptr row(ptr x, i64 n, i64 k, i64 skip, ptr a, ptr b, ptr counts): the sorted pairs from
-    place skip on, in a or in b."""
-    arguments = [("ptr", "x"), ("i64", "n"), ("i64", "k"), ("i64", "skip")]
+    """ptr row(ptr words, ptr x, i64 slot, i64 n, i64 k, i64 skip, ptr a, ptr b, ptr counts): the
+    sorted pairs from place skip on, in a or in b; null where the call is over."""
+    arguments = [*TASK, ("i64", "n"), ("i64", "k"), ("i64", "skip")]
     arguments += [("ptr", "a"), ("ptr", "b"), ("ptr", "counts")]
     f = module.function("row", arguments, result="ptr", internal=True, inline="noinline")
-    x, n, k, skip, a, b, counts = f.arguments
+    words, x, slot, n, k, skip, a, b, counts = f.arguments
+    task = (words, slot)
     here, there = f.slot("ptr", a), f.slot("ptr", b)
     if variant.how == "part":
-        n, skip = _picked(f, variant, x, n, k, skip, a, counts)
+        n, skip = _picked(f, variant, task, x, n, k, skip, a, counts)
     else:
-        with f.loop(0, n) as i:
+        with _long_loop(f, *task, 0, n) as i:
             _put(f, variant, a, i, _pair(f, variant, _read(f, variant, x, i), i))
 
     def short() -> None:
@@ -227,19 +242,20 @@ def _row(module: ll.Module, variant: Variant) -> None:
         shift = 0 if variant.wide else 32
         with f.loop(0, DIGITS * bytes_) as i:
             f.store(f.i64(0), counts, i)
-        with f.loop(0, n) as i:
+        with _long_loop(f, *task, 0, n) as i:
             word = _get(f, variant, a, i)[0]
             for d in range(bytes_):
                 at = ((word >> (shift + 8 * d)) & 255) + DIGITS * d
                 f.store(f.load("i64", counts, at) + 1, counts, at)
         for d in range(bytes_):
-            _pass(f, variant, n, here, there, f.address(counts, DIGITS * 8 * d), shift + 8 * d)
+            digits = f.address(counts, DIGITS * 8 * d)
+            _pass(f, variant, task, n, here, there, digits, shift + 8 * d)
 
     f.either(n <= SHORT, short, long)
     f.finish(f.address(here.get(), skip * (16 if variant.wide else 8)))
 
 
-def _picked(f, variant: Variant, x, n, k, skip, a, counts) -> tuple[ll.Value, ll.Value]:
+def _picked(f, variant: Variant, task, x, n, k, skip, a, counts) -> tuple[ll.Value, ll.Value]:
     """Put the pairs that may stand at places skip to k into a, in their order: how many they are,
     and how many of them come before place skip."""
     bits = min(FIRST, variant.bits)
@@ -257,7 +273,7 @@ def _picked(f, variant: Variant, x, n, k, skip, a, counts) -> tuple[ll.Value, ll
 
     with f.loop(0, 1 << bits) as i:
         f.store(f.i64(0), counts, i)
-    with f.loop(0, whole, LANES) as i:
+    with _long_loop(f, *task, 0, whole, LANES) as i:
         several = digits(i, ll.vector(LANES, narrow))
         for lane in range(LANES):
             count(f.extract(several, lane))
@@ -290,7 +306,7 @@ def _picked(f, variant: Variant, x, n, k, skip, a, counts) -> tuple[ll.Value, ll
         found.set(at + 1)
 
     left = f.slot("i32")
-    with f.loop(0, whole, LANES) as i:
+    with _long_loop(f, *task, 0, whole, LANES) as i:
         good = fits(digits(i, ll.vector(LANES, narrow)), *many, f"<{LANES} x i1>")
         left.set(f.cast(f.cast(good, "bitcast", f"i{LANES}"), "zext", "i32"))
         with f.loop_while(lambda: left.get().ne(0)):
@@ -303,7 +319,7 @@ def _picked(f, variant: Variant, x, n, k, skip, a, counts) -> tuple[ll.Value, ll
     return found.get(), skip - before.get()
 
 
-def _pass(f, variant: Variant, n, here: ll.Slot, there: ll.Slot, counts, shift: int) -> None:
+def _pass(f, variant: Variant, task, n, here: ll.Slot, there: ll.Slot, counts, shift: int) -> None:
     """Move the pairs into the order of one byte; a byte that is the same in all moves none."""
     source = here.get()
     sample = (_get(f, variant, source, f.i64(0))[0] >> shift) & 255
@@ -314,7 +330,7 @@ def _pass(f, variant: Variant, n, here: ll.Slot, there: ll.Slot, counts, shift: 
             f.store(total.get(), counts, digit)
             total.set(total.get() + count)
         goal = there.get()
-        with f.loop(0, n) as i:
+        with _long_loop(f, *task, 0, n) as i:
             pair = _get(f, variant, source, i)
             digit = (pair[0] >> shift) & 255
             at = f.load("i64", counts, digit)

@@ -6,6 +6,7 @@ it. The order of a fold is that of loops.Fold; the other choices here do not cha
 
 from collections.abc import Callable, Sequence
 
+from lucid.backend.cpu import interrupt
 from lucid.backend.cpu.access import CONTIGUOUS, UNIFORM, Lowering, Table
 from lucid.backend.cpu.emit import Emitter, memory, register
 from lucid.backend.cpu.llvm import Function, Slot, Value, lanes
@@ -260,16 +261,31 @@ class Body:
 
     # Loops
 
+    def _leave_at(self, code: StageCode, following: Value) -> None:
+        """A question in the last of a stage's loops."""
+        words, _, thread = self.f.arguments
+        extent, bits = code.extents[-1], interrupt.STEP - code.width_bits
+        if extent.op != "const" or extent.attr >> bits:  # type: ignore[operator]
+            interrupt.leave_at(self.f, words, thread, following, bits)
+
     def vectors(
-        self, start: Value, stop: Value, units: int, visit: Callable[[Value], None]
+        self,
+        start: Value,
+        stop: Value,
+        units: int,
+        visit: Callable[[Value], None],
+        code: StageCode | None = None,
     ) -> None:
-        """Visit [start, stop) in `units` vectors at a time, then single ones, then a masked one."""
+        """Visit [start, stop) in `units` vectors at a time, then single ones, then a masked one.
+        code: the stage whose last axis that is, from 0 on; the task may end on the way."""
         f, step = self.f, LANES * units
         main = start + ((stop - start) & -step)
         single = start + ((stop - start) & -LANES)
         self.units, self.mask = units, None
         with f.loop(start, main, step) as i:
             visit(i)
+            if code:
+                self._leave_at(code, i + step)
         self.units = 1
         if units > 1:
             with f.loop(main, single, LANES) as i:
@@ -352,7 +368,7 @@ class Body:
                 self.bind(inner, "start", axis.name, i)
                 self._point(code, inner)
 
-            self.vectors(f.i64(0), extent, 4 if code.size <= 24 else 2, visit)
+            self.vectors(f.i64(0), extent, 4 if code.size <= 24 else 2, visit, code)
             return
         if last and isinstance(code.stage, Fold):
             self._fold_serial(code, scope, axis.name, extent)
@@ -373,6 +389,11 @@ class Body:
             return
         with f.loop(0, extent) as i:
             visit_index(i)
+            if last:
+                self._leave_at(code, i + 1)
+            elif code.pauses:
+                words, _, thread = f.arguments
+                interrupt.leave(f, words, thread, ((i + 1) & code.pauses[place]).eq(0))
 
     def _point(self, code: StageCode, scope: Scope) -> None:
         """The innermost level of a map, of a scan, or of a fold without axes."""
@@ -458,6 +479,7 @@ class Body:
             with f.loop(block, f.minimum(block + COLUMN_BLOCK, extent)) as i:
                 visit(i)
             join()
+            self._leave_at(code, block + COLUMN_BLOCK)
 
     def _accumulate(
         self, code: StageCode, fold: Fold, scope: Scope, slots: list[Slot], unit: int, count: int
@@ -494,6 +516,7 @@ class Body:
                 pairs = zip(parts[::2], parts[1::2], strict=True)
                 parts = [self.combine(fold, a, b, LANES) for a, b in pairs]
             self._join(fold, 0, self._across(fold, parts[0]))
+            self._leave_at(code, block + ROW_BLOCK)
 
     def _across(self, fold: Fold, state: list[Value]) -> list[Value]:
         """The lanes of a vector combined by halves."""
