@@ -31,7 +31,7 @@ def count(request):
 
 
 def slow(y: np.ndarray, length: int, count: int) -> call.Segment:
-    """y[r] = sum of lgamma(r + j) over j < length: one kernel, ROWS * length * 10 ns."""
+    """y[r] = sum of lgamma(r + j) over j < length: one kernel, len(y) * length * 10 ns."""
     r, j = e.index("r"), e.index("j")
     x = e.math("lgamma", e.cast(r + j, d.float32))
     kernel = Kernel(
@@ -46,7 +46,7 @@ def slow(y: np.ndarray, length: int, count: int) -> call.Segment:
         ),
         "inner",
     )
-    words = [0, 0, count, y.ctypes.data, ROWS, length]
+    words = [0, 0, count, y.ctypes.data, len(y), length]
     return call.Segment([call.Call(schedule.compile(kernel).address, words)], releases_gil=True)
 
 
@@ -80,6 +80,21 @@ def test_one_long_kernel_is_interrupted(count):
     assert not np.isnan(again).any()
     x = lucid.ones(700, 300)
     assert ((x + 1) @ x.t()).sum().item() == 2 * 300 * 700 * 700
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_one_long_task_is_left(count, rows):
+    """Each row is a task of half a minute; on two threads the caller waits for a worker."""
+    y = np.full(rows, np.nan, np.float32)
+    slow(y, 1, count).run()
+    y[:] = np.nan
+    thread = later(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        slow(y, 3_000_000_000, count).run()
+    thread.join()
+    assert np.isnan(y).all()
+    assert slow(y, 1_000_000, count).run() is None
+    assert not np.isnan(y).any()
 
 
 def test_a_handler_that_returns_changes_nothing(count):

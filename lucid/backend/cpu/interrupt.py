@@ -46,11 +46,6 @@ def leave(f: Function, words: Value, slot: Value, when: Value | None = None) -> 
     f.begin(on)
 
 
-def leave_at(f: Function, words: Value, slot: Value, following: Value, bits: int = STEP) -> None:
-    """The same after each 2^bits steps of a loop whose counter goes on with `following`."""
-    leave(f, words, slot, (following & ((1 << bits) - 1)).eq(0))
-
-
 TEXT = r"""
 declare i32 @PyErr_CheckSignals()
 declare void @PyErr_SetString(ptr, ptr)

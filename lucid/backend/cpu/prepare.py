@@ -73,7 +73,7 @@ class StageCode:
             row,
         )
         self.ahead: list[tuple[Expr, Expr, dtype]] = []  # see `look_ahead`
-        # Signals are looked for less often the wider a step is; by the loop for all but the last.
+        # Signals are looked for after so many turns of each loop (schedule.py), fewer wide ones.
         self.width_bits = max(block.bit_length() - 3, 0) if grid else 0
         self.pauses: list[Value] = []
         stores = stage.stores if isinstance(stage, Map | Scan) else ()

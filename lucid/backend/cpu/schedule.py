@@ -196,18 +196,19 @@ class Schedule:
         return rows, columns, self._work_per_point(body, scope)
 
     def _pauses(self, body: Body, scope: Scope) -> None:
-        """After how many turns of each outer loop of a stage its task looks for signals."""
+        """After how many turns of each loop of a stage its task looks for signals, powers of two.
+        None where the extents are small numbers."""
         f = body.f
         for code, extents in zip(self.codes, self.middle, strict=True):
             code.pauses, inside = [], f.i64(1)
             sizes = [int(x.attr) if x.op == "const" else 1 << 20 for x in extents]  # type: ignore
             bits = interrupt.STEP - code.width_bits
-            if code.unrolled or math.prod(sizes) >> bits == 0:
+            if not sizes or code.unrolled or math.prod(sizes) >> bits == 0:
                 continue
+            code.pauses = [f.i64(1 << bits)]
             for extent in reversed(extents[1:]):
                 inside = inside * f.maximum(self._demand(body, self.low, extent, scope), 1)
-                turns = f.i64(1) << f.maximum(bits - _log2(f, inside), 0)
-                code.pauses.insert(0, turns - 1)
+                code.pauses.insert(0, f.i64(1) << f.maximum(bits - _log2(f, inside), 0))
 
     def _task_bits(self, f: Function) -> Value:
         threads = f.load("i64", f.arguments[0], 2)

@@ -261,31 +261,21 @@ class Body:
 
     # Loops
 
-    def _leave_at(self, code: StageCode, following: Value) -> None:
-        """A question in the last of a stage's loops."""
+    def _leave(self, when: Value) -> None:
+        """Where an exception waits for the end of the call, the task ends here."""
         words, _, thread = self.f.arguments
-        extent, bits = code.extents[-1], interrupt.STEP - code.width_bits
-        if extent.op != "const" or extent.attr >> bits:  # type: ignore[operator]
-            interrupt.leave_at(self.f, words, thread, following, bits)
+        interrupt.leave(self.f, words, thread, when)
 
     def vectors(
-        self,
-        start: Value,
-        stop: Value,
-        units: int,
-        visit: Callable[[Value], None],
-        code: StageCode | None = None,
+        self, start: Value, stop: Value, units: int, visit: Callable[[Value], None]
     ) -> None:
-        """Visit [start, stop) in `units` vectors at a time, then single ones, then a masked one.
-        code: the stage whose last axis that is, from 0 on; the task may end on the way."""
+        """Visit [start, stop) in `units` vectors at a time, then single ones, then a masked one."""
         f, step = self.f, LANES * units
         main = start + ((stop - start) & -step)
         single = start + ((stop - start) & -LANES)
         self.units, self.mask = units, None
         with f.loop(start, main, step) as i:
             visit(i)
-            if code:
-                self._leave_at(code, i + step)
         self.units = 1
         if units > 1:
             with f.loop(main, single, LANES) as i:
@@ -368,7 +358,14 @@ class Body:
                 self.bind(inner, "start", axis.name, i)
                 self._point(code, inner)
 
-            self.vectors(f.i64(0), extent, 4 if code.size <= 24 else 2, visit, code)
+            units = 4 if code.size <= 24 else 2
+            if not code.pauses:
+                self.vectors(f.i64(0), extent, units, visit)
+                return
+            with f.loop(0, extent, code.pauses[place]) as first:
+                stop = f.minimum(first + code.pauses[place], extent)
+                self.vectors(first, stop, units, visit)
+                self._leave(stop < extent)
             return
         if last and isinstance(code.stage, Fold):
             self._fold_serial(code, scope, axis.name, extent)
@@ -387,13 +384,28 @@ class Body:
             for i in range(code.extents[place].attr):  # type: ignore[arg-type]
                 visit_index(f.i64(i))
             return
-        with f.loop(0, extent) as i:
-            visit_index(i)
-            if last:
-                self._leave_at(code, i + 1)
-            elif code.pauses:
-                words, _, thread = f.arguments
-                interrupt.leave(f, words, thread, ((i + 1) & code.pauses[place]).eq(0))
+        turns = code.pauses[place] if code.pauses else None
+        if turns is None:
+            with f.loop(0, extent) as i:
+                visit_index(i)
+            return
+
+        def short() -> None:
+            with f.loop(0, extent) as i:
+                visit_index(i)
+
+        def long() -> None:
+            with f.loop(0, extent, turns) as first:
+                stop = f.minimum(first + turns, extent)
+                with f.loop(first, stop) as i:
+                    visit_index(i)
+                self._leave(stop < extent)
+
+        # A call in a loop has values wait in memory: short rows of a scan have a loop without it.
+        if last and isinstance(code.stage, Scan):
+            f.either(extent <= turns, short, long)
+        else:
+            long()
 
     def _point(self, code: StageCode, scope: Scope) -> None:
         """The innermost level of a map, of a scan, or of a fold without axes."""
@@ -479,7 +491,9 @@ class Body:
             with f.loop(block, f.minimum(block + COLUMN_BLOCK, extent)) as i:
                 visit(i)
             join()
-            self._leave_at(code, block + COLUMN_BLOCK)
+            if code.pauses:
+                following = block + COLUMN_BLOCK
+                self._leave((following & (code.pauses[-1] - 1)).eq(0))
 
     def _accumulate(
         self, code: StageCode, fold: Fold, scope: Scope, slots: list[Slot], unit: int, count: int
@@ -516,7 +530,9 @@ class Body:
                 pairs = zip(parts[::2], parts[1::2], strict=True)
                 parts = [self.combine(fold, a, b, LANES) for a, b in pairs]
             self._join(fold, 0, self._across(fold, parts[0]))
-            self._leave_at(code, block + ROW_BLOCK)
+            if code.pauses:
+                following = block + ROW_BLOCK
+                self._leave((following & (code.pauses[-1] - 1)).eq(0))
 
     def _across(self, fold: Fold, state: list[Value]) -> list[Value]:
         """The lanes of a vector combined by halves."""
