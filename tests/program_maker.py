@@ -247,10 +247,11 @@ class Maker:
             kinds.append(
                 f"{self.new()}, {self.new()} = lucid.scan(lambda c, t: {body}, {c}, {x}{back})"
             )
-        kinds.append(
-            f"{self.new()}, = lucid.while_loop(lambda t: t.abs().sum() < 50, "
-            f"lambda t: (t * 2 + 1,), ({x}.detach(),), max_steps=30)"
-        )
+        if self.space[x].numel():  # it ends: an error that leads to no result is not compiled
+            kinds.append(
+                f"{self.new()}, = lucid.while_loop(lambda t: t.abs().sum() < 50, "
+                f"lambda t: (t.abs() * 2 + 1,), ({x}.detach(),), max_steps=30)"
+            )
         return rng.choice(kinds)
 
     def ask(self):
