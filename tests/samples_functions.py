@@ -1,6 +1,8 @@
 """Samples of test_oracle.py: tensor functions beyond the core."""
 
 import lucid
+from lucid.apply import apply
+from lucid.ops.prepacked import packed_right, prepacked
 from tests.samples import R, sample, whole
 
 
@@ -35,6 +37,15 @@ def complex_numbers(n, kind):
     made = [x * w, x / w, x.exp(), x.log(), x.sqrt(), x.sin(), x.cos(), x @ w.mH, x.sum(1)]
     made += [x.abs(), x.angle(), lucid.fft.fft(x), lucid.fft.rfft(x.real), lucid.fft.irfft(x)]
     return [y.real if y.is_complex() else y for y in made]
+
+
+@sample
+def products_packed_before(n, kind):
+    x, w, b = R(3, n, kind=kind), R(n, n + 40, kind=kind), R(n + 40, kind=kind)
+    packed = apply(packed_right, (w.detach(),), ())
+    return [
+        apply(prepacked, (x.detach(), packed, *bias), (n + 40,)) for bias in ((), (b.detach(),))
+    ]
 
 
 @sample

@@ -1,5 +1,6 @@
 """`lucid.compile`: same bits as eager, in and out of place, forward, backward and training."""
 
+import numpy as np
 import pytest
 
 import lucid
@@ -182,3 +183,15 @@ def test_a_fold_of_a_view_that_overlaps():
     x = lucid.randn(4, 4)
     for a, b in zip(f(x), lucid.compile(f)(x), strict=True):
         assert same(a, b)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (2, 3, 4), (5,)])
+def test_rows_of_what_also_says_which_rows(shape):
+    """One kernel reads a tensor at its elements for the places, and at those places."""
+    numbers = np.arange(float(np.prod(shape)), dtype=np.float32).reshape(shape) - 3
+    table = numbers.reshape(len(numbers), -1)
+    got = lucid.compile(
+        lambda x: (x[(x > 0).long()], F.embedding((x < 2).long(), x.view(len(x), -1)))
+    )(lucid.tensor(numbers))
+    assert np.array_equal(got[0].numpy(), numbers[(numbers > 0).astype(int)])
+    assert np.array_equal(got[1].numpy(), table[(numbers < 2).astype(int)])

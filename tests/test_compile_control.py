@@ -30,6 +30,13 @@ def test_cond_takes_the_branch_without_a_new_trace():
     )
 
 
+def test_a_scan_of_one_row_leaves_what_has_no_history_without_one():
+    def f(x):
+        return lucid.scan(lambda c, t: ((c * t).sin() * c, c), lucid.ones(4), x)
+
+    agree(f, made((1, 4)))
+
+
 def test_cond_between_other_uses_of_the_same_tensors():
     def f(x, w, v):
         before = w * x + v

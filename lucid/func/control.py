@@ -112,7 +112,8 @@ def scan(
     steps = [_moved(x, dim, 0).contiguous() for x in given]
     trace = program()
     made = None
-    if trace is not None and not trace.pending:
+    # One step is no loop: what it leaves as it is has the history that it had.
+    if trace is not None and not trace.pending and sizes[0] > 1:
         made = _loops.scan(trace, combine_fn, (first, form), (steps, x_form), reverse)
     if made is None:
         made = _scan(combine_fn, (first, form), (steps, x_form), reverse)

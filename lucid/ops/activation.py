@@ -80,7 +80,7 @@ class softshrink(Elementwise):
         return b.where(x > lambd, x - lambd, b.where(x < -lambd, x + lambd, x * 0.0))
 
     def vjp_x(g, x, lambd):
-        return where((x > lambd) | (x < -lambd), g, 0.0)
+        return where((x > lambd) | (x < lambd * -1), g, 0.0)  # which may be a bool
 
     optional = {"lambd": 0.5}
 
@@ -98,7 +98,7 @@ class hardshrink(Elementwise):
         return b.where((x >= -lambd) & (x <= lambd), b.zero(x), x)
 
     def vjp_x(g, x, lambd):
-        return where((x >= -lambd) & (x <= lambd), 0.0, g)
+        return where((x >= lambd * -1) & (x <= lambd), 0.0, g)
 
     optional = {"lambd": 0.5}
 

@@ -285,10 +285,13 @@ def _merge(nest: Nest, apart: frozenset[str]) -> None:
     def together(outer: str, last: str) -> bool:
         if outer in inside or last in inside:
             return False
+        places: dict[str, tuple] = {}  # by array: dimensions are dropped for all of its uses
         for name, subscripts in used:
             strides = nest.arrays[name].strides
             a = [d for d, s in enumerate(subscripts) if s.op == "index" and s.attr == outer]
             b = [d for d, s in enumerate(subscripts) if s.op == "index" and s.attr == last]
+            if places.setdefault(name, (a, b)) != (a, b):
+                return False
             if not a and not b:
                 continue
             if len(a) != 1 or len(b) != 1:
