@@ -274,6 +274,8 @@ def _elementwise(record):
     def run(n, kind):
         if record.refuses and any(k == kind.category for k in record.refuses):
             kind = lucid.int64
+        if record.name == "nextafter" and kind.is_floating_point and kind.itemsize == 2:
+            kind = lucid.float32
         arguments = []
         for name in record.inputs:
             if name == "condition":
