@@ -251,8 +251,7 @@ def _view(op: type[View], x: Any, params: tuple) -> Any:
 
 def _view_of_extents(op: type[View], x: Any, params: tuple) -> Any:
     """`_view` in a trace that is to hold for other sizes."""
-    numbers = plain(params)
-    found = _views.get((op, numbers, x._layout)) or view_of(op, x, numbers)
+    found = view_of(op, x, plain(params))
     if found is None:
         return _view(op, contiguous(x), params)
     return show(x, found, ((op, params),))
@@ -260,8 +259,10 @@ def _view_of_extents(op: type[View], x: Any, params: tuple) -> Any:
 
 def view_of(op: type[View], x: Any, params: tuple) -> Shown | None:
     """How the view of a tensor like x looks; None where it takes a copy."""
-    static = op.static(params)
     lay = x._layout
+    if (known := _views.get((op, params, lay))) is not None:
+        return known
+    static = op.static(params)
     shape = op.shape(lay.shape, **static)  # type: ignore[attr-defined]
     there = op.strides(lay.shape, lay.strides, 0, **static)  # type: ignore[attr-defined]
     if there is None:
@@ -274,8 +275,7 @@ def view_of(op: type[View], x: Any, params: tuple) -> Shown | None:
 
 
 def show(x: Any, shown: Shown, step: tuple | None = None) -> Any:
-    """The view of x, a tensor in memory, with its place on the tape. `step`: the same step with
-    extents among its parameters."""
+    """The view of x, a tensor in memory, on the tape. `step`: its step with extents in it."""
     step = step or shown.step
     y = _allocate(tensor_class)
     y._storage = x._storage

@@ -141,6 +141,15 @@ def needed_by(wanted: Iterable[Value]) -> set[int]:
     return found
 
 
+def computed_from(graph: Graph, given: Iterable[Value]) -> set[int]:
+    """The ids of the values that follow from these and from numbers alone, these included."""
+    found = {id(v) for v in given}
+    for e in graph.equations:
+        if e.inputs and all(v.number is not None or id(v) in found for v in e.inputs):
+            found.update(map(id, e.outputs))
+    return found
+
+
 def render(graph: Graph) -> str:
     """The graph as text, which `parse` reads back."""
     names: dict[int, str] = {}

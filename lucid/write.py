@@ -314,9 +314,12 @@ def _move_history(op: type[Op], target: Any, inputs: tuple, params: tuple, edges
 
 
 def _record(op: type[Op], inputs: tuple, params: tuple, output: Any, edges: tuple) -> None:
+    tracer = program()
+    if tracer is None or tracer.journal is None:
+        record(op, inputs, params, output, edges)
+        return
     node = record(op, plain(inputs), plain(params), output, edges)
-    if (tracer := program()) is not None and tracer.journal is not None:
-        tracer.journal.note(node, op, params, inputs, (output,))
+    tracer.journal.note(node, op, params, inputs, (output,))
 
 
 def rebase(target: Any, value: Any) -> None:

@@ -90,13 +90,11 @@ def compile(
     return kind(function, fullgraph, dynamic, fold_batch_norm, prepack)
 
 
-_OWN = (
-    "function", "fullgraph", "dynamic", "fold_batch_norm", "prepack", "broken", "plans", "traces",
-    "reasons", "uncompiled", "_lock", "templates", "met", "unfit", "resizes",
-)  # fmt: skip
-
-
 _OPTIONS = ("dynamic", "fullgraph", "fold_batch_norm", "prepack")
+_OWN = (
+    "function", *_OPTIONS, "broken", "plans", "traces", "reasons", "uncompiled", "_lock",
+    "templates", "met", "unfit", "resizes",
+)  # fmt: skip
 
 
 class Untraceable(Exception):
@@ -119,11 +117,11 @@ class Compiled:
         own["fullgraph"] = fullgraph
         own["dynamic"] = dynamic
         own["fold_batch_norm"] = fold_batch_norm
+        own["prepack"] = prepack
         own["templates"] = {}  # what calls have in common but for sizes -> captures with templates
         own["met"] = {}  # the same -> the key of the first call
         own["unfit"] = {}  # the same -> how often a template was of no use
         own["resizes"] = 0  # plans that were made for other sizes without a trace
-        own["prepack"] = prepack
         own["broken"] = {}  # key -> why such a call cannot be traced, where it need not be
         own["plans"] = {}  # key -> the runners, the latest first
         own["traces"] = 0
@@ -138,11 +136,11 @@ class Compiled:
     fullgraph: bool
     dynamic: bool | None
     fold_batch_norm: bool
+    prepack: bool
     templates: dict[tuple, list[Captured]]
     met: dict[tuple, tuple]
     unfit: dict[tuple, int]
     resizes: int
-    prepack: bool
     broken: dict[tuple, str]
     plans: dict[tuple, list[Runner]]
     traces: int

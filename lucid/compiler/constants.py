@@ -7,7 +7,7 @@ from typing import Any
 
 from lucid import storage
 from lucid.apply import CPU
-from lucid.graph import Graph, Value
+from lucid.graph import Graph, Value, computed_from
 from lucid.layout import layout
 from lucid.plan.run import Plan
 
@@ -16,10 +16,7 @@ LEAST, MOST = 64, 1 << 20  # elements
 
 def fold(graph: Graph) -> list[tuple[Value, Any]]:
     """Take constants out of the graph: each becomes an input, with the storage of its elements."""
-    constant: set[int] = set()
-    for equation in graph.equations:
-        if all(v.number is not None or id(v) in constant for v in equation.inputs):
-            constant.update(id(v) for v in equation.outputs)
+    constant = computed_from(graph, [v for e in graph.equations if not e.inputs for v in e.outputs])
     wanted: dict[int, Value] = {}
     for equation in graph.equations:
         for v in equation.inputs:

@@ -292,6 +292,3 @@ def in_words(form: Form, names: dict[int, str]) -> str:
         return f"{names.get(place, 'a tensor')}.shape[{d}]"
 
     return told(form, leaf)
-
-
-__all__ = ["Journal", "Made", "Outer", "Template", "facts_of", "in_words"]

@@ -25,8 +25,8 @@ class Entry(Node):
 
     __slots__ = ("place",)
 
-    def __init__(self, lay: Layout, place: int):
-        super().__init__(Recipe(whole, (), (), (lay,), ()), (), ())
+    def __init__(self, lay: Layout, place: int, edges: tuple = ()):
+        super().__init__(Recipe(whole, (), (), (lay,), ()), edges, ())
         self.place = place
 
     def run(self, arrived: list) -> Sequence[Any]:  # type: ignore[override]
@@ -36,17 +36,16 @@ class Entry(Node):
         )
 
 
-class Onward(Node):
+class Onward(Entry):
     """In a trace, the history of an argument after a write to it, where it is a view of something
     with a history of its own: outside, the write is part of that one, which goes on to before it.
     """
 
-    __slots__ = ("entry", "program")
+    __slots__ = ("program",)
 
     def __init__(self, x: Any, place: int, program: Any):
-        lay = x._layout
-        super().__init__(Recipe(whole, (), (), (lay,), ()), ((x._node, x._nr),), ())
-        self.entry, self.program = Entry(lay, place), program
+        super().__init__(x._layout, place, ((x._node, x._nr),))
+        self.program = program
 
     def run(self, arrived: list) -> Sequence[Any]:  # type: ignore[override]
-        return arrived if self.program.returned else self.entry.run(arrived)
+        return arrived if self.program.returned else super().run(arrived)

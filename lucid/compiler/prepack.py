@@ -6,7 +6,7 @@ that the product would pack as a whole: few rows read them where they lie. Bits 
 
 from math import prod
 
-from lucid.graph import Equation, Graph, Value
+from lucid.graph import Equation, Graph, Value, computed_from
 from lucid.lazy import lazy
 from lucid.op import find
 from lucid.ops.prepacked import packed_right, prepacked
@@ -17,10 +17,7 @@ _gemm = lazy("lucid.backend.cpu.gemm")
 def prepack(graph: Graph, fixed: list[Value], most: int) -> list[Value]:
     """Pack what is computed from the inputs `fixed` alone; `most` bytes in all, the first products
     first. Returns the packed weights."""
-    steady = {id(v) for v in fixed}
-    for e in graph.equations:
-        if e.inputs and all(v.number is not None or id(v) in steady for v in e.inputs):
-            steady.update(map(id, e.outputs))
+    steady = computed_from(graph, fixed)
     made: list[Value] = []
     known: dict[tuple[int, bool], Value] = {}
     equations: list[Equation] = []
@@ -30,15 +27,14 @@ def prepack(graph: Graph, fixed: list[Value], most: int) -> list[Value]:
             continue
         x, w, *b = e.inputs
         turned = e.op.name == "affine"
-        if (id(w), turned) not in known:
+        packed = known.get((id(w), turned))
+        if packed is None:
             size = _bytes(w, turned)
             if size > most:
                 equations.append(e)
                 continue
             most -= size
-        packed = known.get((id(w), turned))
-        own = Graph()
-        if packed is None:
+            own = Graph()
             v = own.add(find("permute"), (w,), ((1, 0),))[0] if turned else w
             packed = known[id(w), turned] = own.add(packed_right, (v,), ())[0]
             made.append(packed)

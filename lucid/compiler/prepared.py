@@ -15,7 +15,7 @@ from lucid.compiler.captured import Captured, Input
 from lucid.compiler.planned import ProgramPlan
 from lucid.compiler.prepack import prepack
 from lucid.config import settings
-from lucid.graph import Graph, Value
+from lucid.graph import Graph, Value, needed_by
 from lucid.layout import layout
 from lucid.plan.passes.batch_norm import fold_batch_norm
 
@@ -44,7 +44,8 @@ class Prepared:
         name: str,
         count: int = 1,
     ):
-        used = _used(graph, values)
+        leading = needed_by(values)
+        used = {id(v) for e in graph.equations if id(e) in leading for v in e.inputs}
         self.name = name
         self.count = count  # of the layers that are prepared
         self.inputs = [i for i in inputs if id(i.value) in used]
@@ -86,7 +87,7 @@ def prepared(
     inputs = [i.value for i in fixed]
     folded = fold_batch_norm(graph, inputs) if fold else []
     packed = prepack(graph, inputs, settings.prepack_mb << 20) if pack else []
-    steady = _leading(graph, [*folded, *packed])
+    steady = needed_by([*folded, *packed])
     read = {id(v) for e in graph.equations if id(e) not in steady for v in e.inputs}
     direct = [v for v in folded if id(v) in read]  # the others are packed next
     found = [Prepared(graph, fixed, [v], f"{name}_packed") for v in packed]
@@ -97,20 +98,3 @@ def prepared(
         v.equation = None
     graph.pruned()
     return values, found
-
-
-def _leading(graph: Graph, values: Sequence[Value]) -> set[int]:
-    """The equations that lead to these values, by id."""
-    needed = {id(v) for v in values}
-    found: set[int] = set()
-    for e in reversed(graph.equations):
-        if any(id(v) in needed for v in e.outputs):
-            found.add(id(e))
-            needed.update(map(id, e.inputs))
-    return found
-
-
-def _used(graph: Graph, values: Sequence[Value]) -> set[int]:
-    """The inputs that lead to these values."""
-    leading = _leading(graph, values)
-    return {id(v) for e in graph.equations if id(e) in leading for v in e.inputs}

@@ -80,7 +80,8 @@ class softshrink(Elementwise):
         return b.where(x > lambd, x - lambd, b.where(x < -lambd, x + lambd, x * 0.0))
 
     def vjp_x(g, x, lambd):
-        return where((x > lambd) | (x < lambd * -1), g, 0.0)  # which may be a bool
+        # lambd may be a bool, which has no negative.
+        return where((x > lambd) | (x < lambd * -1), g, 0.0)
 
     optional = {"lambd": 0.5}
 

@@ -13,12 +13,12 @@ from lucid.apply import CPU, apply, wrap
 from lucid.array import Array
 from lucid.device import device
 from lucid.dtypes import FLOATING, bool_, dtype, int64
-from lucid.extent import Extent, whole
+from lucid.extent import plain, whole
 from lucid.kernel import expr
 from lucid.layout import layout, row_major
 from lucid.op import Pointwise
 from lucid.ops.cast import to_dtype
-from lucid.tracing import program, tracing
+from lucid.tracing import any_program, program, tracing
 
 
 class full_(Pointwise):
@@ -275,7 +275,9 @@ def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=Fa
 
 
 def _all_whole(*numbers: Any) -> bool:
-    return all([type(n) is int or isinstance(n, Extent) and type(n.value) is int for n in numbers])
+    if any_program():
+        numbers = plain(numbers)
+    return all([type(n) is int for n in numbers])
 
 
 def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False, **other):

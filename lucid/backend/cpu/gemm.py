@@ -8,7 +8,7 @@ The blocks depend on K alone (`depth_of`), so tiles, tasks and threads never cha
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from lucid.backend.cpu import gemm_driver, gemm_pack, gemm_stream, gemm_tile, gemv, jit
@@ -121,12 +121,15 @@ def plan_general(product: Product) -> KernelCall:
     if product.spec.packed:
         return plan_product(product)
     product = _transposed(product)
-    if gemv.fits(product.spec.m, product.spec.n, product.spec.k, product.spec.b[0]):
-        return plan_dot(product)
-    if gemm_stream.fits(product.spec.m, product.spec.n, product.spec.b[1]):
-        if not _in_first_cache(product.spec):
-            return plan_stream(product)
-    return plan_product(product)
+    return _planner(product.spec)(product)
+
+
+def _planner(spec: MatmulSpec) -> Callable[[Product], KernelCall]:
+    if gemv.fits(spec.m, spec.n, spec.k, spec.b[0]):
+        return plan_dot
+    if gemm_stream.fits(spec.m, spec.n, spec.b[1]) and not _in_first_cache(spec):
+        return plan_stream
+    return plan_product
 
 
 def plan_dot(product: Product) -> KernelCall:
@@ -404,10 +407,8 @@ def packs_right(spec: MatmulSpec) -> bool:
     s = product.spec
     if product.swapped or s.batch or s.dtype is not s.dtype.compute:
         return False
-    if gemv.fits(s.m, s.n, s.k, s.b[0]) or gemm_stream.fits(s.m, s.n, s.b[1]):
-        return False
     tile = gemm_tile.tile_of(s.dtype.compute, target())
-    return _right_mode(s, tile) in ("rows", "columns", "any")
+    return _planner(s) is plan_product and _right_mode(s, tile) in gemm_driver.PACKING
 
 
 def packed_panels(kind: dtype, k: int, n: int) -> tuple[int, int, list[tuple[int, int]]]:

@@ -18,6 +18,8 @@ from lucid.backend.cpu.gemm_tile import ADD, AHEAD, ARGUMENTS, COPYING, STORE, T
 from lucid.backend.cpu.target import Target
 from lucid.dtypes import dtype
 
+PACKING = ("rows", "columns", "any")  # of B, each in panels before it is read
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -42,7 +44,7 @@ class Variant:
     @property
     def packing(self) -> bool:
         """Whether B is packed before it is read."""
-        return self.right in ("rows", "columns", "any")
+        return self.right in PACKING
 
     @property
     def reads_right(self) -> bool:

@@ -9,7 +9,10 @@ and outside of the main thread, which alone handles signals), and the time of th
 is -1 once an exception has been set: the tasks that are left are then not run.
 """
 
+import contextlib
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 from lucid.backend.cpu.llvm import Function, Value
 
@@ -44,6 +47,17 @@ def leave(f: Function, words: Value, slot: Value, when: Value | None = None) -> 
     f.begin(end)
     f.line("ret ptr null" if f.result == "ptr" else "ret void")
     f.begin(on)
+
+
+@contextlib.contextmanager
+def stretches(
+    f: Function, words: Value, slot: Value, start: Any, stop: Any, length: Any
+) -> Iterator[tuple[Value, Value]]:
+    """The first and last of each `length` of a long loop, with a question between two of them."""
+    with f.loop(start, stop, length) as first:
+        end = f.minimum(first + length, stop)
+        yield first, end
+        leave(f, words, slot, end < stop)
 
 
 TEXT = r"""

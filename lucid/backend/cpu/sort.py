@@ -120,11 +120,9 @@ def _long_loop(
     f: ll.Function, words: ll.Value, slot: ll.Value, start, stop, step: int = 1
 ) -> Iterator[ll.Value]:
     """A loop that ends its function where the call is over."""
-    with f.loop(start, stop, 1 << interrupt.STEP) as first:
-        end = f.minimum(first + (1 << interrupt.STEP), stop)
+    with interrupt.stretches(f, words, slot, start, stop, 1 << interrupt.STEP) as (first, end):
         with f.loop(first, end, step) as i:
             yield i
-        interrupt.leave(f, words, slot, end < stop)
 
 
 def _pitch(f: ll.Function, held, variant: Variant) -> ll.Value:

@@ -5,6 +5,7 @@ it. The order of a fold is that of loops.Fold; the other choices here do not cha
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from lucid.backend.cpu import interrupt
 from lucid.backend.cpu.access import CONTIGUOUS, UNIFORM, Lowering, Table
@@ -261,6 +262,13 @@ class Body:
 
     # Loops
 
+    def _stretches(
+        self, extent: Value, length: Value
+    ) -> AbstractContextManager[tuple[Value, Value]]:
+        """A loop that is long: between its stretches the task may end."""
+        words, _, thread = self.f.arguments
+        return interrupt.stretches(self.f, words, thread, 0, extent, length)
+
     def _leave(self, when: Value) -> None:
         """Where an exception waits for the end of the call, the task ends here."""
         words, _, thread = self.f.arguments
@@ -362,10 +370,8 @@ class Body:
             if not code.pauses:
                 self.vectors(f.i64(0), extent, units, visit)
                 return
-            with f.loop(0, extent, code.pauses[place]) as first:
-                stop = f.minimum(first + code.pauses[place], extent)
-                self.vectors(first, stop, units, visit)
-                self._leave(stop < extent)
+            with self._stretches(extent, code.pauses[place]) as (first, end):
+                self.vectors(first, end, units, visit)
             return
         if last and isinstance(code.stage, Fold):
             self._fold_serial(code, scope, axis.name, extent)
@@ -384,26 +390,21 @@ class Body:
             for i in range(code.extents[place].attr):  # type: ignore[arg-type]
                 visit_index(f.i64(i))
             return
-        turns = code.pauses[place] if code.pauses else None
-        if turns is None:
-            with f.loop(0, extent) as i:
-                visit_index(i)
-            return
 
         def short() -> None:
             with f.loop(0, extent) as i:
                 visit_index(i)
 
         def long() -> None:
-            with f.loop(0, extent, turns) as first:
-                stop = f.minimum(first + turns, extent)
-                with f.loop(first, stop) as i:
+            with self._stretches(extent, code.pauses[place]) as (first, end):
+                with f.loop(first, end) as i:
                     visit_index(i)
-                self._leave(stop < extent)
 
         # A call in a loop has values wait in memory: short rows of a scan have a loop without it.
-        if last and isinstance(code.stage, Scan):
-            f.either(extent <= turns, short, long)
+        if not code.pauses:
+            short()
+        elif last and isinstance(code.stage, Scan):
+            f.either(extent <= code.pauses[place], short, long)
         else:
             long()
 

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from lucid.dtypes import float32, float64
-from lucid.graph import Equation, Graph, Value
+from lucid.graph import Equation, Graph, Value, computed_from
 from lucid.op import find
 from lucid.plan.passes.replace import Replacement
 
@@ -34,10 +34,7 @@ class _Norm:
 def fold_batch_norm(graph: Graph, fixed: list[Value]) -> list[Value]:
     """Fold all that can be; `fixed` are the inputs that are the same tensors in each call. Returns
     the folded weights and biases: of these inputs, and of nothing else."""
-    steady = {id(v) for v in fixed}
-    for e in graph.equations:
-        if e.inputs and all(v.number is not None or id(v) in steady for v in e.inputs):
-            steady.update(map(id, e.outputs))
+    steady = computed_from(graph, fixed)
     uses = Counter(id(v) for e in graph.equations for v in e.inputs)
     uses.update(map(id, graph.outputs))
     last = {e.unit: e for e in graph.equations}
