@@ -195,3 +195,25 @@ def test_rows_of_what_also_says_which_rows(shape):
     )(lucid.tensor(numbers))
     assert np.array_equal(got[0].numpy(), numbers[(numbers > 0).astype(int)])
     assert np.array_equal(got[1].numpy(), table[(numbers < 2).astype(int)])
+
+
+def test_what_was_written_to_a_part_of_a_tensor_is_kept_for_backward():
+    """Its rows lie apart, and so do those of what the Node keeps: there is room for the gaps."""
+    weight = nn.Parameter(lucid.eye(4))
+
+    @lucid.compile
+    def f(x):
+        x[..., 0] = 2
+        return F.linear(x, weight)
+
+    for seed in range(8):
+        numbers = np.random.default_rng(seed).standard_normal((4, 5, 6)).astype(np.float32)
+        part = lucid.tensor(numbers)[1:3, 1:4, 1:5]
+        y = f(part)
+        others = [lucid.ones(4, 5, 6) for _ in range(4)]  # what lies behind is someone else's
+        weight.grad = None
+        y.sum().backward()
+        numbers[1:3, 1:4, 1] = 2
+        want = np.broadcast_to(numbers[1:3, 1:4, 1:5].sum((0, 1)), (4, 4))
+        assert np.allclose(weight.grad.numpy(), want, atol=1e-5)
+        assert all((x == 1).all() for x in others)

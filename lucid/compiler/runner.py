@@ -23,6 +23,7 @@ from lucid.compiler.tree import unflatten
 from lucid.error import BackwardError
 from lucid.graph import Value
 from lucid.layout import Layout, layout
+from lucid.plan.lower import nbytes
 from lucid.tracing import change
 from lucid.write import last_write, rebase
 
@@ -73,7 +74,8 @@ class Runner:
         into = {len(fresh) + k: i.value for k, (i, *_) in enumerate(captured.writes)}
         self.plan = ProgramPlan(graph, strides, name, into)
         self.plan.bind()
-        self.kept_layouts = [layout(v.shape, v.strides, v.dtype, CPU) for v in self.residuals]
+        # What was written to a part of a tensor is kept with the gaps of that part.
+        self.kept_bytes = [nbytes(v) for v in self.residuals]
         fixed = [i for i in captured.inputs if i.source.fixed]
         self.blocks = frozenset([id(i.cell.storage) for i in fixed])
         # By its number among the inputs, what is another tensor in each call.
@@ -140,7 +142,7 @@ class Runner:
         try:
             inputs = self._inputs(leaves)
             made = [storage.allocate(lay.nbytes) for lay in captured.layouts]
-            kept = [storage.allocate(lay.nbytes) for lay in self.kept_layouts]
+            kept = [storage.allocate(n) for n in self.kept_bytes]
             blocks = [block.ptr for block in (*made, *kept)]
             ready = [block for p in self.prepared for block in p.blocks()]
             rest = [*numbers, *[block.ptr for block in ready]]
