@@ -217,3 +217,11 @@ def test_what_was_written_to_a_part_of_a_tensor_is_kept_for_backward():
         want = np.broadcast_to(numbers[1:3, 1:4, 1:5].sum((0, 1)), (4, 4))
         assert np.allclose(weight.grad.numpy(), want, atol=1e-5)
         assert all((x == 1).all() for x in others)
+
+
+def test_folds_of_nothing_next_to_other_axes():
+    def f(x):
+        return F.one_hot((x[..., 1:] > 0).long(), 3).split(2, 2)[-1].logsumexp(2)
+
+    y = lucid.compile(f)(lucid.randn(3, 1))
+    assert (tuple(y.shape), y.dtype) == ((3, 0), f(lucid.randn(3, 1)).dtype)

@@ -354,7 +354,7 @@ def order(nest: Nest, lanes: bool | None = None) -> str:
 
         def lane_cost(axis: str) -> float:
             apart = sum(s not in (0, 1) for s in stride(axis, found))
-            return (len(found) + APART * apart) / min(nest.extents[axis], LANES)
+            return (len(found) + APART * apart) / min(max(nest.extents[axis], 1), LANES)
 
         if nest.extents[nest.grid[-1]] * 2 <= SHORT:  # most lanes would do nothing
             best = min(nest.grid, key=lane_cost)
