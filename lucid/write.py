@@ -255,8 +255,9 @@ def _build(
 ) -> tuple:
     """Plan a write into a target of this layout and keep the plan."""
     lay = target._layout
-    if any(getattr(x, "is_sparse", False) for x in inputs):
-        raise NotImplementedError(f"{called}: a sparse tensor is written; .to_dense() it first")
+    for x in inputs:
+        if getattr(x, "is_sparse", False):
+            return x._trace.written(op, called, target, inputs)
     _check_inside(called, inputs)
     into = into_of(op, called, lay, params)
     plan = Plan(trace_call(into, inputs), [lay.strides], f"{op.name}_")

@@ -115,6 +115,10 @@ def subscripts(n, kind):
         deep.index_put((i,) * k, R(2, *deep.shape[k:], kind=kind), accumulate=True)
         for k in range(1, 8)
     ]
+    here = deep.detach().clone()
+    for k in range(1, 8):
+        for add in (False, True):
+            here.index_put_((i,) * k, R(2, *deep.shape[k:], kind=kind).detach(), accumulate=add)
     nonzero = (x.detach() > 0.5).nonzero()
     # The second derivative of a subscript: what is read from an element of this number on.
     subscript_at = REGISTRY["subscript_at"]

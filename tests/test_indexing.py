@@ -419,3 +419,106 @@ def test_places_in_expanded_dimensions_are_checked(read):
         assert read(x, lucid.tensor([size - 1])).flatten()[0].item() == 0.0
         with pytest.raises(IndexError, match="out of range"):
             read(x, lucid.tensor([size]))
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 1), (1, 1, 1), ()])
+def test_nonzero_of_one_element(shape):
+    for value in (0.0, 3.0):
+        expected = np.argwhere(np.full(shape, value))
+        assert lucid.full(shape, value).nonzero().tolist() == expected.tolist()
+    x = lucid.full(shape, 2.0)
+    assert x[x > 1].tolist() == [2.0] and x[x > 3].tolist() == []
+
+
+# ---- writes at places -------------------------------------------------------------------------
+
+
+def writes():
+    """Each way to write at places: (in place on a tensor, the same on an array)."""
+    rows, values = np.array([2, 0, 2, -1]), RNG.standard_normal((4, 5, 3))
+    i, v = lucid.tensor(rows), lucid.tensor(values)
+
+    def added(a):
+        np.add.at(a, rows, values)
+
+    def put(a):
+        a[rows] = values
+
+    def inner(a):
+        np.add.at(a, (slice(None), rows), values[:, :4])
+
+    return {
+        "[]": (lambda x: x.__setitem__(i, v), put),
+        "index_put_": (lambda x: x.index_put_((i,), v), put),
+        "accumulate": (lambda x: x.index_put_((i,), v, accumulate=True), added),
+        "index_add_": (lambda x: x.index_add_(0, i, v), added),
+        "index_copy_": (lambda x: x.index_copy_(0, i, v), put),
+        "dim 1": (lambda x: x.index_add_(1, i, v[:, :4]), inner),
+    }
+
+
+@pytest.mark.parametrize("name", writes())
+@pytest.mark.parametrize("kind", ["row-major", "transposed", "strided", "of a leaf", "expanded"])
+def test_writes_touch_only_their_places(name, kind):
+    ours, theirs = writes()[name]
+    array = RNG.standard_normal((4, 5, 3))
+    if kind == "transposed":
+        x = lucid.tensor(array.transpose(2, 1, 0).copy()).permute(2, 1, 0)
+    elif kind == "strided":
+        x = lucid.tensor(np.repeat(array, 2, 1))[:, ::2]
+    else:
+        x = lucid.tensor(array, requires_grad=kind == "of a leaf")
+    before = x._version
+    if kind == "expanded":
+        with pytest.raises(RuntimeError, match="one in memory"):
+            ours(x[:, :1].expand(4, 5, 3))
+        assert np.array_equal(x.numpy(), array)
+        return
+    if kind == "of a leaf":
+        with pytest.raises(RuntimeError, match="a leaf that requires a gradient"):
+            ours(x)
+    with lucid.no_grad():
+        ours(x)
+    theirs(array)
+    assert np.allclose(x.detach().numpy(), array)
+    assert x._version > before
+
+
+@pytest.mark.parametrize("name", writes())
+def test_a_place_outside_is_told_before_anything_is_written(name):
+    x = lucid.zeros(2, 3, 3).double()
+    with pytest.raises((IndexError, RuntimeError)):
+        writes()[name][0](x)
+    assert x.sum().item() == 0
+    x, i = lucid.zeros(4), lucid.tensor([1, 7])
+    with pytest.raises(IndexError, match="7 .* dimension 0 of size 4"):
+        x.index_add_(0, i, lucid.ones(2))
+    with pytest.raises(IndexError, match="7 .* dimension 1 of size 4"):
+        lucid.zeros(2, 4).index_add_(1, i, lucid.ones(2, 2))
+    assert x.tolist() == [0] * 4
+
+
+def test_writes_from_the_same_memory():
+    x = lucid.arange(6.0)
+    x.index_add_(0, lucid.tensor([0, 1, 2]), x[3:])
+    assert x.tolist() == [3, 5, 7, 3, 4, 5]
+    y = lucid.tensor([2, 0, 1])
+    y[y] = y
+    assert y.tolist() == np.array([0, 1, 2]).tolist()
+    assert lucid.zeros(3).index_put_((lucid.tensor([True, False, True]),), lucid.ones(2)).tolist()
+
+
+def test_writes_at_places_are_recorded_where_asked():
+    i = lucid.tensor([0, 2, 1])
+
+    def written(x, v, add):
+        y = x * 2
+        y.index_put_((i,), v, accumulate=add)
+        y.index_add_(0, i[:1], v[:1])
+        return y
+
+    x = lucid.tensor(RNG.standard_normal((3, 2)), requires_grad=True)
+    v = lucid.tensor(RNG.standard_normal((3, 2)), requires_grad=True)
+    for add in (False, True):
+        assert gradcheck(lambda x, v, add=add: written(x, v, add), (x, v))
+        assert gradcheck(lambda v, add=add: written(x.detach(), v, add), (v,))

@@ -96,7 +96,7 @@ class GradScaler:
                 if p.grad is not None:
                     if p.grad.dtype is lucid.float16:
                         raise ValueError("Attempting to unscale FP16 gradients.")
-                    grads.append(p.grad)
+                    grads.append(p.grad._values() if p.grad.is_sparse else p.grad)
         with lucid.no_grad():
             finite = all([bool(lucid.isfinite(g).all().item()) for g in grads])
             update.update_all(unscaled, [(g,) for g in grads], Numbers(1.0 / self._scale))

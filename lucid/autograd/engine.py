@@ -403,6 +403,9 @@ def _accumulate(leaf: Any, g: Any, create: bool, fresh: bool = False) -> None:
 
 
 def _writable(old: Any) -> bool:
-    """Whether its elements have memory of their own: an expanded gradient has not."""
+    """Whether its elements have memory of their own: an expanded gradient has not, a sparse one
+    cannot take a dense sum."""
+    if old.is_sparse:
+        return False
     lay = old._layout
     return not any(s == 0 and n > 1 for n, s in zip(lay.shape, lay.strides, strict=True))

@@ -90,7 +90,7 @@ def pull_back(
         return tracer.rules(node, needed, arrived), not recipe.direct
     if create and (noted := journal()) is not None:
         noted.refuse("gradients are differentiated inside")
-    if create or recipe.direct or tracing() is not None:
+    if create or recipe.direct or tracing() is not None or _sparse(arrived):
         pairs = zip(recipe.names, kept, strict=True)
         saved = recipe.fixed | {name: unpack(node, name, s, create) for name, s in pairs}
         if (
@@ -127,6 +127,11 @@ def pull_back(
     if found is None:
         found = keep_plan(key, _plan(node, kept, needed, arrived))
     return found(tuple(inputs)), type(found) is Fused or (fresh and found.single)
+
+
+def _sparse(arrived: Sequence[Any]) -> bool:
+    """Whether a cotangent has no bytes that a plan could read."""
+    return any([g is not None and g._storage is None for g in arrived])
 
 
 class Passed:

@@ -16,7 +16,8 @@ class Embedding(Module):
 
     x: integers (...), y: (..., embedding_dim). The row `padding_idx` starts at zero and gets no
     gradient. `max_norm` scales rows that are read in place, `scale_grad_by_freq` divides a row's
-    gradient by how often it was read. `sparse` gradients are not supported and raise.
+    gradient by how often it was read. With `sparse` the gradient of the weight is a sparse tensor
+    of the rows that were read, which SGD, SparseAdam and Adagrad take.
 
     >>> import lucid
     >>> lucid.nn.Embedding(10, 3)(lucid.tensor([1, 2])).shape
@@ -49,8 +50,6 @@ class Embedding(Module):
         self.norm_type = norm_type
         self.scale_grad_by_freq = scale_grad_by_freq
         self.sparse = sparse
-        if sparse:
-            raise NotImplementedError("Embedding: sparse gradients are not supported")
         shape = (num_embeddings, embedding_dim)
         if _weight is not None and tuple(_weight.shape) != shape:
             raise AssertionError("Shape of weight does not match num_embeddings and embedding_dim")
@@ -106,7 +105,7 @@ class EmbeddingBag(Module):
     """The sum, mean or max of the rows of a weight over bags of indices.
 
     x: integers (B, L), or (N,) with `offsets` (B,), where each bag begins; y: (B, embedding_dim).
-    `sparse` gradients are not supported and raise.
+    With `sparse` the gradient of the weight is a sparse tensor, as that of Embedding.
 
     >>> import lucid
     >>> lucid.nn.EmbeddingBag(10, 3)(lucid.tensor([1, 2, 4]), lucid.tensor([0, 2])).shape
@@ -129,8 +128,6 @@ class EmbeddingBag(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        if sparse:
-            raise NotImplementedError("EmbeddingBag: sparse gradients are not supported")
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise AssertionError("padding_idx must be within num_embeddings")

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from lucid.autograd.mode import no_grad
+from lucid.autograd.mode import is_grad_enabled, no_grad
 from lucid.dtypes import INTEGER, bool_, int64
+from lucid.lazy import lazy
 from lucid.op import Composite, Elementwise
 from lucid.ops.creation import ones, tensor
 from lucid.ops.elementwise import where
@@ -17,6 +18,8 @@ from lucid.ops.reduce import sum_
 from lucid.ops.statistics import max as max_
 from lucid.ops.statistics import norm
 from lucid.ops.view import reshape
+
+_sparse = lazy("lucid.sparse")
 
 
 class scaled_gradient(Elementwise):
@@ -44,17 +47,20 @@ def embedding(
 
     The row padding_idx gets no gradient. With max_norm, rows that are read and whose norm_type-norm
     is larger are scaled down in place first. scale_grad_by_freq divides the gradient of a row by
-    how often it is read. An index outside of [0, V) raises IndexError; sparse gradients are not
-    supported.
+    how often it is read. With `sparse`, the gradient of weight is a sparse tensor of the rows that
+    were read, for SGD, SparseAdam and Adagrad; it goes neither with scale_grad_by_freq nor with
+    `lucid.compile`. An index outside of [0, V) raises IndexError.
 
     >>> import lucid
     >>> lucid.nn.functional.embedding(lucid.tensor([1]), lucid.eye(2))
     tensor([[0., 1.]])
     """
-    _check("embedding", input, weight, sparse)
+    _check("embedding", input, weight)
     row = _row("embedding", padding_idx, weight)
     if max_norm is not None:
         renormalize(weight, input, max_norm, norm_type)
+    if sparse and is_grad_enabled() and weight.requires_grad:
+        return _sparse.rows.embedding(input, weight, row, scale_grad_by_freq)
     y = take(weight, [input], 0)
     if scale_grad_by_freq:
         y = scaled_gradient(y, reshape(_rarity(input, weight), (*input.shape, 1)))
@@ -64,9 +70,7 @@ def embedding(
     return where(hit, y.detach(), y)
 
 
-def _check(name: str, indices: Any, weight: Any, sparse: bool) -> None:
-    if sparse:
-        raise NotImplementedError(f"{name}: sparse gradients are not supported; use sparse=False")
+def _check(name: str, indices: Any, weight: Any) -> None:
     if indices.dtype.category != INTEGER:
         raise TypeError(f"{name}: indices must be integers, got {indices.dtype!r}")
     if weight.ndim != 2:
@@ -125,6 +129,7 @@ def embedding_bag(
 
     input (B, L), or (N,) with `offsets` (B,), where each bag begins; an empty bag gives 0. Entries
     equal to padding_idx do not count. per_sample_weights, of input's shape, multiply rows ("sum").
+    With `sparse`, the gradient of weight is as `embedding` says; mode "max" has none.
 
     >>> import lucid
     >>> F = lucid.nn.functional
@@ -133,7 +138,7 @@ def embedding_bag(
             [0., 1.]])
     """
     name = "embedding_bag"
-    _check(name, input, weight, sparse)
+    _check(name, input, weight)
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"{name}: mode must be 'sum', 'mean' or 'max', got {mode!r}")
     if per_sample_weights is not None:
@@ -147,6 +152,13 @@ def embedding_bag(
     row = _row(name, padding_idx, weight)
     if max_norm is not None:
         renormalize(weight, input, max_norm, norm_type)
+    if sparse and is_grad_enabled() and weight.requires_grad:
+        flat, bags, count = _flat_bags(input, offsets, include_last_offset)
+        factor = per_sample_weights
+        factor = None if factor is None else reshape(factor, (factor.numel(),))[: flat.shape[0]]
+        return _sparse.rows.embedding_bag(
+            flat, weight, bags, count, mode, factor, row, scale_grad_by_freq
+        )
     places, there, factor = _bags(input, offsets, include_last_offset, per_sample_weights)
     if row is not None:
         counts = places != row
@@ -170,10 +182,24 @@ def embedding_bag(
 
 def _bags(x: Any, offsets: Any, last: bool, weights: Any) -> tuple[Any, Any, Any]:
     """Indices (B, L), which of them count (None: all), and the weights of the same shape."""
-    if x.ndim == 2:
-        if offsets is not None:
-            raise ValueError("embedding_bag: an input of 2 dimensions takes no offsets")
+    if x.ndim == 2 and offsets is None:
         return x, None, weights
+    starts, ends = _limits(x, offsets, last)
+    longest = int((ends - starts).max()) if len(ends) else 0
+    spots = starts[:, None] + np.arange(max(longest, 1))
+    inside = spots < ends[:, None]
+    spots = tensor(np.where(inside, spots, 0), dtype=int64)
+    if not x.shape[0]:
+        x = tensor(np.zeros(1, np.int64))
+        weights = None if weights is None else ones(1, dtype=weights.dtype)
+    there = tensor(inside, dtype=bool_)
+    return take(x, [spots], 0), there, None if weights is None else take(weights, [spots], 0)
+
+
+def _limits(x: Any, offsets: Any, last: bool) -> tuple[Any, Any]:
+    """Where each bag of a row of indices begins and ends."""
+    if x.ndim == 2:
+        raise ValueError("embedding_bag: an input of 2 dimensions takes no offsets")
     if x.ndim != 1 or offsets is None or offsets.ndim != 1:
         raise ValueError(
             "embedding_bag: input (B, L), or (N,) with offsets (B,), is needed; got shape "
@@ -186,15 +212,17 @@ def _bags(x: Any, offsets: Any, last: bool, weights: Any) -> tuple[Any, Any, Any
         )
     ends = starts[1:] if last else np.append(starts[1:], x.shape[0])
     starts = starts[: len(ends)]
-    longest = int((ends - starts).max()) if len(ends) else 0
-    spots = starts[:, None] + np.arange(max(longest, 1))
-    inside = spots < ends[:, None]
-    spots = tensor(np.where(inside, spots, 0), dtype=int64)
-    if not x.shape[0]:
-        x = tensor(np.zeros(1, np.int64))
-        weights = None if weights is None else ones(1, dtype=weights.dtype)
-    there = tensor(inside, dtype=bool_)
-    return take(x, [spots], 0), there, None if weights is None else take(weights, [spots], 0)
+    return starts, ends
+
+
+def _flat_bags(x: Any, offsets: Any, last: bool) -> tuple[Any, Any, int]:
+    """Indices (N,), the bag of each, and how many bags there are."""
+    if x.ndim == 2 and offsets is None:
+        count, each = x.shape
+        return reshape(x, (count * each,)), tensor(np.repeat(np.arange(count), each)), count
+    starts, ends = _limits(x, offsets, last)
+    bags = np.repeat(np.arange(len(ends)), ends - starts)
+    return x[: len(bags)], tensor(bags, dtype=int64), len(ends)
 
 
 def _largest(weight: Any, places: Any, there: Any, by_frequency: bool) -> Any:

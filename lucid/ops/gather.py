@@ -9,17 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from lucid.dtypes import INTEGER, int64
+from lucid.autograd.mode import is_grad_enabled
+from lucid.dtypes import COMPLEX, INTEGER, bool_, int64
 from lucid.kernel import expr
 from lucid.kernel.expr import Expr, checked
 from lucid.kernel.loops import Axis, Scan, Store
 from lucid.layout import broadcast_shapes, contiguous_strides
 from lucid.op import ERROR_INDEX, Opaque, Pointwise, broadcast_index
 from lucid.ops.creation import zeros
-from lucid.ops.view import permute, subscript_back
+from lucid.ops.elementwise import assign
+from lucid.ops.view import expand, permute, subscript_back
 from lucid.plan.copies import copy_step
 from lucid.plan.nest import Nest, array_of, step
 from lucid.plan.steps import Operand, Step
+from lucid.tracing import tracing
+from lucid.write import needs_gradient, write
 
 
 def in_range(i: Expr, n: int) -> Expr:
@@ -221,6 +225,30 @@ _PUT = {
 }
 
 
+def _into_record(n: int, add: bool) -> Any:
+    """What is there, with v written (or added) at n integer tensors: for writes alone."""
+
+    def infer(types, params):
+        return [(params[1], types[0][1])]
+
+    def lower(context, inputs, params, outputs):
+        return [scatter_step(outputs[0], inputs[0], inputs[1:], params[0], add)]
+
+    members = {
+        "arguments": (("v", *_names(n)), ("first", "size")),
+        "infer": infer,
+        "lower": lower,
+        "limits": lambda types, params: _limits(params[1], params[0], n),
+        "label": "index",
+        "public": False,
+        "__doc__": f"What is there, with v {'added' if add else 'written'} at {n} integer tensors.",
+    }
+    return type(Opaque)(f"put_into_{'add_' if add else ''}{n}", (Opaque,), members)
+
+
+_INTO = {(n, add): _into_record(n, add) for n in range(1, MOST + 1) for add in (False, True)}
+
+
 def take(x: Any, places: Sequence[Any], first: int) -> Any:
     """x[.., places[0], places[1], ..]: broadcast integer tensors from dimension `first` on."""
     record = _TAKE[len(places)]
@@ -237,6 +265,32 @@ def put_zeros(v: Any, places: Sequence[Any], size: Sequence[int], first: int) ->
     """Zeros of the given size with v added at those places."""
     record = _PUT[len(places), True, True]
     return record.dispatch(record, (v, *places), (first, tuple(size)))
+
+
+def put_into(name: str, x: Any, v: Any, places: Sequence[Any], first: int, add: bool) -> Any:
+    """In place: v at those places of x, added or in place of what was there. Only they are touched
+    where nothing is recorded; a place outside of x is told before anything is written."""
+    shape = tuple(x.shape)
+    if not _touches_alone(x, (v, *places)):
+        return write(assign, x, (put(x, v, places, first, add),), name=name)
+    n = len(places)
+    middle = broadcast_shapes("index", *(tuple(p.shape) for p in places))
+    if tuple(v.shape) != (*shape[:first], *middle, *shape[first + n :]) or 0 in shape:
+        return write(assign, x, (put(x, v, places, first, add),), name=name)
+    within = (1,) * first + shape[first : first + n]
+    take(expand(zeros((), dtype=bool_), within), places, first)
+    return write(_INTO[n, add], x, (v, *places), (first, shape), name)
+
+
+def _touches_alone(x: Any, others: Sequence[Any]) -> bool:
+    """Whether x can be written to while the others are read, and nobody records it."""
+    if tracing() is not None or x._value is not None or x.dtype.category == COMPLEX:
+        return False
+    if others[0].dtype is not x.dtype:
+        return False
+    if is_grad_enabled() and any([needs_gradient(t) for t in (x, others[0])]):
+        return False
+    return all([t._storage is not None and t._storage is not x._storage for t in others])
 
 
 def scatter_step(y: Operand, v: Operand, places: Sequence[Operand], first: int, add: bool) -> Step:

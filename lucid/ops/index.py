@@ -23,7 +23,7 @@ from lucid.ops import once
 from lucid.ops.cast import cast
 from lucid.ops.creation import from_numpy, tensor, zeros
 from lucid.ops.elementwise import assign, where
-from lucid.ops.gather import put, take
+from lucid.ops.gather import put_into, take
 from lucid.ops.view import expand, permute, reshape, subscript
 from lucid.plan.nest import Nest, array_of, step
 from lucid.tracing import program
@@ -98,8 +98,7 @@ def put_item(x: Any, key: Any, value: Any) -> None:
     y, places, first = _advanced(y, advanced)
     if not isinstance(value, Array):
         value = tensor(value, dtype=x.dtype)
-    made = put(y, _spread(value, y, places, first), places, first, False)
-    write(assign, y, (made,), name="__setitem__")
+    put_into("__setitem__", y, _spread(value, y, places, first), places, first, False)
 
 
 def _is_plain(value: Any, x: Any) -> bool:
@@ -322,6 +321,8 @@ def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
     if count == 0 or x.ndim == 0:
         lay = layout((count, x.ndim), None, int64, x._layout.device)
         y = wrap(storage.allocate(lay.nbytes), lay)
+    elif x.numel() == 1:  # no loop over elements would carry how many were found
+        y = zeros(1, x.ndim, dtype=int64)
     else:
         y = fill_places(x, count)
     if not as_tuple:

@@ -487,7 +487,7 @@ def _attach() -> None:
             setattr(Tensor, f"{record.name}_", in_place_of(record))
     for name in (
         "add sub div clamp clip addcmul addcdiv masked_fill nan_to_num pow round scatter "
-        "scatter_add index_add index_copy index_fill index_put cumsum cumprod tril triu"
+        "scatter_add index_fill cumsum cumprod tril triu"
     ).split():
         if not hasattr(Tensor, f"{name}_") or name in ("add", "sub", "div", "pow", "round"):
             setattr(Tensor, f"{name}_", composed_in_place(name, functions[name]))

@@ -129,6 +129,13 @@ def index_add(x, dim: int, index, source, *, alpha=1):
     return gather.put(x, source if alpha == 1 else source * alpha, [places], d, True)
 
 
+def index_add_(x, dim: int, index, source, *, alpha=1):
+    """In place: alpha * source added at the given places of a dimension."""
+    places, d = _slices("index_add", x, dim, index, source)
+    scaled = source if alpha == 1 else source * alpha
+    return gather.put_into("index_add_", x, scaled, [places], d, True)
+
+
 def index_copy(x, dim: int, index, source):
     """x with source written at the given places of a dimension.
 
@@ -138,6 +145,12 @@ def index_copy(x, dim: int, index, source):
     """
     places, d = _slices("index_copy", x, dim, index, source)
     return gather.put(x, source, [places], d, False)
+
+
+def index_copy_(x, dim: int, index, source):
+    """In place: source written at the given places of a dimension."""
+    places, d = _slices("index_copy", x, dim, index, source)
+    return gather.put_into("index_copy_", x, source, [places], d, False)
 
 
 def index_fill(x, dim: int, index, value):
@@ -163,9 +176,20 @@ def index_put(x, indices, values, accumulate: bool = False):
     >>> lucid.index_put(lucid.zeros(3), [lucid.tensor([0, 2])], lucid.tensor([5.0, 6.0]))
     tensor([5., 0., 6.])
     """
+    values, places = _put_parts(x, indices, values)
+    return gather.put(x, values, places, 0, accumulate)
+
+
+def index_put_(x, indices, values, accumulate: bool = False):
+    """In place: values written (or added) at integer tensors for the first dimensions."""
+    values, places = _put_parts(x, indices, values)
+    return gather.put_into("index_put_", x, values, places, 0, accumulate)
+
+
+def _put_parts(x: Any, indices: Any, values: Any) -> tuple[Any, list[Any]]:
     places = [p for i in indices for p in ([i] if not index._is_mask(i) else index.nonzero(
         i, as_tuple=True))]  # fmt: skip
     if not isinstance(values, Array):
         values = creation.tensor(values, dtype=x.dtype)
     same_kind("index_put", x, values)
-    return gather.put(x, index._spread(values, x, places, 0), places, 0, accumulate)
+    return index._spread(values, x, places, 0), places

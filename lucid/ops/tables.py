@@ -138,4 +138,7 @@ in_place: tuple[str, ...] = (
 )  # fmt: skip
 properties: dict[str, Callable] = {**complex.properties, "is_free": founding.is_free}
 # Methods whose arguments stand in another order than those of the function.
-own: dict[str, Callable] = {"polygamma": gamma.polygamma_of}
+own: dict[str, Callable] = {
+    "polygamma": gamma.polygamma_of, "index_add_": places.index_add_,
+    "index_copy_": places.index_copy_, "index_put_": places.index_put_,
+}  # fmt: skip

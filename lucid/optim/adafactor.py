@@ -104,9 +104,7 @@ class Adafactor(Counted):
 
     def update(self, group: dict[str, Any]) -> None:
         lr, decay, (eps1, eps2) = float(group["lr"]), group["weight_decay"], group["eps"]
-        for p in group["params"]:
-            if p.grad is None:
-                continue
+        for p, g in self.gradients(group):
             state = self.state[p] or self.begin(p, group)
             state["step"] += 1
             t = state["step"]
@@ -116,7 +114,7 @@ class Adafactor(Counted):
             update_whole(
                 adafactor,
                 row,
-                (p.grad, *numbers),
+                (g, *numbers),
                 maximize=group["maximize"],
                 decays=decay != 0,
                 eps1=smallest_step(p.dtype) if eps1 is None else eps1,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import lucid
 from lucid.optim.counted import Counted, Tick, descent, form_of
 from lucid.optim.optimizer import check_nonnegative, refuse
+from lucid.optim.update import update_places
 
 
 class Numbers(NamedTuple):
@@ -32,7 +33,8 @@ class Adagrad(Counted):
     s starts at `initial_accumulator_value`, when the optimizer is made. `weight_decay` adds
     weight_decay p to g; `maximize` turns the sign. `foreach` and `fused` choose between loops in
     PyTorch; every value gives the same result here. `differentiable=True` raises
-    NotImplementedError.
+    NotImplementedError. A sparse gradient changes the rows that it has; weight_decay does not go
+    with it.
 
     >>> import lucid
     >>> p = lucid.nn.Parameter(lucid.tensor(1.0))
@@ -87,6 +89,19 @@ class Adagrad(Counted):
         state = super().begin(p, group)
         state["sum"] = lucid.full_like(p, group["initial_accumulator_value"]).detach()
         return state
+
+    def update(self, group: dict[str, Any]) -> None:
+        found, sparse = self.dense_and_sparse(group)
+        if sparse and group["weight_decay"]:
+            raise RuntimeError("Adagrad: weight_decay does not go with sparse gradients")
+        for p, g in sparse:
+            state = self.state[p] or self.begin(p, group)
+            counted, _, n, _ = self.tick(group, (state["step"],))
+            state.update(counted)
+            update_places(
+                adagrad, (p, state["sum"]), g, n, maximize=group["maximize"], decays=False
+            )
+        super().update(group if not sparse else {**group, "params": [p for p, _ in found]})
 
     def share_memory(self) -> None:
         """Raises: sharing state among processes is not supported."""

@@ -59,10 +59,7 @@ class Counted(Optimizer):
     def update(self, group: dict[str, Any]) -> None:
         names, counters = self.tensors(group), tuple(self.counters)
         due: dict[tuple, tuple[Tick, list[tuple]]] = {}
-        for p in group["params"]:
-            g = p.grad
-            if g is None:
-                continue
+        for p, g in self.gradients(group):
             state = self.state[p] or self.begin(p, group)
             before = tuple([state[name] for name in counters])
             found = due.get(before)

@@ -156,7 +156,7 @@ class LBFGS(Optimizer):
     def _gradient(self) -> Any:
         """All gradients in one vector, zeros where there is none."""
         parts = [
-            (lucid.zeros_like(p) if p.grad is None else p.grad).detach().reshape(-1)
+            (lucid.zeros_like(p) if p.grad is None else p.grad.to_dense()).detach().reshape(-1)
             for p in self._parameters()
         ]
         return lucid.cat(parts)

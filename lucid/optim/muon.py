@@ -119,9 +119,7 @@ class Muon(Optimizer):
     def update(self, group: dict[str, Any]) -> None:
         lr = float(group["lr"])
         keep = 1 - lr * group["weight_decay"]
-        for p in group["params"]:
-            if p.grad is None:
-                continue
+        for p, g in self.gradients(group):
             state = self.state[p]
             if "momentum_buffer" not in state:
                 state["momentum_buffer"] = lucid.zeros_like(p)
@@ -129,7 +127,7 @@ class Muon(Optimizer):
             update_whole(
                 muon,
                 (p, state["momentum_buffer"]),
-                (p.grad, float(group["momentum"]), keep, rate),
+                (g, float(group["momentum"]), keep, rate),
                 nesterov=group["nesterov"],
                 coefficients=tuple(group["ns_coefficients"]),
                 steps=group["ns_steps"],

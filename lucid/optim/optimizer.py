@@ -101,6 +101,25 @@ class Optimizer:
         """The formula: change each parameter of `group` that has a gradient, in place."""
         raise NotImplementedError(f"{type(self).__name__} defines neither update() nor step()")
 
+    def gradients(self, group: dict[str, Any]) -> list[tuple[Any, Any]]:
+        """The parameters of `group` that have a gradient, with it; RuntimeError for a sparse one,
+        before anything has changed."""
+        found, sparse = self.dense_and_sparse(group)
+        if sparse:
+            raise RuntimeError(
+                f"{type(self).__name__} does not support sparse gradients, please consider "
+                "SparseAdam instead"
+            )
+        return found
+
+    def dense_and_sparse(self, group: dict[str, Any]) -> tuple[list[tuple], list[tuple]]:
+        """The parameters of `group` with a gradient and it, apart: the dense ones, the sparse."""
+        found = [(p, g) for p in group["params"] if (g := p.grad) is not None]
+        sparse = [row for row in found if row[1]._storage is None and row[1].is_sparse]
+        if sparse and (tracer := program()) is not None:
+            tracer.refuse("optimizer.step with sparse gradients", "call step() after the function")
+        return [row for row in found if not row[1].is_sparse] if sparse else found, sparse
+
     def prepare(self, params: Iterable[Any]) -> Callable[[], None] | None:
         """Make the state of those of the parameters that have none, as a first step would, where
         it does not depend on the gradients: a compiled step does so while it is traced.

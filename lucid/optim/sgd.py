@@ -48,6 +48,8 @@ class SGD(Optimizer):
     p <- p - lr v, with `nesterov` p - lr (g + momentum v), without momentum p - lr g.
     `maximize` turns the gradient's sign. `foreach` and `fused` choose between loops in PyTorch;
     every value gives the same result here. `differentiable=True` raises NotImplementedError.
+    A sparse gradient changes the rows that it has, and its v is sparse; weight_decay does not go
+    with it.
 
     >>> import lucid
     >>> p = lucid.nn.Parameter(lucid.tensor(1.0))
@@ -123,18 +125,41 @@ class SGD(Optimizer):
         mu, damping = group["momentum"], 1 - group["dampening"]
         n = Numbers(float(group["lr"]), group["weight_decay"], mu, mu, damping)
         form = {"maximize": group["maximize"], "decays": n.decay != 0}
-        params = [p for p in group["params"] if p.grad is not None]
+        found, sparse = self.dense_and_sparse(group)
+        if sparse and n.decay:
+            raise RuntimeError("SGD: weight_decay does not go with sparse gradients")
+        for p, g in sparse:
+            self._sparse(p, -g if group["maximize"] else g, n, group["nesterov"])
         if n.mu == 0:
-            update_all(sgd, [(p, p.grad) for p in params], n, **form)
+            update_all(sgd, found, n, **form)
             return
         form["nesterov"] = group["nesterov"]
         started: dict[bool, list[tuple]] = {True: [], False: []}
-        for p in params:
-            if self.state[p].get("momentum_buffer") is None:
+        for p, g in found:
+            v = self.state[p].get("momentum_buffer")
+            if v is None:
                 self._begin(p)
-            started[p in self._waiting].append((p, self.state[p]["momentum_buffer"], p.grad))
-        self._waiting = self._waiting.difference(params)
+            elif v.is_sparse:
+                self.state[p]["momentum_buffer"] = v.to_dense()
+            started[p in self._waiting].append((p, self.state[p]["momentum_buffer"], g))
+        self._waiting = self._waiting.difference([p for p, _ in found])
         for first, rows in started.items():
             if rows:
                 numbers = n._replace(keep=1.0, damping=1.0) if first else n
                 update_all(momentum_sgd, rows, numbers, **form)
+
+    def _sparse(self, p: Any, g: Any, n: Numbers, nesterov: bool) -> None:
+        """One parameter whose gradient is sparse; so is its buffer, unless it is dense already."""
+        if n.mu:
+            state = self.state[p]
+            v = state.get("momentum_buffer")
+            if v is None:
+                v = g.clone()
+            elif p in self._waiting:
+                v.add_(g)
+                self._waiting -= {p}
+            else:
+                v.mul_(n.mu).add_(g, alpha=n.damping)
+            state["momentum_buffer"] = v = v.coalesce() if v.is_sparse else v
+            g = v * n.mu + g if nesterov else v
+        p.add_(g, alpha=-n.lr)

@@ -13,6 +13,7 @@ from typing import Any
 import lucid
 from lucid.apply import fused, trace_call
 from lucid.backend.cpu.threads import get_num_threads
+from lucid.ops.gather import put_into, take
 from lucid.plan.rows import join
 from lucid.plan.run import Plan
 from lucid.tracing import program
@@ -120,6 +121,28 @@ def _one_by_one(
         values = formula(lucid, row, numbers, **flags)
         for target, value in zip(row, values, strict=False):
             target.copy_(value)
+
+
+def update_places(formula: Formula, row: Row, g: Any, numbers: Any, **flags: bool) -> None:
+    """`update_all` of one row of tensors (the first ones, without the gradient) and a sparse
+    gradient `g`: the formula is computed and written where g has values, and nowhere else."""
+    if row[0].dtype.is_complex:
+        raise NotImplementedError(f"{formula.__name__}: sparse gradients of complex parameters")
+    g = g.coalesce()
+    if not g.indices().numel():
+        return
+    places, count = g.indices().unbind(0), len(row)
+
+    def changed(*given: Any) -> tuple[Any, ...]:
+        there = [take(t, given[count + 1 : count + 1 + len(places)], 0) for t in given[:count]]
+        new = type(numbers)(*given[count + 1 + len(places) :])
+        values = formula(lucid, (*there, given[count]), new, **flags)
+        return tuple(v.to(t.dtype) for v, t in zip(values, row, strict=False))
+
+    given = (*row, g.values(), *places, *map(float, numbers))
+    made = fused((formula, len(places), *flags.items()), changed, given, formula.__name__)
+    for target, values in zip(row, made, strict=False):
+        put_into(formula.__name__, target, values, places, 0, False)
 
 
 def update_whole(

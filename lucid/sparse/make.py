@@ -8,7 +8,8 @@ from typing import Any
 
 import lucid
 from lucid.dtypes import INTEGER
-from lucid.sparse import multiply as multiply  # gives SparseTensor its products
+from lucid.sparse import arithmetic as arithmetic  # gives SparseTensor its sums,
+from lucid.sparse import multiply as multiply  # and these its products
 from lucid.sparse.tensor import SparseTensor, build, refuse
 
 

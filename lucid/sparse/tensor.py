@@ -1,7 +1,8 @@
 """`SparseTensor`: places and values. Everything that a dense tensor can do and it cannot, raises.
 
-Made by make.py; multiply.py computes with it. For the rest of Lucid it is a tensor without bytes,
-as those of a trace are: whatever op it is given to asks `Refuser`, which names the op.
+Made by make.py; arithmetic.py and multiply.py compute with it. For the rest of Lucid it is a
+tensor without bytes, as those of a trace are: whatever op it is given to asks `Refuser`, which
+names the op.
 """
 
 from typing import Any, ClassVar, NoReturn
@@ -30,6 +31,13 @@ class Refuser:
     def write(self, op: Any, target: Any, inputs: Any, params: tuple, called: str) -> Any:
         return refuse(called)
 
+    def written(self, op: Any, called: str, target: Any, inputs: Any) -> Any:
+        """In the place of a plan's entry: what writes a sparse tensor into a dense target."""
+        writer = WRITERS.get(op.name)
+        return (
+            refuse(f"{called} with a sparse tensor") if writer is None else writer(target, inputs)
+        )
+
     def function(self, function: Any, args: tuple, kwargs: dict) -> Any:
         return refuse(function.__name__)
 
@@ -37,8 +45,11 @@ class Refuser:
         return refuse("a random function")
 
 
-# name of an op -> (inputs, params) -> the result, None where it is refused; multiply.py adds to it
+# name of an op -> (inputs, params) -> the result, None where it is refused; arithmetic.py and
+# multiply.py add to it
 ANSWERS: dict[str, Any] = {}
+# name of an op -> (target, inputs) -> an entry as plans have: its last item has `run`
+WRITERS: dict[str, Any] = {}
 _refuser = Refuser()
 
 
@@ -141,7 +152,7 @@ class SparseTensor(lucid.Tensor):
         size = (*self.shape[: self.sparse_dim()], *values.shape[1:])
         return build(self._at, values, size, self._coalesced)
 
-    # ---- what goes value by value ------------------------------------------------------------
+    # ---- the same values elsewhere -----------------------------------------------------------
 
     def t(self) -> "SparseTensor":
         """A matrix with rows and columns exchanged."""
@@ -169,32 +180,12 @@ class SparseTensor(lucid.Tensor):
         """The same places and values, without history."""
         return self.mapped(self._numbers.detach())
 
-    def __neg__(self) -> "SparseTensor":
-        return self.mapped(-self._numbers)
-
-    def __mul__(self, other: Any) -> "SparseTensor":
-        return self.mapped(self._numbers * _number("mul", other))
-
-    def __truediv__(self, other: Any) -> "SparseTensor":
-        return self.mapped(self._numbers / _number("div", other))
-
-    def __add__(self, other: Any) -> "SparseTensor":
-        if not isinstance(other, SparseTensor) or other.shape != self.shape:
-            return refuse("add with anything but a sparse tensor of the same shape")
-        if other.sparse_dim() != self.sparse_dim():
-            return refuse("add of different numbers of sparse dimensions")
-        places = lucid.cat([self._at, other._at], 1)
-        values = lucid.cat([self._numbers, other._numbers])
-        return build(places, values, tuple(self.shape), False).coalesce()
-
-    def __sub__(self, other: Any) -> "SparseTensor":
-        return self + (-other if isinstance(other, SparseTensor) else other)
-
-    __rmul__ = __mul__  # type: ignore[assignment]
-    mul, div = __mul__, __truediv__  # type: ignore[assignment]
-    neg, add, sub = __neg__, __add__, __sub__  # type: ignore[assignment]
-
     # ---- autograd ----------------------------------------------------------------------------
+
+    def detach_(self) -> "SparseTensor":
+        """Without history from now on."""
+        self._numbers = self._numbers.detach()
+        return self
 
     @property
     def requires_grad(self) -> bool:
@@ -266,12 +257,6 @@ class SparseTensor(lucid.Tensor):
         return _restored, (at, values, tuple(self.shape), self._coalesced, self.requires_grad)
 
 
-def _number(name: str, other: Any) -> Any:
-    if isinstance(other, lucid.Tensor) and (other.is_sparse or other.ndim):
-        return refuse(f"{name} with a {type(other).__name__} that is no number")
-    return other
-
-
 def build(indices: Any, values: Any, size: tuple, coalesced: bool) -> SparseTensor:
     """A sparse tensor of parts that fit."""
     y = object.__new__(SparseTensor)
@@ -291,13 +276,6 @@ def _restored(at: Any, values: Any, size: tuple, coalesced: bool, grad: bool) ->
     return made.requires_grad_() if grad else made
 
 
-def cast(inputs: Any, params: tuple) -> Any:
-    """`to(dtype)`: the one op that goes value by value."""
-    return inputs[0].mapped(inputs[0]._numbers.to(params[0]))
-
-
-ANSWERS["cast"] = cast
-
 KEPT = frozenset(
     "bfloat16 bool byte char cpu cuda device dim double dtype element_size float half int "
     "int_repr itemsize long name ndim ndimension nelement numel shape short size to to_mkldnn type "
@@ -305,7 +283,7 @@ KEPT = frozenset(
 )
 REFUSED_DUNDERS = (
     "__getitem__ __setitem__ __iter__ __bool__ __float__ __int__ __index__ __complex__ __array__ "
-    "__dlpack__ __contains__ __eq__ __ne__ __iadd__ __isub__ __imul__ __itruediv__"
+    "__dlpack__ __contains__ __eq__ __ne__ __rtruediv__ __pow__ __imod__ __ipow__"
 ).split()
 
 

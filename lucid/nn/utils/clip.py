@@ -18,7 +18,8 @@ def get_total_norm(
 ) -> lucid.Tensor:
     """The p-norm of all elements of all `tensors` as one vector; inf gives the largest |x|.
 
-    `foreach` chooses between loops in PyTorch; here both values give the same result.
+    `foreach` chooses between loops in PyTorch; here both values give the same result. Sparse
+    tensors may be among them.
     """
     tensors = [tensors] if isinstance(tensors, lucid.Tensor) else list(tensors)
     norm_type = float(norm_type)
@@ -101,6 +102,11 @@ def _grads(parameters: Iterable[lucid.Tensor] | lucid.Tensor) -> list[lucid.Tens
 
 
 def _norm(x: lucid.Tensor, p: float) -> lucid.Tensor:
+    if x.is_sparse:
+        stored = x.coalesce().values()
+        if p == -math.inf and stored.numel() < x.numel():
+            return stored.new_zeros(())
+        x = stored if stored.numel() else stored.new_zeros(1)
     if p == 2.0:
         return (x * x).sum().sqrt()
     if p == math.inf:
