@@ -76,7 +76,7 @@ contiguous_format, preserve_format, channels_last = (
     "preserve_format",
     "channels_last",
 )
-strided, sparse_coo = "strided", "sparse_coo"
+strided, sparse_coo, sparse_csr = "strided", "sparse_coo", "sparse_csr"
 Float16, Float32, Float64 = float16, float32, float64
 Complex64 = complex64
 Int8, Int16, Int32, Int64 = int8, int16, int32, int64
@@ -170,7 +170,9 @@ _late, __dir__ = exports(
         "einops": "lucid.einops",
         "models": "lucid.models",
         "random": "lucid.random",
-        **dict.fromkeys(("sparse", "sparse_coo_tensor", "spmm"), "lucid.sparse"),
+        **dict.fromkeys(
+            ("sparse", "sparse_coo_tensor", "sparse_csr_tensor", "spmm"), "lucid.sparse"
+        ),
         "transforms": "lucid.transforms",
         "utils": "lucid.utils",
         "signal": "lucid.signal",

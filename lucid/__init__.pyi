@@ -64,6 +64,7 @@ from lucid.printing import set_printoptions as set_printoptions
 from lucid.show.explain import explain as explain
 from lucid.show.flops import count_flops as count_flops
 from lucid.show.profile import profile as profile
+from lucid.sparse.csr import sparse_csr_tensor as sparse_csr_tensor
 from lucid.sparse.make import sparse_coo_tensor as sparse_coo_tensor
 from lucid.sparse.multiply import spmm as spmm
 from lucid.tensor import Size as Size
@@ -727,6 +728,7 @@ def softplus(x: Any, beta: Any = ..., threshold: Any = ..., *, out: Any = None) 
 def sort(x: Any, dim: _b.int = -1, descending: _b.bool = False, stable: _b.bool = False) -> Any: ...
 
 sparse_coo: _b.str
+sparse_csr: _b.str
 
 def split(x: Any, split_size_or_sections: Any, dim: _b.int = 0) -> tuple[Tensor, ...]: ...
 def split_with_sizes(x: Any, split_sizes: Any, dim: _b.int = 0) -> Any: ...

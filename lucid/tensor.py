@@ -205,11 +205,16 @@ class Tensor(Array):
 
     @property
     def layout(self) -> str:
-        """ "strided": tensors are dense; "sparse_coo" for sparse ones."""
+        """ "strided": tensors are dense; "sparse_coo" and "sparse_csr" for sparse ones."""
         return "strided"
 
     @property
     def is_sparse(self) -> bool:
+        """False: tensors are dense."""
+        return False
+
+    @property
+    def is_sparse_csr(self) -> bool:
         """False: tensors are dense."""
         return False
 

@@ -256,8 +256,8 @@ def _build(
     """Plan a write into a target of this layout and keep the plan."""
     lay = target._layout
     for x in inputs:
-        if getattr(x, "is_sparse", False):
-            return x._trace.written(op, called, target, inputs)
+        if (written := getattr(getattr(x, "_trace", None), "written", None)) is not None:
+            return written(op, called, target, inputs)  # x is sparse
     _check_inside(called, inputs)
     into = into_of(op, called, lay, params)
     plan = Plan(trace_call(into, inputs), [lay.strides], f"{op.name}_")

@@ -123,8 +123,8 @@ def test_from_dense():
     for wrong in (0, 3):
         with pytest.raises(ValueError, match="to_sparse"):
             lucid.tensor(rows).to_sparse(wrong)
-    with pytest.raises(NotImplementedError, match="layout sparse_csr"):
-        lucid.ones(1).to_sparse(layout="sparse_csr")
+    with pytest.raises(NotImplementedError, match="layout sparse_bsr"):
+        lucid.ones(1).to_sparse(layout="sparse_bsr")
 
 
 def test_sparse_mask():

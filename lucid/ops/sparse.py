@@ -11,15 +11,28 @@ _sparse = lazy("lucid.sparse")
 
 
 def to_sparse(x, sparse_dim: int | None = None, *, layout: Any = None):
-    """The elements that are not 0 and their places, as a sparse tensor in coordinate form.
+    """The elements that are not 0 and their places, as a sparse tensor in coordinate form; with
+    layout="sparse_csr" a matrix in compressed rows.
 
     >>> import lucid
     >>> lucid.eye(2).to_sparse().values()
     tensor([1., 1.])
     """
+    if layout == "sparse_csr" and sparse_dim is None:
+        return to_sparse_csr(x)
     if layout not in (None, "sparse_coo"):
         raise NotImplementedError(f"to_sparse: the layout {layout} is not supported")
     return _sparse.from_dense(x, sparse_dim)
+
+
+def to_sparse_csr(x):
+    """The elements of a matrix that are not 0, in compressed rows.
+
+    >>> import lucid
+    >>> lucid.eye(2).to_sparse_csr().crow_indices()
+    tensor([0, 1, 2])
+    """
+    return _sparse.from_dense(x).to_sparse_csr()
 
 
 def to_dense(x, dtype: Any = None):
@@ -53,13 +66,16 @@ def _only_sparse(name: str, what: str) -> Any:
 
 
 methods: dict[str, Any] = {
-    "to_sparse": to_sparse, "to_dense": to_dense, "sparse_mask": sparse_mask,
+    "to_sparse": to_sparse, "to_sparse_csr": to_sparse_csr, "to_dense": to_dense,
+    "sparse_mask": sparse_mask,
     "coalesce": _only_sparse("coalesce", "the same one with every place once, in order"),
     "indices": _only_sparse("indices", "the places, (dimensions, count)"),
     "values": _only_sparse("values", "the stored elements"),
     "sparse_dim": _only_sparse("sparse_dim", "how many dimensions the places have"),
     "dense_dim": _only_sparse("dense_dim", "how many dimensions each stored element has"),
     "is_coalesced": _only_sparse("is_coalesced", "whether every place occurs once, in order"),
+    "crow_indices": _only_sparse("crow_indices", "where each row begins"),
+    "col_indices": _only_sparse("col_indices", "the column of each stored element"),
     "_indices": _only_sparse("_indices", "the places, as they are"),
     "_values": _only_sparse("_values", "the stored elements, as they are"),
     "_nnz": _only_sparse("_nnz", "how many elements are stored"),

@@ -25,7 +25,8 @@ def add(self: Any, other: Any, *, alpha: Any = 1) -> Any:
         refuse("add with anything but a tensor of the same shape")
     sparse = [isinstance(x, SparseTensor) for x in (self, other)]
     if sparse == [True, True]:
-        return joined(self, other).coalesce()
+        made = joined(self, other).coalesce()
+        return made.to_sparse(layout=self.layout) if self.layout == other.layout else made
     return _filled(other, self) if sparse[0] else _filled(self, other)
 
 
@@ -76,8 +77,8 @@ def mul(self: Any, other: Any) -> SparseTensor:
     """
     if not isinstance(self, SparseTensor):
         self, other = other, self
-    if isinstance(other, lucid.Tensor) and other.ndim and not other.is_sparse and self.sparse_dim():
-        if other.shape != self.shape:
+    if isinstance(other, lucid.Tensor) and other.ndim and other.layout == "strided":
+        if other.shape != self.shape or not self.sparse_dim():
             refuse(f"mul with a tensor of shape {tuple(other.shape)}")
         return self.mapped(self._numbers * take(other, list(self._at.unbind(0)), 0))
     return self.mapped(self._numbers * _number("mul", other))
@@ -90,7 +91,7 @@ def div(self: SparseTensor, other: Any, *, rounding_mode: str | None = None) -> 
 
 
 def _number(name: str, other: Any) -> Any:
-    if isinstance(other, lucid.Tensor) and (other.is_sparse or other.ndim):
+    if isinstance(other, SparseTensor) or (isinstance(other, lucid.Tensor) and other.ndim):
         return refuse(f"{name} with a {type(other).__name__} that is no number")
     return other
 
@@ -102,6 +103,8 @@ def become(self: SparseTensor, other: SparseTensor) -> SparseTensor:
     """These places and values from now on: the tensor stays the same object."""
     if is_grad_enabled() and (self.requires_grad or other.requires_grad):
         refuse("a change in place that is to be recorded")
+    if self.layout != other.layout:
+        refuse(f"a change of {self.layout} in place")
     self._at, self._numbers, self._coalesced = other._at, other._numbers, other._coalesced
     return self
 

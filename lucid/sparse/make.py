@@ -9,7 +9,8 @@ from typing import Any
 import lucid
 from lucid.dtypes import INTEGER
 from lucid.sparse import arithmetic as arithmetic  # gives SparseTensor its sums,
-from lucid.sparse import multiply as multiply  # and these its products
+from lucid.sparse import csr as csr  # its other form,
+from lucid.sparse import multiply as multiply  # and its products
 from lucid.sparse.tensor import SparseTensor, build, refuse
 
 
@@ -126,9 +127,9 @@ def masked(x: lucid.Tensor, mask: SparseTensor) -> SparseTensor:
     >>> lucid.sparse.masked(lucid.tensor([[1.0, 2.0], [3.0, 4.0]]), mask).values()
     tensor([2.])
     """
-    if not isinstance(mask, SparseTensor) or x.is_sparse:
+    if not isinstance(mask, SparseTensor) or isinstance(x, SparseTensor):
         refuse("sparse_mask of a dense tensor with a sparse mask is there; anything else")
     if x.shape != mask.shape:
         raise ValueError(f"sparse_mask: shapes {tuple(x.shape)} and {tuple(mask.shape)} differ")
-    mask = mask.coalesce()
+    mask = mask if mask._coalesced else mask.coalesce()
     return mask.mapped(x[tuple(mask._at.unbind(0))])

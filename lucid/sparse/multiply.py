@@ -9,13 +9,14 @@ from typing import Any
 
 import lucid
 from lucid.ops.gather import put_zeros, take
-from lucid.sparse.tensor import ANSWERS, SparseTensor, build, refuse, refuse_the_rest
+from lucid.sparse.tensor import ANSWERS, SparseTensor, build, refuse_the_rest
 
 
 def mm(mat1: Any, mat2: Any) -> lucid.Tensor:
-    """The product of a sparse matrix (M, K) and a dense one (K, N) or vector (K), or the reverse.
+    """The product of a sparse matrix (M, K) and a dense one (K, N) or vector (K), or the reverse;
+    or of two sparse matrices, which is sparse, in compressed rows where both are.
 
-    y[i] = sum over the stored (i, k) of value * dense[k]. Gradients flow to the values and to the
+    y[i] = sum over the stored (i, k) of value * other[k]. Gradients flow to the values and to the
     dense matrix.
 
     >>> import lucid
@@ -26,7 +27,7 @@ def mm(mat1: Any, mat2: Any) -> lucid.Tensor:
     """
     sparse = [isinstance(x, SparseTensor) for x in (mat1, mat2)]
     if sparse == [True, True]:
-        refuse("the product of two sparse matrices")
+        return _sparse_product(mat1, mat2)
     if not any(sparse):
         raise TypeError("sparse.mm: neither matrix is sparse")
     if sparse[1]:
@@ -53,6 +54,28 @@ def _product(a: SparseTensor, x: Any, reverse: bool = False) -> Any:
     terms = take(x, [columns], 0) * values
     y = put_zeros(terms, [rows], (int(a.shape[0]), *x.shape[1:]), 0)
     return y.t() if reverse and y.ndim == 2 else y
+
+
+def _sparse_product(a: SparseTensor, b: SparseTensor) -> SparseTensor:
+    """Each stored (i, k) of a meets the row k of b, whose values lie side by side."""
+    if a.ndim != 2 or b.ndim != 2 or a.dense_dim() or b.dense_dim() or a.shape[1] != b.shape[0]:
+        raise RuntimeError(
+            f"sparse.mm: shapes {tuple(a.shape)} and {tuple(b.shape)} do not fit: sparse matrices "
+            "(M, K) and (K, N) are expected"
+        )
+    if a.dtype is not b.dtype:
+        raise RuntimeError(f"sparse.mm: dtypes {a.dtype!r} and {b.dtype!r} differ")
+    rows = b.to_sparse_csr()  # type: ignore[attr-defined]
+    crow = rows.crow_indices()
+    counts = crow[1:] - crow[:-1]
+    (i, k), each = a._at.unbind(0), take(counts, [a._at[1]], 0)
+    left = lucid.repeat_interleave(lucid.arange(a._nnz()), each)  # which value of a
+    before = take(each.cumsum(0) - each, [left], 0)
+    right = take(crow, [take(k, [left], 0)], 0) + lucid.arange(len(left)) - before  # of b
+    values = take(a._numbers, [left], 0) * take(rows._numbers, [right], 0)
+    places = lucid.stack([take(i, [left], 0), take(rows._at[1], [right], 0)])
+    made = build(places, values, (int(a.shape[0]), int(b.shape[1])), False).coalesce()
+    return made.to_sparse(layout=a.layout) if a.layout == b.layout else made
 
 
 def addmm(mat: Any, mat1: Any, mat2: Any, *, beta: float = 1.0, alpha: float = 1.0) -> Any:

@@ -140,7 +140,9 @@ class SparseTensor(lucid.Tensor):
         return put_zeros(values, list(self._at.unbind(0)), tuple(self.shape), 0)
 
     def to_sparse(self, sparse_dim: int | None = None, *, layout: Any = None) -> "SparseTensor":
-        """This tensor."""
+        """This tensor; a matrix in compressed rows with layout="sparse_csr"."""
+        if layout == "sparse_csr" and sparse_dim is None:
+            return self.to_sparse_csr()  # type: ignore[no-any-return, attr-defined]
         if layout not in (None, "sparse_coo"):
             return refuse(f"to_sparse to the layout {layout}")
         if sparse_dim not in (None, self.sparse_dim()):
@@ -233,15 +235,7 @@ class SparseTensor(lucid.Tensor):
         return int(self.shape[0])
 
     def __repr__(self) -> str:  # type: ignore[override]
-        lines = []
-        for name, part in (("indices", self._at), ("values", self._numbers.detach())):
-            shown = f"{name}={part!r}".replace("\n", "\n" + " " * (len(name) + 1))
-            lines.append(shown.replace("\n", "\n" + " " * 7))
-        kind = "" if self.dtype is lucid.get_default_dtype() else f", dtype={self.dtype!r}"
-        known = ", requires_grad=True" if self.requires_grad and self.is_leaf else ""
-        known += f", grad_fn={self.grad_fn!r}" if self.grad_fn is not None else ""
-        size = f"size={tuple(self.shape)}, nnz={self._nnz()}{kind}, layout=sparse_coo{known}"
-        return "tensor(" + ",\n       ".join([*lines, size]) + ")"
+        return described(self, {"indices": self._at, "values": self._numbers})
 
     def __format__(self, form: str) -> str:
         return format(repr(self), form)
@@ -257,9 +251,24 @@ class SparseTensor(lucid.Tensor):
         return _restored, (at, values, tuple(self.shape), self._coalesced, self.requires_grad)
 
 
-def build(indices: Any, values: Any, size: tuple, coalesced: bool) -> SparseTensor:
-    """A sparse tensor of parts that fit."""
-    y = object.__new__(SparseTensor)
+def described(x: SparseTensor, parts: dict[str, Any]) -> str:
+    """What is printed of a sparse tensor of these parts."""
+    lines = []
+    for name, part in parts.items():
+        shown = f"{name}={part.detach()!r}".replace("\n", "\n" + " " * (len(name) + 1))
+        lines.append(shown.replace("\n", "\n" + " " * 7))
+    kind = "" if x.dtype is lucid.get_default_dtype() else f", dtype={x.dtype!r}"
+    known = ", requires_grad=True" if x.requires_grad and x.is_leaf else ""
+    known += f", grad_fn={x.grad_fn!r}" if x.grad_fn is not None else ""
+    size = f"size={tuple(x.shape)}, nnz={x._nnz()}{kind}, layout={x.layout}{known}"
+    return "tensor(" + ",\n       ".join([*lines, size]) + ")"
+
+
+def build(
+    indices: Any, values: Any, size: tuple, coalesced: bool, kind: type | None = None
+) -> SparseTensor:
+    """A sparse tensor of parts that fit; `kind` is another class than SparseTensor."""
+    y = object.__new__(kind or SparseTensor)
     size = tuple(int(n) for n in size)
     # A layout of its own, never interned: it hits no plan, so that every op asks the Refuser.
     y._layout = Layout(size, contiguous_strides(size), values.dtype, CPU)

@@ -20,7 +20,8 @@ _settings: dict[str, Any] = {"precision": "highest", "deterministic": False, "wa
 _PRECISIONS = ("highest", "high", "medium")
 _CPU = lucid.device("cpu")
 
-strided, sparse_coo, jagged = lucid.strided, lucid.sparse_coo, "jagged"
+strided, jagged = lucid.strided, "jagged"
+sparse_coo, sparse_csr = lucid.sparse_coo, lucid.sparse_csr
 layout, memory_format, qscheme = str, str, str  # classes that programs write in annotations
 
 
