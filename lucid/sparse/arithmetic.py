@@ -149,7 +149,8 @@ def copy_(self: SparseTensor, src: Any, non_blocking: bool = False) -> SparseTen
     """In place: the places and values of another sparse tensor of the same shape."""
     if not isinstance(src, SparseTensor) or src.shape != self.shape:
         refuse("copy_ of anything but a sparse tensor of the same shape")
-    return become(self, src.clone().to(self.dtype))
+    made: Any = src.clone().to(self.dtype)
+    return become(self, made)
 
 
 def clamp_(self: SparseTensor, min: Any = None, max: Any = None) -> SparseTensor:

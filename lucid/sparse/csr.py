@@ -62,7 +62,8 @@ class CSRTensor(SparseTensor):
         """The same matrix in coordinate form, or in the form of the given layout."""
         if layout == "sparse_csr":
             return self
-        return super().to_sparse(sparse_dim, layout=layout)._in_coordinates()
+        super().to_sparse(sparse_dim, layout=layout)  # refuses what it cannot make
+        return self._in_coordinates()
 
     def to_sparse_csr(self) -> "CSRTensor":
         """This matrix."""
@@ -175,4 +176,4 @@ def compressed(x: SparseTensor) -> CSRTensor:
     return _built(crow, x._at, x._numbers, tuple(x.shape), True)
 
 
-SparseTensor.to_sparse_csr = compressed  # type: ignore[attr-defined, method-assign]
+SparseTensor.to_sparse_csr = compressed  # type: ignore[method-assign, assignment]

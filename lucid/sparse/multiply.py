@@ -65,7 +65,7 @@ def _sparse_product(a: SparseTensor, b: SparseTensor) -> SparseTensor:
         )
     if a.dtype is not b.dtype:
         raise RuntimeError(f"sparse.mm: dtypes {a.dtype!r} and {b.dtype!r} differ")
-    rows = b.to_sparse_csr()  # type: ignore[attr-defined]
+    rows: Any = b.to_sparse_csr()
     crow = rows.crow_indices()
     counts = crow[1:] - crow[:-1]
     (i, k), each = a._at.unbind(0), take(counts, [a._at[1]], 0)

@@ -142,7 +142,7 @@ class SparseTensor(lucid.Tensor):
     def to_sparse(self, sparse_dim: int | None = None, *, layout: Any = None) -> "SparseTensor":
         """This tensor; a matrix in compressed rows with layout="sparse_csr"."""
         if layout == "sparse_csr" and sparse_dim is None:
-            return self.to_sparse_csr()  # type: ignore[no-any-return, attr-defined]
+            return self.to_sparse_csr()  # type: ignore[return-value]
         if layout not in (None, "sparse_coo"):
             return refuse(f"to_sparse to the layout {layout}")
         if sparse_dim not in (None, self.sparse_dim()):
@@ -268,7 +268,7 @@ def build(
     indices: Any, values: Any, size: tuple, coalesced: bool, kind: type | None = None
 ) -> SparseTensor:
     """A sparse tensor of parts that fit; `kind` is another class than SparseTensor."""
-    y = object.__new__(kind or SparseTensor)
+    y: SparseTensor = object.__new__(kind or SparseTensor)
     size = tuple(int(n) for n in size)
     # A layout of its own, never interned: it hits no plan, so that every op asks the Refuser.
     y._layout = Layout(size, contiguous_strides(size), values.dtype, CPU)
