@@ -62,11 +62,6 @@ class Rule:
 
 
 class OpMeta(type):
-    """Calling a record calls the op."""
-
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        return cls.call(*args, **kwargs)  # type: ignore[attr-defined]
-
     def __repr__(cls) -> str:
         return cls.__name__
 
@@ -93,6 +88,10 @@ class Op(metaclass=OpMeta):
     sized: ClassVar[tuple[str, ...]] = ()
     drawn: ClassVar[bool] = False  # whether it draws random numbers
     dispatch: ClassVar[Callable]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Calling a record calls the op."""
+        return cls.call(*args, **kwargs)
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any):
         super().__init_subclass__(**kwargs)

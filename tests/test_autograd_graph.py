@@ -113,6 +113,11 @@ def test_errors_of_hooks():
 
     with pytest.raises(TypeError, match="unpack_hook returned int"):
         with_hooks(lambda t: t, lambda t: 3).backward()
+    mapped = []
+    y = with_hooks(lambda t: t, lambda t: mapped[-1])
+    with pytest.raises(TypeError, match="unpack_hook returned Batched, a tensor in memory"):
+        # The hook gives back a tensor of the map that the gradient is taken in.
+        lucid.func.vmap(lambda g: mapped.append(g * x) or lucid.autograd.grad(y, x, g)[0])(lucid.ones(2))
     with pytest.raises(RuntimeError, match=r"shape \(1,\) .* saved was one of shape \(2,\)"):
         with_hooks(lambda t: t, lambda t: t[:1]).backward()
     with pytest.raises(RuntimeError, match="pack_hook has modified"):

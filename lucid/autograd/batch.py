@@ -27,8 +27,8 @@ from lucid.write import needs_gradient, write
 class Batched(Lifted):
     """One element of a batch: its shape is that of an element, `_held` has all of them."""
 
-    @property  # type: ignore[misc]
-    def _requires_grad(self) -> bool:
+    @property
+    def _requires_grad(self) -> bool:  # type: ignore[override]
         return needs_gradient(self._held)
 
     def _as_numpy(self, asked: str) -> Any:
@@ -37,7 +37,7 @@ class Batched(Lifted):
             "on tensors (where, masks), or give this result back and read it outside"
         )
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         held = repr(self._held).replace("\n", "\n    ")
         return f"BatchedTensor(level={self._trace.depth}, value=\n    {held}\n)"
 
@@ -73,7 +73,7 @@ class BatchLevel(Level):
         y._layout = Layout(shape, contiguous_strides(shape), lay.dtype, lay.device)
         y._storage = None
         y._value = _IN_A_BATCH  # type: ignore[assignment]
-        Array._requires_grad.__set__(y, True)  # type: ignore[attr-defined]
+        Array._requires_grad.__set__(y, True)  # type: ignore[union-attr]
         y._trace, y._held = self, held
         return y
 
@@ -294,7 +294,7 @@ class Call:
     def spread(self) -> list:
         """The inputs, those that are the same for the whole batch repeated."""
         return [
-            x if own or not isinstance(x, Array) else expand(x, (self.size, *x.shape))
+            x if own or not isinstance(x, Array) else expand(x, (self.size, *x._layout.shape))
             for x, own in zip(self.inputs, self.batched, strict=True)
         ]
 

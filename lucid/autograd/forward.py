@@ -46,14 +46,14 @@ class Dual(Lifted):
 
     _tangent: Any
 
-    @property  # type: ignore[misc]
-    def _requires_grad(self) -> bool:
+    @property
+    def _requires_grad(self) -> bool:  # type: ignore[override]
         return True  # what chooses a way that can be differentiated asks this
 
     def _as_numpy(self, asked: str) -> Any:
         return self._held._as_numpy(asked)
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         level, held = self._trace.depth, self._held
         return f"DualTensor(level={level}, primal={held}, tangent={self._tangent})"
 
@@ -86,7 +86,7 @@ class DualLevel(Level):
         y._layout = Layout(lay.shape, strides, lay.dtype, lay.device)
         y._storage = None
         y._value = _WITH_A_TANGENT  # type: ignore[assignment]
-        Array._requires_grad.__set__(y, True)  # type: ignore[attr-defined]
+        Array._requires_grad.__set__(y, True)  # type: ignore[union-attr]
         y._trace, y._held, y._tangent = self, held, tangent
         return y
 

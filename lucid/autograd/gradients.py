@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from lucid.apply import current_node
-from lucid.array import Array
 from lucid.autograd import engine
 from lucid.autograd.node import Handle
 from lucid.error import BackwardError
 from lucid.lazy import lazy
 from lucid.ops.cast import to_dtype
 from lucid.ops.creation import ones, zeros
+from lucid.tensor import Tensor
 from lucid.tracing import altered
 from lucid.write import needs_gradient
 
@@ -33,9 +33,9 @@ def backward(
     >>> x.grad
     tensor(6.)
     """
-    roots = [tensors] if isinstance(tensors, Array) else list(tensors)
-    for x in (*roots, *([inputs] if isinstance(inputs, Array) else inputs or ())):
-        if isinstance(x, Array):
+    roots = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    for x in (*roots, *([inputs] if isinstance(inputs, Tensor) else inputs or ())):
+        if isinstance(x, Tensor):
             _outside("backward", x)
     cotangents = _cotangents("backward", roots, grad_tensors)
     keep = create_graph if retain_graph is None else retain_graph
@@ -69,7 +69,7 @@ def grad(
     >>> lucid.autograd.grad(x * x, x)
     (tensor(6.),)
     """
-    roots = [outputs] if isinstance(outputs, Array) else list(outputs)
+    roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     targets = _targets("grad", inputs)
     batch = _batch_of(roots, grad_outputs) if is_grads_batched else ()
     cotangents = _cotangents("grad", roots, grad_outputs, batch)
@@ -91,9 +91,9 @@ def grad(
     return tuple(found)
 
 
-def _batch_of(roots: Sequence[Any], cotangents: Any) -> tuple[int]:
+def _batch_of(roots: Sequence[Any], cotangents: Any) -> tuple[int, ...]:
     """The first dimension that all cotangents have, as a tuple."""
-    given = [cotangents] if isinstance(cotangents, Array) else list(cotangents or ())
+    given = [cotangents] if isinstance(cotangents, Tensor) else list(cotangents or ())
     sizes = {g._layout.shape[:1] for g in given if g is not None}
     if len(sizes) != 1 or () in sizes or len(given) != len(roots) or None in given:
         raise RuntimeError(
@@ -104,9 +104,9 @@ def _batch_of(roots: Sequence[Any], cotangents: Any) -> tuple[int]:
 
 
 def _targets(name: str, inputs: Any) -> list[Any]:
-    targets = [inputs] if isinstance(inputs, Array) else list(inputs)
+    targets = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     for i, t in enumerate(targets):
-        if not isinstance(t, Array):
+        if not isinstance(t, Tensor):
             raise TypeError(f"{name}: input {i} is a {type(t).__name__}, not a tensor")
         if not needs_gradient(t):
             raise RuntimeError(f"{name}: input {i} does not require a gradient")
@@ -123,14 +123,14 @@ def _outside(name: str, x: Any) -> None:
 
 def _cotangents(name: str, roots: Sequence[Any], given: Any, batch: tuple = ()) -> list[Any]:
     """One cotangent for each root: given ones are checked, scalars default to 1."""
-    if given is None or isinstance(given, Array):
+    if given is None or isinstance(given, Tensor):
         given = [given] * len(roots)
     given = list(given)
     if len(given) != len(roots):
         raise RuntimeError(f"{name}: {len(roots)} outputs and {len(given)} cotangents")
     result = []
     for root, g in zip(roots, given, strict=True):
-        if not isinstance(root, Array):
+        if not isinstance(root, Tensor):
             raise TypeError(f"{name}: an output is a {type(root).__name__}, not a tensor")
         if not needs_gradient(root):
             at = f" at {root._origin}" if root._origin else ""
@@ -145,7 +145,7 @@ def _cotangents(name: str, roots: Sequence[Any], given: Any, batch: tuple = ()) 
                     f"shape {tuple(root.shape)}: pass the cotangent"
                 )
             g = ones(root.shape, dtype=root.dtype)
-        elif not isinstance(g, Array):
+        elif not isinstance(g, Tensor):
             raise TypeError(f"{name}: a cotangent is a {type(g).__name__}, not a tensor")
         elif tuple(g.shape) != (*batch, *root.shape):
             raise RuntimeError(

@@ -30,7 +30,7 @@ class Lifted(Tensor):
 
     @property
     def requires_grad(self) -> bool:
-        return self._requires_grad
+        return self._requires_grad is True
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:

@@ -53,9 +53,10 @@ def unpacked(node: Node, name: str, p: Packed) -> Saved:
     if p.version is not None and p.version[0].version != p.version[1]:
         raise _overwritten(node, name, Saved(p.version[0], p.layout, 0, p.version[1], None, None))
     x = p.unpack(p.value)
-    if not isinstance(x, Array):
+    if not isinstance(x, Array) or x._storage is None:
         raise TypeError(
-            f"saved_tensors_hooks: unpack_hook returned {type(x).__name__}, a tensor is needed"
+            f"saved_tensors_hooks: unpack_hook returned {type(x).__name__}, a tensor in memory is "
+            "needed"
         )
     if x._layout.shape != p.layout.shape or x._layout.dtype is not p.layout.dtype:
         raise RuntimeError(
