@@ -56,7 +56,7 @@ def apply_all(op: type[Op], inputs: tuple, params: tuple = ()) -> tuple:
 def _native() -> tuple[Callable, Callable]:
     """`hit(op, inputs, params)`, which leaves what is not among the entries to `_apply`, and
     `launch(entry, inputs)`, to which op and params are added where it may record."""
-    assert storage.Storage  # their machine code allocates with its
+    assert storage.Storage is not None  # their machine code allocates with its
     launch = plans.launch
     hit = launch.funnel(Array, tensor_class, _entries, _apply, _tracer)
     return hit, launch.launcher(Array, tensor_class)
@@ -65,7 +65,7 @@ def _native() -> tuple[Callable, Callable]:
 def native_writer(entries: dict[tuple, tuple], miss: Callable, writers: dict[int, Any]) -> Callable:
     """`write(op, target, inputs, params)`, which leaves what is not among the entries to `miss`,
     and puts the op into `writers` under the storage's address."""
-    assert storage.Storage  # as above
+    assert storage.Storage is not None  # as above
     return plans.launch.writer(Array, tensor_class, entries, miss, writers)
 
 
@@ -263,8 +263,8 @@ def view_of(op: type[View], x: Any, params: tuple) -> Shown | None:
     if (known := _views.get((op, params, lay))) is not None:
         return known
     static = op.static(params)
-    shape = op.shape(lay.shape, **static)  # type: ignore[attr-defined]
-    there = op.strides(lay.shape, lay.strides, 0, **static)  # type: ignore[attr-defined]
+    shape = op.shape(lay.shape, **static)
+    there = op.strides(lay.shape, lay.strides, 0, **static)
     if there is None:
         return None
     kind = lay.dtype if op.retyped is None else op.retyped(lay.dtype)

@@ -35,5 +35,6 @@ class Array:
     _rewrites: int = 0  # of a base: how often its history was rebased
     _hooks: Any = None
     _value: "Value | None" = None  # of a tensor in a trace
+    _trace: Any  # whose that is
     _is_data: bool = False  # made by `.data`
     _origin: str | None = None  # where it was made without a graph, at LUCID_DEBUG >= 1

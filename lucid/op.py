@@ -62,6 +62,8 @@ class Rule:
 
 
 class OpMeta(type):
+    """The type of records."""
+
     def __repr__(cls) -> str:
         return cls.__name__
 
@@ -225,6 +227,8 @@ class Pointwise(Op, abstract=True):
     `index`; loads[i](subscripts) reads input i in its compute type.
     """
 
+    element: ClassVar[Callable[..., Any]]
+
     @classmethod
     def elements(
         cls,
@@ -234,7 +238,7 @@ class Pointwise(Op, abstract=True):
         loads: Sequence[Load],
     ) -> list[Expr]:
         """The outputs' elements at `index`, in their own dtypes."""
-        made = cls.element(types, index, loads, **cls.static(params))  # type: ignore[attr-defined]
+        made = cls.element(types, index, loads, **cls.static(params))
         made = made if isinstance(made, tuple) else (made,)
         kinds = [kind for _, kind in cls.infer(types, params)]
         return [expr.cast(m, kind) for m, kind in zip(made, kinds, strict=True)]
@@ -251,12 +255,13 @@ class Elementwise(Pointwise, abstract=True):
     "bool".
     """
 
+    body: ClassVar[Callable[..., Any]]
     result: ClassVar[str] = "same"
     refuses: ClassVar[tuple[int, ...]] = ()  # categories that raise
 
     @classmethod
     def signature(cls) -> Callable | None:
-        return cls.body  # type: ignore[attr-defined]
+        return cls.body
 
     @classmethod
     def common(cls, types: Sequence[Type]) -> dtype:
@@ -284,7 +289,7 @@ class Elementwise(Pointwise, abstract=True):
         values = []
         for (shape, _, _), read in zip(types, loads, strict=True):
             values.append(expr.cast(read(broadcast_index(shape, index)), common))
-        made = cls.body(expr, *values, **cls.static(params))  # type: ignore[attr-defined]
+        made = cls.body(expr, *values, **cls.static(params))
         return [expr.cast(made, cls.infer(types, params)[0][1])]
 
     @classmethod
@@ -344,6 +349,9 @@ class View(Op, abstract=True):
     its rule reads besides, by name: they may differ from call to call of one plan.
     """
 
+    shape: ClassVar[Callable[..., Any]]
+    strides: ClassVar[Callable[..., Any]]
+    pull: ClassVar[Callable[..., Any]]
     retyped: ClassVar[Callable | None] = None
 
     @classmethod
@@ -354,11 +362,11 @@ class View(Op, abstract=True):
     def infer(cls, types: Sequence[Type], params: tuple) -> list[tuple[tuple[int, ...], dtype]]:
         shape, kind, _ = types[0]
         kind = kind if cls.retyped is None else cls.retyped(kind)
-        return [(tuple(cls.shape(shape, **cls.static(params))), kind)]  # type: ignore[attr-defined]
+        return [(tuple(cls.shape(shape, **cls.static(params))), kind)]
 
     @classmethod
     def signature(cls) -> Callable | None:
-        return cls.shape  # type: ignore[attr-defined]
+        return cls.shape
 
 
 class Opaque(Op, abstract=True):
@@ -388,9 +396,11 @@ class Composite(Op, abstract=True):
     `forward(x, ..., *, static)` returns the output, or a tuple when `count` or `hidden` say so.
     """
 
+    forward: ClassVar[Callable[..., Any]]
+
     @classmethod
     def signature(cls) -> Callable | None:
-        return cls.forward  # type: ignore[attr-defined]
+        return cls.forward
 
     @classmethod
     def run(cls, inputs: Sequence[Any], params: tuple) -> Any:
@@ -398,8 +408,8 @@ class Composite(Op, abstract=True):
         that a sum inside does not overflow; the outputs have their type, hidden ones float32."""
         kinds = {x.dtype for x in inputs if hasattr(x, "dtype") and x.dtype.category == FLOATING}
         if not kinds or any(kind.compute is kind for kind in kinds):
-            return cls.forward(*inputs, **cls.static(params))  # type: ignore[attr-defined]
-        made = cls.forward(*[widened(x) for x in inputs], **cls.static(params))  # type: ignore[attr-defined]
+            return cls.forward(*inputs, **cls.static(params))
+        made = cls.forward(*[widened(x) for x in inputs], **cls.static(params))
         if len(kinds) > 1:
             return made  # their common type is float32
         kind = kinds.pop()

@@ -38,6 +38,8 @@ class Methods:
         version: int
         readonly: bool
 
+        def __buffer__(self, flags: int) -> memoryview: ...
+
     def __new__(cls, nbytes: int) -> "Storage":
         return memory.allocate(nbytes)
 

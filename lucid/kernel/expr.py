@@ -6,6 +6,7 @@ Every operation is total: each result is defined for every input (see `PRIMITIVE
 
 import struct
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from lucid.dtypes import BOOL, FLOATING, bool_, dtype, float64, int32, int64
 
@@ -63,7 +64,7 @@ class Expr:
 
     __slots__ = ("op", "args", "dtype", "attr")
 
-    def __init__(self, op: str, args: tuple["Expr", ...], result: dtype, attr: object = None):
+    def __init__(self, op: str, args: tuple["Expr", ...], result: dtype, attr: Any = None):
         self.op = op
         self.args = args
         self.dtype = result

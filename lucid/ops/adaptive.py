@@ -2,7 +2,8 @@
 ceil((o + 1) n / m) of a dimension of size n. Called as functional.adaptive_*_pool*.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from lucid.dtypes import bool_, int64
 from lucid.kernel import expr, loops
@@ -21,6 +22,7 @@ class Adaptive(Reduction, abstract=True):
     place(o, i, n, m): whether there is an i-th of n elements beside the o-th of m, and where.
     """
 
+    place: ClassVar[Callable[..., Any]]
     public = False
     numbered = ()
     static_window = True

@@ -9,7 +9,7 @@ from typing import Any
 
 from lucid.dtypes import FLOATING, bool_
 from lucid.layout import broadcast_shapes
-from lucid.op import Composite
+from lucid.op import Composite, OpMeta
 from lucid.ops.contract import product, transposed
 from lucid.ops.creation import ones, tril
 from lucid.ops.elementwise import where
@@ -96,7 +96,7 @@ def _record(masked: bool, dropped: bool) -> Any:
         **{f"vjp_{n}": rule for n in wanted},
     }
     name = "attention" + "_masked" * masked + "_dropped" * dropped
-    return type(Composite)(name, (Composite,), members)
+    return OpMeta(name, (Composite,), members)
 
 
 RECORDS = {(m, d): _record(m, d) for m in (False, True) for d in (False, True)}

@@ -3,7 +3,6 @@
 import builtins
 from typing import Any
 
-from lucid.array import Array
 from lucid.dtypes import FLOATING, float64, get_default_dtype
 from lucid.op import Composite, normal_dim
 from lucid.ops.cast import to_dtype
@@ -16,6 +15,7 @@ from lucid.ops.scatter import scatter_reduce
 from lucid.ops.shape import narrow
 from lucid.ops.statistics import norm, norm_
 from lucid.ops.view import expand, reshape
+from lucid.tensor import Tensor
 
 
 def diff(x, n: int = 1, dim: int = -1, prepend=None, append=None):
@@ -99,7 +99,7 @@ def gradient(x, *, spacing=1, dim=None, edge_order: int = 1):
     ]  # fmt: skip
     if isinstance(spacing, (int, float)):
         spacing = [spacing] * len(dims)
-    elif isinstance(spacing, Array):
+    elif isinstance(spacing, Tensor):
         spacing = [spacing]
     if len(spacing) != len(dims):
         raise RuntimeError(f"gradient: {len(spacing)} spacings for {len(dims)} dimensions")
@@ -110,7 +110,7 @@ def _derivative(x: Any, d: int, spacing: Any, order: int) -> Any:
     n = x.shape[d]
     if n < order + 1:
         raise RuntimeError(f"gradient: dimension {d} of size {n} is too short")
-    even = not (isinstance(spacing, Array) and spacing.ndim)
+    even = not (isinstance(spacing, Tensor) and spacing.ndim)
     if even:
         h = expand(reshape(tensor(1.0, dtype=_kind(x)), (1,)), (n - 1,)) * spacing
     else:

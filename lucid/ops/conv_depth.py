@@ -14,7 +14,7 @@ class depth_windows(Pointwise):
     """(N, C, D, H, W) to (N, OD, C, KD, H, W): slices of x, zeros outside."""
 
     public = False
-    axis_map = merged
+    axis_map = staticmethod(merged)
 
     def names(x, *, taps, stride, before, dilation, size):
         pass
@@ -38,7 +38,7 @@ class depth_windows_back(Reduction):
 
     public = False
     static_window = True
-    axis_map = merged
+    axis_map = staticmethod(merged)
 
     def names(g, *, taps, stride, before, dilation, size):
         pass

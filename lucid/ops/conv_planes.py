@@ -101,6 +101,7 @@ def _sums(
             read = expr.load("x0", [n, c, *at], kind) if bordered else _read(x, [n, c], *at)
             line = expr.mad(read, expr.cast(weight, kind), line)
         total = line if total is None else total + line
+    assert total is not None
     operands = {"y0": y, "x0": x, "x1": w}
     if b is not None:
         operands["x2"] = b

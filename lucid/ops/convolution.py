@@ -80,7 +80,7 @@ def _convolve(rank: int, x: Any, w: Any, b: Any, stride, padding, dilation, grou
             f"{name}: a kernel of {kernel} with dilation {dilation} does not fit into the "
             f"padded input of shape {tuple(x.shape)}, padding {padding}"
         )
-    params = (stride, sides, dilation)
+    params: tuple = (stride, sides, dilation)
     if rank == 1:
         x, w, params = _lines(x), _lines(w), _line_params(*params)
     elif rank == 3:

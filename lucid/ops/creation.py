@@ -10,7 +10,6 @@ import numpy as np
 
 from lucid import dtypes, storage
 from lucid.apply import CPU, apply, wrap
-from lucid.array import Array
 from lucid.device import device
 from lucid.dtypes import FLOATING, bool_, dtype, int64
 from lucid.extent import plain, whole
@@ -18,6 +17,7 @@ from lucid.kernel import expr
 from lucid.layout import layout, row_major
 from lucid.op import Pointwise
 from lucid.ops.cast import to_dtype
+from lucid.tensor import Tensor
 from lucid.tracing import any_program, program, tracing
 
 
@@ -161,7 +161,7 @@ def full(size, fill_value, *, dtype=None, device=None, requires_grad: bool = Fal
     tensor([[7, 7],
             [7, 7]])
     """
-    if isinstance(fill_value, Array):
+    if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()  # type: ignore[attr-defined]
     kind = dtype or dtypes.of_scalar(fill_value)
     return _filled("full", fill_value, size_of((size,)), kind, device, requires_grad, other)
@@ -221,7 +221,7 @@ def full_like(x, fill_value, *, dtype=None, device=None, requires_grad: bool = F
     tensor([7., 7.])
     """
     lay = x._layout
-    if isinstance(fill_value, Array):
+    if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()  # type: ignore[attr-defined]
     kind = dtype or lay.dtype
     return _filled("full_like", fill_value, tuple(x.shape), kind, device, requires_grad, other)
@@ -263,7 +263,7 @@ def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=Fa
     if _all_whole(start, end, step) and step and (end - start) * step >= 0:
         y = apply(count_, (start, step), (-((start - end) // step), dtype or int64))
         return y.requires_grad_() if requires_grad else y
-    start, end, step = (v.item() if isinstance(v, Array) else v for v in (start, end, step))
+    start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
     if step == 0:
         raise RuntimeError("arange: step must not be 0")
     if (end - start) * step < 0:
@@ -289,7 +289,7 @@ def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False,
     """
     _memory_options("linspace", other)
     _place(device)
-    start, end = (v.item() if isinstance(v, Array) else v for v in (start, end))
+    start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
     kind = dtype or dtypes.get_default_dtype()
     step = (end - start) / (steps - 1) if steps > 1 else 0.0
     return _finish(count_(float(start), float(step), steps, kind), requires_grad)
@@ -382,8 +382,8 @@ def tensor(data: Any, *, dtype=None, device=None, requires_grad: bool = False, p
     """
     if device is not None:
         _place(device)
-    if isinstance(data, Array):
-        y = to_dtype(data.detach().clone(), dtype or data._layout.dtype)  # type: ignore
+    if isinstance(data, Tensor):
+        y = to_dtype(data.detach().clone(), dtype or data._layout.dtype)
         return _finish(y, requires_grad)
     y = _packed(data, dtype)
     if y is None:
@@ -410,6 +410,7 @@ FEW = 4096  # numbers: NumPy is faster with more
 def _packed(data: Any, kind: dtype | None) -> Any:
     """The tensor of a few plain numbers in at most two levels of lists: a fifth of the time that
     NumPy takes to look at them. None for all else, and for what does not fit the type."""
+    shape: tuple[int, ...]
     if type(data) in _NUMBERS:
         shape, data = (), (data,)
     elif (type(data) is list or type(data) is tuple) and 0 < len(data) <= FEW:
@@ -445,7 +446,7 @@ def _packed(data: Any, kind: dtype | None) -> Any:
 
 def _array(data: Any, kind: dtype | None) -> np.ndarray:
     """Nested data as an array of a supported type: floats become the default type."""
-    if isinstance(data, (list, tuple)) and any(isinstance(x, Array) for x in _flat(data)):
+    if isinstance(data, (list, tuple)) and any(isinstance(x, Tensor) for x in _flat(data)):
         data = _unpacked(data)
     if isinstance(data, np.ndarray | np.generic):
         array = np.asarray(data)
@@ -478,7 +479,7 @@ def _flat(data: Any):
 def _unpacked(data: Any) -> Any:
     if isinstance(data, (list, tuple)):
         return [_unpacked(x) for x in data]
-    return data.tolist() if isinstance(data, Array) else data  # type: ignore[attr-defined]
+    return data.tolist() if isinstance(data, Tensor) else data  # type: ignore[attr-defined]
 
 
 def as_tensor(data: Any, dtype=None, device=None):
@@ -489,7 +490,7 @@ def as_tensor(data: Any, dtype=None, device=None):
     tensor([1, 2])
     """
     _place(device)
-    if isinstance(data, Array):
+    if isinstance(data, Tensor):
         return to_dtype(data, dtype or data._layout.dtype)
     if isinstance(data, np.ndarray) and data.flags.writeable and data.dtype in dtypes.BY_NUMPY:
         return to_dtype(from_numpy(data), dtype or dtypes.BY_NUMPY[data.dtype])

@@ -71,6 +71,7 @@ class ctc_alphas(Variables):
     def ends(frames):
         return 0, 1
 
+    @staticmethod
     def neighbours(s: Expr, size: Expr, skip: Any, states: Any, score: Any) -> list[Expr]:
         """Paths come from s, from s - 1, and over a blank from s - 2; all pay for s."""
         one, two = s >= 1, (s >= 2) & skip(s)
@@ -88,6 +89,7 @@ class ctc_betas(Variables):
     def ends(frames):
         return frames, 0
 
+    @staticmethod
     def neighbours(s: Expr, size: Expr, skip: Any, states: Any, score: Any) -> list[Expr]:
         """Paths go to s, s + 1 and s + 2; each pays for where it goes."""
         one = s + 1 < size

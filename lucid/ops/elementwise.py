@@ -9,7 +9,7 @@ from lucid import dtypes
 from lucid.dtypes import BOOL, FLOATING, bool_
 from lucid.kernel import expr
 from lucid.kernel.expr import checked, mad, one, zero
-from lucid.op import ERROR_DIVISION, Elementwise, broadcast_index, result_type
+from lucid.op import ERROR_DIVISION, Elementwise, OpMeta, broadcast_index, result_type
 from lucid.ops.logic import isnan
 
 
@@ -303,7 +303,7 @@ def _rounding(name: str, primitive: str, formula: str, reference, result: str):
     call = f">>> import lucid\n>>> lucid.{name}(lucid.tensor([-1.75, 0.5, 2.5]))"
     doc = f"{name}(x): {formula}\n\n{call}\ntensor({result})\n"
     members = {"body": body, "vjp_x": vjp_x, "ref": reference, "__doc__": doc}
-    return type(Elementwise)(name, (Elementwise,), members)
+    return OpMeta(name, (Elementwise,), members)
 
 
 floor = _rounding("floor", "floor", "the largest integer not above x.", np.floor, "[-2.,  0.,  2.]")

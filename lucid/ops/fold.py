@@ -18,7 +18,7 @@ class unfold_windows(Pointwise):
     """(N, C, H, W) to (N, C, KH, KW, OH, OW): the elements of each window, 0 outside."""
 
     public = False
-    axis_map = merged
+    axis_map = staticmethod(merged)
 
     def names(x, *, kernel, dilation, padding, stride, size):
         pass
@@ -47,7 +47,7 @@ class fold_windows(Reduction):
 
     public = False
     static_window = True
-    axis_map = merged
+    axis_map = staticmethod(merged)
 
     def names(g, *, kernel, dilation, padding, stride, size):
         pass

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from math import pi
 from typing import Any
 
-from lucid.array import Array
 from lucid.dtypes import FLOATING, float32, float64, get_default_dtype, of_scalar
 from lucid.kernel import expr
 from lucid.kernel.expr import Expr, math
@@ -26,6 +25,7 @@ from lucid.ops.gamma import digamma, lgamma
 from lucid.ops.transcendental import exp, log, xlogy
 from lucid.ops.view import expand
 from lucid.plan.nest import Nest, array_of, step
+from lucid.tensor import Tensor
 
 # Half of the nodes and weights of Gauss and Legendre on [-1, 1]; the others mirror them. 24 nodes
 # leave a relative error below 1e-8, 40 one below 1e-13.
@@ -268,7 +268,7 @@ def slope_of(a: Any, place: Any) -> Any:
 
 def _called(record: Any, name: str, x: Any, other: Any) -> Any:
     types = [
-        (tuple(v.shape), v.dtype, False) if isinstance(v, Array) else ((), of_scalar(v), True)
+        (tuple(v.shape), v.dtype, False) if isinstance(v, Tensor) else ((), of_scalar(v), True)
         for v in (x, other)
     ]
     kind = result_type(types)
@@ -276,7 +276,7 @@ def _called(record: Any, name: str, x: Any, other: Any) -> Any:
         kind = get_default_dtype()
     shape = broadcast_shapes(name, types[0][0], types[1][0])
     pair = [
-        expand(to_dtype(v, kind) if isinstance(v, Array) else tensor(v, dtype=kind), shape)
+        expand(to_dtype(v, kind) if isinstance(v, Tensor) else tensor(v, dtype=kind), shape)
         for v in (x, other)
     ]
     return record(*pair)

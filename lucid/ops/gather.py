@@ -15,7 +15,7 @@ from lucid.kernel import expr
 from lucid.kernel.expr import Expr, checked
 from lucid.kernel.loops import Axis, Scan, Store
 from lucid.layout import broadcast_shapes, contiguous_strides
-from lucid.op import ERROR_INDEX, Opaque, Pointwise, broadcast_index
+from lucid.op import ERROR_INDEX, Opaque, OpMeta, Pointwise, broadcast_index
 from lucid.ops.creation import zeros
 from lucid.ops.elementwise import assign
 from lucid.ops.view import expand, permute, subscript_back
@@ -99,7 +99,10 @@ def _put_map(call: Any, zeros: bool, add: bool) -> Any:
     else:
         places, given, first, back = call.inputs[shift:], call.spread()[:shift], first + 1, 0
         size = (call.size, *call.params[1]) if zeros else ()
-    y = put_zeros(*given, places, size, first) if zeros else put(*given, places, first, add)
+    if zeros:
+        y = put_zeros(given[0], places, size, first)
+    else:
+        y = put(given[0], given[1], places, first, add)
     return _moved(y, back, 0)
 
 
@@ -150,7 +153,7 @@ def _take_record(n: int) -> Any:
         "public": False,
         "__doc__": f"Elements of x at {n} integer tensors.",
     }
-    return type(Pointwise)(f"take_{n}", (Pointwise,), members)
+    return OpMeta(f"take_{n}", (Pointwise,), members)
 
 
 def _put_record(n: int, zeros: bool, add: bool) -> Any:
@@ -212,7 +215,7 @@ def _put_record(n: int, zeros: bool, add: bool) -> Any:
     if not zeros:
         members["vjp_x"] = rule_x
     name = f"put_{'zeros_' if zeros else ''}{'add_' if add else ''}{n}"
-    return type(Opaque)(name, (Opaque,), members)
+    return OpMeta(name, (Opaque,), members)
 
 
 # Records for the dimensions that a tensor may have, and one for those of a batch (vmap).

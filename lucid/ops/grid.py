@@ -94,7 +94,7 @@ class grid_places(Pointwise):
     outside. shifts: the neighbours along a dimension; nearest: the position is rounded."""
 
     public = False
-    axis_map = merged
+    axis_map = staticmethod(merged)
 
     def names(x, *, shape, shifts, nearest, padding, align):
         pass

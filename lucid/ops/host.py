@@ -4,7 +4,7 @@ Each is listed with its reason in docs/notes/host-ops.md. Rules are public ops, 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class Host(Opaque, abstract=True):
     """`compute(*arrays, **static)` returns an array for each output; arrays are row-major."""
 
     public = False
-    numbered = ()  # the batch is one more dimension in front
+    numbered: ClassVar[tuple[str, ...] | None] = ()  # the batch is one more dimension in front
 
     @classmethod
     def lower(cls, context, inputs, params, outputs):

@@ -11,7 +11,6 @@ import numpy as np
 
 from lucid import storage
 from lucid.apply import wrap
-from lucid.array import Array
 from lucid.dtypes import BOOL, INTEGER, bool_, int64, uint8
 from lucid.extent import has_extent
 from lucid.extent import whole as whole_number
@@ -26,6 +25,7 @@ from lucid.ops.elementwise import assign, where
 from lucid.ops.gather import put_into, take
 from lucid.ops.view import expand, permute, reshape, subscript
 from lucid.plan.nest import Nest, array_of, step
+from lucid.tensor import Tensor
 from lucid.tracing import program
 from lucid.write import write
 
@@ -36,7 +36,7 @@ def get(x: Any, key: Any) -> Any:
     if found is not None:
         return found
     mark = _mark(x, key)
-    if isinstance(key, Array) and x._layout.shape:
+    if isinstance(key, Tensor) and x._layout.shape:
         lay = key._layout
         if lay.dtype.category == INTEGER and lay.dtype is not uint8 and lay.shape:
             return take(x, (key,), 0)
@@ -79,16 +79,16 @@ def put_item(x: Any, key: Any, value: Any) -> None:
             return
     mark = _mark(x, key)
     key = key if isinstance(key, tuple) else (key,)
-    if not isinstance(value, Array):
+    if not isinstance(value, Tensor):
         value = value if isinstance(value, (int, float, bool)) else tensor(value, dtype=x.dtype)
     elif value.dtype is not x.dtype:
         value = cast(value, x.dtype)
     if len(key) == 1 and _is_mask(key[0]):
         mask = _as_mask(key[0])
         _check_mask(mask, x.shape)
-        if not isinstance(value, Array) or value.numel() == 1:
+        if not isinstance(value, Tensor) or value.numel() == 1:
             shape = tuple(mask.shape) + (1,) * (x.ndim - mask.ndim)
-            value = value.reshape(()) if isinstance(value, Array) else value
+            value = value.reshape(()) if isinstance(value, Tensor) else value
             write(where, x, (reshape(mask, shape), value, x), name="__setitem__")
             return
     y, advanced = _basic(x, key, mark)
@@ -96,14 +96,14 @@ def put_item(x: Any, key: Any, value: Any) -> None:
         write(assign, y, (_drop_lead(value, y.ndim),), name="__setitem__")
         return
     y, places, first = _advanced(y, advanced)
-    if not isinstance(value, Array):
+    if not isinstance(value, Tensor):
         value = tensor(value, dtype=x.dtype)
     put_into("__setitem__", y, _spread(value, y, places, first), places, first, False)
 
 
 def _is_plain(value: Any, x: Any) -> bool:
     """A tensor that is written as it is, and needs no gradient."""
-    if not isinstance(value, Array):
+    if not isinstance(value, Tensor):
         return False
     lay = value._layout
     return value._requires_grad is False and lay.dtype is x._layout.dtype and len(lay.shape) <= 1
@@ -122,7 +122,7 @@ def _spread(value: Any, y: Any, places: Sequence[Any], first: int) -> Any:
 
 def _drop_lead(value: Any, rank: int) -> Any:
     """Without leading dimensions of size 1 that the target has not."""
-    if isinstance(value, Array):
+    if isinstance(value, Tensor):
         extra = len(value.shape) - rank
         if extra > 0 and all(n == 1 for n in value.shape[:extra]):
             return reshape(value, tuple(value.shape[extra:]))
@@ -141,7 +141,7 @@ def _check_mask(mask: Any, shape: Sequence[int], dim: int = 0) -> None:
 def _is_mask(k: Any) -> bool:
     if isinstance(k, (bool, np.bool_)):
         return True
-    if isinstance(k, Array):
+    if isinstance(k, Tensor):
         return k._layout.dtype is bool_
     if isinstance(k, np.ndarray):
         return k.dtype == np.bool_
@@ -149,13 +149,13 @@ def _is_mask(k: Any) -> bool:
 
 
 def _is_places(k: Any) -> bool:
-    if isinstance(k, Array):  # the value of a 0-d tensor is asked for, where there is one
+    if isinstance(k, Tensor):  # the value of a 0-d tensor is asked for, where there is one
         return bool(k.ndim) or k._value is not None
     return isinstance(k, (list, tuple, np.ndarray, range))
 
 
 def _as_mask(k: Any) -> Any:
-    return k if isinstance(k, Array) else tensor(k, dtype=bool_)
+    return k if isinstance(k, Tensor) else tensor(k, dtype=bool_)
 
 
 def _basic(x: Any, key: tuple, mark: tuple) -> tuple[Any, list[tuple[int, Any]]]:
@@ -176,7 +176,9 @@ def _basic(x: Any, key: tuple, mark: tuple) -> tuple[Any, list[tuple[int, Any]]]
     def whole(count: int) -> None:
         nonlocal dim
         for _ in range(count):
-            starts.append(0), steps.append(1), lengths.append(x.shape[dim])
+            starts.append(0)
+            steps.append(1)
+            lengths.append(x.shape[dim])
             shape.append(None)
             dim += 1
 
@@ -187,7 +189,9 @@ def _basic(x: Any, key: tuple, mark: tuple) -> tuple[Any, list[tuple[int, Any]]]
             whole(x.ndim - used)
         elif isinstance(k, slice):
             start, step_, length = _bounds(k, x.shape[dim])
-            starts.append(start), steps.append(step_), lengths.append(length)
+            starts.append(start)
+            steps.append(step_)
+            lengths.append(length)
             shape.append(None)
             dim += 1
         elif _is_mask(k):
@@ -200,7 +204,7 @@ def _basic(x: Any, key: tuple, mark: tuple) -> tuple[Any, list[tuple[int, Any]]]
                 advanced.append((len(shape), place))
                 whole(1)
         elif _is_places(k):
-            place = k if isinstance(k, Array) else _places(k)
+            place = k if isinstance(k, Tensor) else _places(k)
             if place.dtype is uint8:
                 raise IndexError(
                     "index: uint8 could be a mask or places; convert it with bool() or long()"
@@ -211,7 +215,9 @@ def _basic(x: Any, key: tuple, mark: tuple) -> tuple[Any, list[tuple[int, Any]]]
             at, n = whole_number(k), x.shape[dim]
             if not -n <= at < n:
                 raise IndexError(f"index {at} is out of range for dimension {dim} of size {n}")
-            starts.append(at % n), steps.append(1), lengths.append(1)
+            starts.append(at % n)
+            steps.append(1)
+            lengths.append(1)
             drop.append(dim)
             dim += 1
         else:
@@ -241,8 +247,8 @@ def _bounds(k: slice, n: Any) -> tuple[Any, Any, Any]:
         return start, step_, len(range(start, stop, step_))
     step_ = 1 if k.step is None else k.step.__index__()
     if step_ < 1:
-        start, stop = (b if b is None else b.__index__() for b in (k.start, k.stop))
-        return _bounds(slice(start, stop, step_), n.__index__())
+        ends = [b if b is None else b.__index__() for b in (k.start, k.stop)]
+        return _bounds(slice(ends[0], ends[1], step_), n.__index__())
     start, stop = (
         usual if b is None else _clamped(whole_number(b), n)
         for b, usual in ((k.start, 0), (k.stop, n))

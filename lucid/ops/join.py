@@ -7,7 +7,7 @@ from lucid.apply import apply
 from lucid.array import Array
 from lucid.caches import trim
 from lucid.dtypes import promote
-from lucid.op import Opaque, normal_dim
+from lucid.op import Opaque, OpMeta, normal_dim
 from lucid.ops.cast import to_dtype
 from lucid.ops.shape import _cut, narrow, ravel, unsqueeze
 from lucid.ops.view import reshape
@@ -65,7 +65,7 @@ def _cat_record(n: int) -> Any:
         "arguments": (names, ("dim",)),
         "__doc__": f"{n} tensors one after another.",
     }
-    return type(Join)(f"cat_{n}", (Join,), members)
+    return OpMeta(f"cat_{n}", (Join,), members)
 
 
 _CAT: dict[int, Any] = {}

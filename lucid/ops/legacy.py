@@ -8,11 +8,11 @@ from typing import Any
 
 from lucid import dtypes, storage
 from lucid.apply import CPU, wrap
-from lucid.array import Array
 from lucid.dtypes import dtype, get_default_dtype, set_default_dtype
 from lucid.layout import layout, strides_in_order
 from lucid.ops.cast import to_dtype
 from lucid.ops.creation import arange, empty, full_like, size_of, tensor
+from lucid.tensor import Tensor
 from lucid.tracing import program
 from lucid.write import touched
 
@@ -30,7 +30,7 @@ class Legacy(type):
         return made_of(args, cls.kind)
 
     def __instancecheck__(cls, x: object) -> bool:
-        return isinstance(x, Array) and x._layout.dtype is cls.kind
+        return isinstance(x, Tensor) and x._layout.dtype is cls.kind
 
     def __repr__(cls) -> str:
         return f"<class 'lucid.{cls.__name__}'>"
@@ -40,7 +40,7 @@ def made_of(args: Sequence[Any], kind: dtype) -> Any:
     """Sizes make a tensor of whatever is in memory, data one of its elements."""
     if len(args) == 1 and not isinstance(args[0], int):
         data = args[0]
-        if isinstance(data, Array):
+        if isinstance(data, Tensor):
             return to_dtype(data.detach(), kind).clone()
         if type(data).__name__ == "Size":
             return empty(data, dtype=kind)
@@ -170,7 +170,7 @@ def fill(x, value):
     >>> lucid.fill(lucid.zeros(2), 3)
     tensor([3., 3.])
     """
-    if isinstance(value, Array):
+    if isinstance(value, Tensor):
         return x * 0 + value if value.requires_grad else full_like(x, value.item())
     return full_like(x, value)
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lucid.dtypes import BOOL, FLOATING, bool_
-from lucid.op import Elementwise
+from lucid.op import Elementwise, OpMeta
 
 
 def _shown(formula: str, call: str, result: str) -> str:
@@ -17,7 +17,7 @@ def _comparison(name: str, formula: str, reference, result: str):
 
     doc = _shown(f"{name}(x, w) = {formula}", f"{name}(lucid.tensor([1, 2, 3]), 2)", result)
     members = {"body": body, "result": "bool", "ref": reference, "__doc__": doc}
-    return type(Elementwise)(name, (Elementwise,), members)
+    return OpMeta(name, (Elementwise,), members)
 
 
 eq = _comparison("eq", "x == w; false with NaN.", np.equal, "[False,  True, False]")
@@ -151,7 +151,7 @@ def _bitwise(name: str, primitive: str, formula: str, reference, result: str):
     refuses = (FLOATING, BOOL) if "shift" in name else (FLOATING,)
     doc = _shown(formula, f"{name}(lucid.tensor([12, 5]), 3)", result)
     members = {"body": body, "refuses": refuses, "ref": reference, "__doc__": doc}
-    return type(Elementwise)(name, (Elementwise,), members)
+    return OpMeta(name, (Elementwise,), members)
 
 
 bitwise_and = _bitwise("bitwise_and", "and", "x & w, bit by bit.", np.bitwise_and, "[0, 1]")

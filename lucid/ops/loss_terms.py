@@ -12,7 +12,7 @@ import numpy as np
 
 from lucid.kernel.expr import math
 from lucid.layout import broadcast_shapes
-from lucid.op import Composite, Elementwise
+from lucid.op import Composite, Elementwise, OpMeta
 from lucid.ops.elementwise import abs_, sign, where
 from lucid.ops.normalize import count_of
 from lucid.ops.reduce import sum_
@@ -70,7 +70,7 @@ def total_of(term: type[Term]) -> Any:
             "__doc__": f"The sum or the mean of {term.name}.",
         }
         members |= {f"vjp_{n}": _rule_of(term, n) for n in term.rules}
-        _TOTALS[term] = type(Composite)(f"{term.name}_total", (Composite,), members)
+        _TOTALS[term] = OpMeta(f"{term.name}_total", (Composite,), members)
     return _TOTALS[term]
 
 

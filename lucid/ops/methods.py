@@ -23,7 +23,6 @@ from lucid.ops import (
     join,
     logic,
     normal,
-    normalize,
     places,
     random,
     scan,
@@ -43,6 +42,7 @@ from lucid.ops.forms import (
     scaled_in_place,
     with_out,
 )
+from lucid.ops.normalize import log_softmax, softmax
 from lucid.tensor import Tensor
 from lucid.write import write
 
@@ -393,15 +393,19 @@ def _operators() -> None:
         setattr(Tensor, f"__{name}__", forward(getattr(logic, name)))
     for name in ("eq", "ne"):
         setattr(Tensor, f"__{name}__", _equality(getattr(logic, name)))
-    Tensor.__neg__ = lambda self: apply(elementwise.neg, (self,))
-    Tensor.__pos__ = lambda self: apply(elementwise.positive, (self,))
-    Tensor.__abs__ = lambda self: apply(elementwise.abs_, (self,))
-    Tensor.__invert__ = lambda self: apply(logic.bitwise_not, (self,))
-    Tensor.__pow__ = lambda self, w: power(self, w)
-    Tensor.__rpow__ = lambda self, w: apply(trans.pow_, (w, self))
-    Tensor.__ipow__ = lambda self, w: write(trans.pow_, self, (self, w))
-    Tensor.__matmul__ = lambda self, w: contract.matmul(self, w)
-    Tensor.__rmatmul__ = lambda self, w: contract.matmul(w, self)
+    own: dict[str, Callable] = {
+        "__neg__": lambda self: apply(elementwise.neg, (self,)),
+        "__pos__": lambda self: apply(elementwise.positive, (self,)),
+        "__abs__": lambda self: apply(elementwise.abs_, (self,)),
+        "__invert__": lambda self: apply(logic.bitwise_not, (self,)),
+        "__pow__": lambda self, w: power(self, w),
+        "__rpow__": lambda self, w: apply(trans.pow_, (w, self)),
+        "__ipow__": lambda self, w: write(trans.pow_, self, (self, w)),
+        "__matmul__": lambda self, w: contract.matmul(self, w),
+        "__rmatmul__": lambda self, w: contract.matmul(w, self),
+    }
+    for name, operator in own.items():
+        setattr(Tensor, name, operator)
 
 
 def _augmented(record: type[Op]) -> Callable:
@@ -440,7 +444,7 @@ functions |= {
     "arcsin": functions["asin"], "arccos": functions["acos"], "arctan": functions["atan"],
     "arctan2": functions["atan2"], "arctanh": functions["atanh"], "fix": functions["trunc"],
     "gelu": function_of(normal.gelu),
-    "softmax": normalize.softmax, "log_softmax": normalize.log_softmax,
+    "softmax": softmax, "log_softmax": log_softmax,
     "tril": creation.tril, "triu": creation.triu, "clone": shape.clone, "equal": statistics.equal,
 }  # fmt: skip
 for _name in "scatter scatter_add index_select index_add index_copy index_fill index_put".split():
@@ -495,10 +499,12 @@ def _attach() -> None:
         setattr(Tensor, name, function)
     for name in ("addcmul", "addcdiv", *tables.in_place):
         setattr(Tensor, f"{name}_", composed_in_place(name, functions[name]))
-    for name, method in tables.own.items():
+    own = {
+        "add_": scaled_in_place(add), "sub_": scaled_in_place(sub), "type": type_,
+        "type_as": type_as, "new_tensor": new_tensor, "cpu": cpu, "where": where_method,
+    }  # fmt: skip
+    for name, method in {**tables.own, **own}.items():
         setattr(Tensor, name, method)
-    Tensor.add_ = scaled_in_place(add)
-    Tensor.sub_ = scaled_in_place(sub)
     for name in "view view_as reshape_as expand expand_as repeat contiguous unfold".split():
         setattr(Tensor, name, getattr(shape, name))
     for method in (
@@ -506,8 +512,6 @@ def _attach() -> None:
         random.random_, random.bernoulli,
     ):  # fmt: skip
         setattr(Tensor, method.__name__, method)
-    Tensor.type = type_
-    Tensor.type_as = type_as
     for name, kind in {
         "cfloat": dtypes.complex64, "cdouble": dtypes.complex128,
         "float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16,
@@ -517,7 +521,6 @@ def _attach() -> None:
         setattr(Tensor, name, _converter(kind))
     for name in "zeros ones empty full".split():
         setattr(Tensor, f"new_{name}", _new(creators[name]))
-    Tensor.new_tensor, Tensor.cpu, Tensor.where = new_tensor, cpu, where_method
     for name, reading in {"T": _reversed, "mT": _matrix_transposed, **tables.properties}.items():
         setattr(Tensor, name, property(reading))
     for name in "squeeze unsqueeze transpose t swapaxes swapdims".split():

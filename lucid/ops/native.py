@@ -150,9 +150,10 @@ def max_pool2d_with_indices_backward(
     name = "max_pool2d_with_indices_backward"
     pairs = [(v, v) if hasattr(v, "__index__") else tuple(v) for v in
              (kernel_size, stride or kernel_size, padding, dilation)]  # fmt: skip
-    size = tuple(
-        pooled_size(n, *(p[d] for p in pairs), ceil_mode) for d, n in enumerate(x.shape[-2:])
-    )
+    size = []
+    for d, n in enumerate(x.shape[-2:]):
+        k, s, p, between = (pair[d] for pair in pairs)
+        size.append(pooled_size(n, k, s, p, between, ceil_mode))
     want = (*x.shape[:-2], *size)
     if tuple(grad_output.shape) != want or tuple(indices.shape) != want:
         raise RuntimeError(

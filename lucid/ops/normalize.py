@@ -3,6 +3,7 @@
 Each is a plain function of ops, fused by the planner into one or two kernels.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from lucid.apply import apply_all
 from lucid.autograd.mode import no_grad
 from lucid.dtypes import FLOATING
-from lucid.op import Composite, normal_dim
+from lucid.op import Composite, OpMeta, normal_dim
 from lucid.ops.cast import to_dtype
 from lucid.ops.elementwise import rsqrt
 from lucid.ops.reduce import amax_, sum_
@@ -201,7 +202,7 @@ def variant_of(record: Any, no_w: bool, no_b: bool) -> Any:
             if n in record.rules:
                 members[f"vjp_{n}"] = _without(record.rules[n], gone)
         name = f"{record.__name__}without_{'_'.join(sorted(gone))}"
-        _VARIANTS[key] = type(Composite)(name, (Composite,), members)
+        _VARIANTS[key] = OpMeta(name, (Composite,), members)
     return _VARIANTS[key]
 
 
@@ -213,7 +214,7 @@ def _without(rule: Any, gone: set[str]) -> Any:
     return reduced
 
 
-def count_of(shape: Any, dims: tuple[int, ...]) -> int:
+def count_of(shape: Any, dims: Sequence[int]) -> int:
     n = 1
     for d in dims:
         n *= shape[d]

@@ -39,7 +39,7 @@ def _native() -> tuple[Any, Any, Any]:
     variable = plain_variable()
     if variable is None:
         return _none, _none, _none
-    assert storage.Storage
+    assert storage.Storage is not None
     return look.viewer(Array, funnel.tensor_class, known, show, variable)
 
 

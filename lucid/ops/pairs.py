@@ -64,7 +64,7 @@ class Pairs(Opaque, abstract=True):
 class pair_mul(Pairs):
     """x w."""
 
-    def body(b, x: Parts, w: Parts):
+    def body(b: Any, x: Parts, w: Parts):
         return x[0] * w[0] - x[1] * w[1], x[0] * w[1] + x[1] * w[0]
 
     def vjp_x(g, w):
@@ -77,7 +77,7 @@ class pair_mul(Pairs):
 class pair_conj(Pairs):
     """The imaginary part negated."""
 
-    def body(b, x: Parts):
+    def body(b: Any, x: Parts):
         return x[0], -x[1]
 
     def vjp_x(g):
@@ -87,7 +87,7 @@ class pair_conj(Pairs):
 class pair_reciprocal(Pairs):
     """1 / x, scaled by the larger part so that squares do not overflow (Smith, 1962)."""
 
-    def body(b, x: Parts):
+    def body(b: Any, x: Parts):
         real, imag = x
         wide = abs(real) >= abs(imag)
         large, small = b.where(wide, real, imag), b.where(wide, imag, real)
@@ -106,7 +106,7 @@ class pair_reciprocal(Pairs):
 class pair_exp(Pairs):
     """e^x = e^a (cos b + i sin b)."""
 
-    def body(b, x: Parts):
+    def body(b: Any, x: Parts):
         size = math("exp", x[0])
         flat = x[1].eq(0.0)
         second = b.where(flat, x[1], size * math("sin", x[1]))
@@ -130,7 +130,7 @@ def _size(b: Any, x: Parts) -> Expr:
 class pair_log(Pairs):
     """log |x| + i arg x."""
 
-    def body(b, x: Parts):
+    def body(b: Any, x: Parts):
         return math("log", _size(b, x)), math("atan2", x[1], x[0])
 
     def vjp_x(g, x):
@@ -140,7 +140,7 @@ class pair_log(Pairs):
 class pair_sqrt(Pairs):
     """The square root whose real part is not negative."""
 
-    def body(b, x: Parts):
+    def body(b: Any, x: Parts):
         half = b.unary("sqrt", (_size(b, x) + abs(x[0])) * 0.5)
         other = b.where(half.eq(0.0), b.zero(half), x[1] / (half * 2.0))
         flipped = b.where(x[1] < 0, -half, half)
@@ -154,7 +154,7 @@ class pair_sqrt(Pairs):
 class pair_sin(Pairs):
     """sin a cosh b + i cos a sinh b."""
 
-    def body(b, x: Parts):
+    def body(b: Any, x: Parts):
         first = math("sin", x[0]) * math("cosh", x[1])
         return first, math("cos", x[0]) * math("sinh", x[1])
 
@@ -165,7 +165,7 @@ class pair_sin(Pairs):
 class pair_cos(Pairs):
     """cos a cosh b - i sin a sinh b."""
 
-    def body(b, x: Parts):
+    def body(b: Any, x: Parts):
         first = math("cos", x[0]) * math("cosh", x[1])
         return first, -(math("sin", x[0]) * math("sinh", x[1]))
 

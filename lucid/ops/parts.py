@@ -366,7 +366,7 @@ def diagonal_scatter(x, src, offset: int = 0, dim1: int = 0, dim2: int = 1):
             [0., 1.]])
     """
     a, b = (normal_dim("diagonal_scatter", d, x.ndim) for d in (dim1, dim2))
-    wanted = diagonal_view.shape(tuple(x.shape), offset=offset, dim1=a, dim2=b)
+    ((wanted, _),) = diagonal_view.infer([(tuple(x.shape), x.dtype, False)], (offset, a, b))
     _fits("diagonal_scatter", src, wanted)
     on = diagonal_back(zeros(wanted, dtype=bool_) | True, tuple(x.shape), offset, a, b)
     return where(on, diagonal_back(to_dtype(src, x.dtype), tuple(x.shape), offset, a, b), x)

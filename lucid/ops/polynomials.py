@@ -8,13 +8,13 @@ order by the derivatives of the recurrence.
 from collections.abc import Callable
 from typing import Any
 
-from lucid.array import Array
 from lucid.dtypes import FLOATING, float64, get_default_dtype
 from lucid.kernel import expr
 from lucid.op import Elementwise
 from lucid.ops.cast import to_dtype
 from lucid.ops.creation import tensor
 from lucid.ops.elementwise import where
+from lucid.tensor import Tensor
 
 MOST = 64  # degrees of which the recurrence is written out in one kernel
 
@@ -67,11 +67,11 @@ class polynomial(Elementwise):
 def _called(family: str, x: Any, n: Any) -> Any:
     """The polynomial of degree n, an int or a tensor of whole numbers that broadcasts with x;
     0 for negative degrees."""
-    if not isinstance(x, Array):
+    if not isinstance(x, Tensor):
         x = tensor(x, dtype=get_default_dtype())
     if x.dtype.category != FLOATING:
         x = to_dtype(x, get_default_dtype())
-    if not isinstance(n, Array):
+    if not isinstance(n, Tensor):
         if int(n) != n:
             raise ValueError(f"{family}: n must be whole, got {n}")
         n = int(n)

@@ -35,7 +35,8 @@ _LOW = 0xFFFFFFFF
 
 def philox(seed: Expr, counter: Expr) -> tuple[Expr, Expr]:
     """Two of the four 32-bit words for a 64-bit counter and key, each in an int64."""
-    return philox_words(seed, counter)[:2]
+    words = philox_words(seed, counter)
+    return words[0], words[1]
 
 
 def philox_words(seed: Expr, counter: Expr) -> tuple[Expr, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from lucid.autograd.mode import is_grad_enabled
 from lucid.lazy import lazy
-from lucid.op import Opaque
+from lucid.op import Opaque, OpMeta
 from lucid.ops.contract import Product, product, transposed
 from lucid.ops.creation import zeros
 from lucid.ops.join import cat
@@ -316,7 +316,7 @@ def _make(family: str, projected: bool, ragged: bool) -> None:
         [family, *(["projected"] if projected else []), *(["ragged"] if ragged else [])]
     )
     kept = tuple(n for n in hidden if n != "raw")
-    back = type(Opaque)(
+    back = OpMeta(
         f"{name}_back",
         (RecurrentBack,),
         {
@@ -330,7 +330,7 @@ def _make(family: str, projected: bool, ragged: bool) -> None:
     )  # fmt: skip
     rule = _rule_of(family, inputs, hidden, back)
     wanted = [n for n in inputs if n != "inside"]
-    RECORDS[family, projected, ragged] = type(Opaque)(
+    RECORDS[family, projected, ragged] = OpMeta(
         name,
         (Recurrent,),
         {

@@ -10,7 +10,7 @@ from typing import Any
 from lucid.dtypes import int64
 from lucid.kernel import expr, loops
 from lucid.kernel.expr import Expr
-from lucid.op import Pointwise, Reduction
+from lucid.op import OpMeta, Pointwise, Reduction
 
 
 def _within(at: Expr, n: int) -> Expr:
@@ -105,7 +105,7 @@ def _resize_record(rank: int) -> Any:
         "public": False,
         "__doc__": f"The last {rank} dimensions resized; plain: the element itself, unweighted.",
     }
-    return type(Pointwise)(f"resize_{rank}", (Pointwise,), members)
+    return OpMeta(f"resize_{rank}", (Pointwise,), members)
 
 
 RESIZE = {rank: _resize_record(rank) for rank in (1, 2, 3)}

@@ -134,9 +134,8 @@ def scatter_reduce(x, dim: int, index, src, reduce: str, *, include_self: bool =
     same_rank("scatter_reduce", x, src)
     same_kind("scatter_reduce", x, src)
     if x.ndim == 0:
-        flat = (t.reshape(1) for t in (index, src))
-        made = scatter_reduce(x.reshape(1), 0, *flat, reduce, include_self=include_self)
-        return made.reshape(())
+        x, index, src = x.reshape(1), index.reshape(1), src.reshape(1)
+        return scatter_reduce(x, 0, index, src, reduce, include_self=include_self).reshape(())
     d = normal_dim("scatter_reduce", dim, x.ndim)
     start = x
     if not include_self:

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from lucid.array import Array
 from lucid.dtypes import FLOATING, bool_, float64, int32, int64, promote
 from lucid.kernel import expr
 from lucid.op import Pointwise, normal_dim
@@ -15,6 +14,7 @@ from lucid.ops.reduce import any_, sum_
 from lucid.ops.scan import cumsum_
 from lucid.ops.sort import ordered
 from lucid.ops.view import expand, reshape
+from lucid.tensor import Tensor
 
 
 class search(Pointwise):
@@ -82,7 +82,7 @@ def searchsorted(
     row, right = sorted_sequence, right or side == "right"
     if row.ndim == 0:
         raise RuntimeError("searchsorted: the sequence must have a dimension")
-    alone = not isinstance(input, Array)
+    alone = not isinstance(input, Tensor)
     x = tensor(input, dtype=row.dtype if isinstance(input, int) else None) if alone else input
     if row.ndim > 1 and tuple(row.shape[:-1]) != tuple(x.shape[:-1]):
         raise RuntimeError(
@@ -125,10 +125,10 @@ def isin(elements, test_elements, *, assume_unique: bool = False, invert: bool =
     >>> lucid.isin(lucid.tensor([1, 2, 3]), lucid.tensor([3, 1]))
     tensor([ True, False,  True])
     """
-    if not isinstance(elements, Array) and not isinstance(test_elements, Array):
+    if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         raise TypeError("isin: one of the two must be a tensor")
-    x = elements if isinstance(elements, Array) else tensor(elements)
-    row = test_elements if isinstance(test_elements, Array) else tensor(test_elements)
+    x = elements if isinstance(elements, Tensor) else tensor(elements)
+    row = test_elements if isinstance(test_elements, Tensor) else tensor(test_elements)
     row, x = row.detach(), x.detach()
     if row.numel() == 0:
         return full(x.shape, invert, dtype=bool_)

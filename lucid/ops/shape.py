@@ -7,7 +7,6 @@ import numpy as np
 
 from lucid.apply import contiguous as row_major
 from lucid.apply import wrap
-from lucid.array import Array
 from lucid.dtypes import dtype
 from lucid.extent import plain, whole
 from lucid.layout import layout
@@ -24,6 +23,7 @@ from lucid.ops.view import flip as _flip
 from lucid.ops.view import permute as _permute
 from lucid.ops.view import reshape as _reshape
 from lucid.ops.view import unfold as _unfold
+from lucid.tensor import Tensor
 
 
 def _sizes(name: str, x: Any, args: Sequence[Any]) -> tuple[int, ...]:
@@ -342,7 +342,7 @@ def repeat_interleave(x, repeats, dim: int | None = None):
     if dim is None:
         x, dim = ravel(x), 0
     d = normal_dim("repeat_interleave", dim, x.ndim)
-    counts = repeats.tolist() if isinstance(repeats, Array) else repeats
+    counts = repeats.tolist() if isinstance(repeats, Tensor) else repeats
     counts = counts if isinstance(counts, list) else [counts]
     counts = counts * x.shape[d] if len(counts) == 1 else counts
     places = np.repeat(np.arange(x.shape[d]), counts)
@@ -358,7 +358,7 @@ def narrow(x, dim: int, start: int, length: int):
     """
     d = normal_dim("narrow", dim, x.ndim)
     n = x.shape[d]
-    start = start.item() if isinstance(start, Array) else start
+    start = start.item() if isinstance(start, Tensor) else start
     start = start + n if start < 0 else start
     if not 0 <= start <= n or length < 0 or start + length > n:
         raise RuntimeError(

@@ -103,7 +103,7 @@ def sort(x, dim: int = -1, descending: bool = False, stable: bool = False):
     (tensor([1., 2., 3.]), tensor([1, 2, 0]))
     """
     if isinstance(dim, bool):
-        dim, descending = -1, dim
+        descending, dim = dim, -1
     return _sorted("sort", x, dim, bool(descending))
 
 

@@ -24,7 +24,7 @@ class gather_taps(Pointwise):
     """y[n, c, s] = sum over t of w[n, t, s] x[n, c, places[n, t, s]]."""
 
     public = False
-    axis_map = merged
+    axis_map = staticmethod(merged)
 
     def names(x, w, places):
         pass
@@ -55,7 +55,7 @@ class scatter_taps(Opaque):
     """y[n, c, p] = sum over t and s with places[n, t, s] = p of w[n, t, s] c[n, c, s]."""
 
     public = False
-    axis_map = merged
+    axis_map = staticmethod(merged)
 
     def names(c, w, places, *, size):
         pass
@@ -95,7 +95,7 @@ class dot_taps(Reduction):
     """y[n, t, s] = sum over c of c[n, c, s] x[n, c, places[n, t, s]]."""
 
     public = False
-    axis_map = merged
+    axis_map = staticmethod(merged)
 
     def names(c, x, places):
         pass

@@ -11,7 +11,7 @@ import numpy as np
 from lucid.dtypes import FLOATING, bool_
 from lucid.kernel.expr import math, one, zero
 from lucid.lazy import lazy
-from lucid.op import Elementwise
+from lucid.op import Elementwise, OpMeta
 from lucid.ops.elementwise import sqrt, where
 
 special = lazy("scipy.special", extra="scipy")
@@ -46,7 +46,7 @@ def unary(name: str, formula: str, rule, reference, domain=(-3.0, 3.0)):
         "autocast": "float32" if name in FLOAT32 else "widest",
         "__doc__": f"{formula}\n\n{example}",
     }
-    return type(Elementwise)(name, (Elementwise,), members)
+    return OpMeta(name, (Elementwise,), members)
 
 
 def _exp(g, y):

@@ -7,7 +7,6 @@ none can be traced.
 import builtins
 from typing import Any
 
-from lucid.array import Array
 from lucid.dtypes import FLOATING, INTEGER, float64, int64
 from lucid.op import normal_dim
 from lucid.ops.cast import to_dtype
@@ -23,6 +22,7 @@ from lucid.ops.shape import movedim
 from lucid.ops.sort import argsort, ordered, starts
 from lucid.ops.statistics import aminmax
 from lucid.ops.view import expand, reshape
+from lucid.tensor import Tensor
 
 
 def unique(
@@ -196,7 +196,9 @@ def histogram(x, bins=100, *, range=None, weight=None, density: bool = False):
     if x.dtype.category != FLOATING:
         raise RuntimeError(f"histogram: a floating tensor is needed, got {x.dtype!r}")
     flat = reshape(x.detach(), (x.numel(),))
-    if isinstance(bins, Array):
+    low: Tensor | float
+    high: Tensor | float
+    if isinstance(bins, Tensor):
         if range is not None:
             raise RuntimeError("histogram: range has no meaning where bins are the edges")
         edges = bins.detach()
@@ -241,7 +243,7 @@ def histogramdd(x, bins, *, range=None, weight=None, density: bool = False):
     given = [bins] * n if hasattr(bins, "__index__") else list(bins)
     if len(given) != n:
         raise RuntimeError(f"histogramdd: {len(given)} bins for points of {n} dimensions")
-    of_edges = [isinstance(b, Array) for b in given]
+    of_edges = [isinstance(b, Tensor) for b in given]
     if any(of_edges) and range is not None:
         raise RuntimeError("histogramdd: range has no meaning where bins are the edges")
     if range is not None and len(range) != 2 * n:

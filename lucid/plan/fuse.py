@@ -101,20 +101,19 @@ class Partition:
             self.items.append(equation)
             return
         if issubclass(equation.op, Reduction):
-            self._fold(equation)
+            self._fold(equation, equation.op)
         for v in equation.outputs:
             if id(v) in self.wanted and id(v) not in self.made:
                 self.materialise(v)
 
-    def _fold(self, equation: Equation) -> None:
+    def _fold(self, equation: Equation, op: type[Reduction]) -> None:
         types = types_of(equation)
-        domain, dims = equation.op.domain(types, equation.params)
-        static = getattr(equation.op, "static_window", False)
+        domain, dims = op.domain(types, equation.params)
+        static = getattr(op, "static_window", False)
 
         def attempt(group: Group) -> None:
-            values = equation.op.element(
-                types, equation.params, group.axes, self._loads(equation, group)
-            )
+            loads = self._loads(equation, group)
+            values = op.element(types, equation.params, group.axes, loads)
             root = Root(equation.outputs[0], equation, exprs=tuple(values))
             number = len(group.folds)
             group.folds.append(root)
@@ -185,7 +184,7 @@ class Partition:
         return latest, seen
 
     def _try(self, group: Group, attempt) -> bool:
-        lists = (group.folds, group.stores, group.reads, group.numbers, group.loads)
+        lists: list[list] = [group.folds, group.stores, group.reads, group.numbers, group.loads]
         saved = [len(items) for items in lists]
         made, folds = dict(self.made), dict(self.fold_group)
         group.shared, group.known = 0, len(group.reads)
@@ -294,7 +293,7 @@ class Partition:
             if sub is not group.axes[d] and group.domain[d] != 1:
                 raise Misaligned
         equation = value.equation
-        assert equation is not None
+        assert equation is not None and issubclass(equation.op, Reduction)
         number = self.fold_number[id(value)]
         types = types_of(equation)
         monoid = equation.op.monoid(types, equation.params)

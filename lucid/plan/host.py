@@ -69,7 +69,8 @@ def _array(address: int, shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
         size *= n
     if size == 0:
         return np.empty(shape, kind)
-    return np.frombuffer((ctypes.c_char * size).from_address(address), kind).reshape(shape)
+    found = memoryview((ctypes.c_char * size).from_address(address))
+    return np.frombuffer(found, kind).reshape(shape)
 
 
 @ctypes.CFUNCTYPE(None, ctypes.c_void_p)

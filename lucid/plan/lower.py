@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lucid.dtypes import dtype
 from lucid.graph import Equation, Graph, Value
 from lucid.layout import contiguous_strides
-from lucid.op import Reduction, find
+from lucid.op import Opaque, Reduction, find
 from lucid.plan import columns, fuse, nest
 from lucid.plan.commit import commit
 from lucid.plan.form import Form, form_of
@@ -105,10 +105,11 @@ def _lower_all(context: Context, items: Sequence[fuse.Item]) -> None:
     _note_places(context, items)
     for grouped, part in itertools.groupby(items, _is_group):
         if grouped:
-            _lower_groups(context, list(part))
+            _lower_groups(context, [group for group in part if isinstance(group, Group)])
             continue
         for item in part:
-            _lower_opaque(context, item)
+            assert isinstance(item, Equation) and issubclass(item.op, Opaque)
+            _lower_opaque(context, item, item.op)
 
 
 def _note_places(context: Context, items: Sequence[fuse.Item]) -> None:
@@ -258,10 +259,10 @@ def _names(group: Group) -> list[str]:
     return names or ["copy"]
 
 
-def _lower_opaque(context: Context, equation: Equation) -> None:
+def _lower_opaque(context: Context, equation: Equation, op: type[Opaque]) -> None:
     inputs = [v if v.weak else context.operand(v) for v in equation.inputs]
     outputs = [context.own(v) for v in equation.outputs]
-    steps = equation.op.lower(context, inputs, equation.params, outputs)
+    steps = op.lower(context, inputs, equation.params, outputs)
     for step in steps or ():
         step.equations = (equation,)
         context.steps.append(step)

@@ -12,6 +12,7 @@ from lucid.graph import Value
 from lucid.kernel import expr, loops
 from lucid.kernel.expr import Expr
 from lucid.kernel.loops import LANES, Axis, Buffer, Fold, Kernel, Map, Monoid, Scan, Stage, Store
+from lucid.op import Reduction
 from lucid.plan.fuse import Group, Misaligned, Root, types_of
 from lucid.plan.steps import Operand, Step, nest_step
 
@@ -66,7 +67,8 @@ def stages_of(group: Group) -> list[Stage]:
     places: dict[tuple[int, int], tuple[int, int]] = {}
     for depth in range(max(level, default=-1) + 1):
         members = [i for i, at in enumerate(level) if at == depth]
-        monoids, values = [], []
+        monoids: list[Monoid] = []
+        values: list[Expr] = []
         for i in members:
             monoid = monoid_of(group.folds[i])
             for component in range(len(monoid.dtypes)):
@@ -85,7 +87,8 @@ def stages_of(group: Group) -> list[Stage]:
     roots = [v for s in stages for v in s.values] + [r.exprs[0] for r in group.stores]
     renumbered = iter(expr.rewrite(roots, renumber))
     stages = [replace(s, values=tuple(next(renumbered) for _ in s.values)) for s in stages]
-    full, row = [], []
+    full: list[Store] = []
+    row: list[Store] = []
     for i, root in enumerate(group.stores):
         store = Store(f"y{i}", root.index, expr.cast(next(renumbered), root.value.dtype))
         (full if root.level == "full" else row).append(store)
@@ -95,7 +98,7 @@ def stages_of(group: Group) -> list[Stage]:
 
 
 def monoid_of(root: Root) -> Monoid:
-    assert root.equation is not None
+    assert root.equation is not None and issubclass(root.equation.op, Reduction)
     return root.equation.op.monoid(types_of(root.equation), root.equation.params)
 
 
@@ -345,9 +348,9 @@ def order(nest: Nest, lanes: bool | None = None) -> str:
         nest.grid.sort(key=lambda a: [-abs(s) for s in stride(a, stores)])
         # What is read along another axis comes next to the lanes: backends transpose it in tiles.
         loads = [u for u in found if nest.arrays[u[0]].role == "in"]
-        last = stride(nest.grid[-1], loads)
+        lanes_of = stride(nest.grid[-1], loads)
         for axis in nest.grid[:-2]:
-            if any(s == 1 and t > 1 for s, t in zip(stride(axis, loads), last, strict=True)):
+            if any(s == 1 and t > 1 for s, t in zip(stride(axis, loads), lanes_of, strict=True)):
                 nest.grid.remove(axis)
                 nest.grid.insert(-1, axis)
                 break
