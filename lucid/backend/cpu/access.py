@@ -53,7 +53,7 @@ class Table:
             if b.attr == 0:
                 return a
             if a.op == "const":
-                return self.number(e.const(a.attr + b.attr, int64).attr)  # type: ignore
+                return self.number(e.const(a.attr + b.attr, int64).attr)
         return self.make("add", (a, b))
 
     def mul(self, a: Expr, b: Expr) -> Expr:
@@ -63,7 +63,7 @@ class Table:
             if b.attr in (0, 1):
                 return b if b.attr == 0 else a
             if a.op == "const":
-                return self.number(e.const(a.attr * b.attr, int64).attr)  # type: ignore
+                return self.number(e.const(a.attr * b.attr, int64).attr)
         return self.make("mul", (a, b))
 
 
@@ -215,9 +215,9 @@ class Lowering:
             if mask is not None:
                 part = self.node("and", (part, mask), bool_)
             inner = (*places[:at], choice, *places[at + 1 :])
-            made.append(self._chosen(load, inner, part))
-            if made[-1] is None:
+            if (one := self._chosen(load, inner, part)) is None:
                 return None
+            made.append(one)
         return self.node("where", (condition, *made), load.dtype)
 
     def _choice(self, place: Expr) -> bool:

@@ -69,12 +69,6 @@ def _field(f: Function, storage: Value, offset: int) -> Value:
     return f.address(storage, offset)
 
 
-def _ask(f: Function, name: str, *values: Value, result: str) -> Value:
-    made = f.call(name, *values, result=result)
-    assert made is not None  # only `void` gives nothing
-    return made
-
-
 def _bump(f: Function, place: Value, by: "int | Value") -> Value:
     total = f.load("i64", place) + by
     f.store(total, place)
@@ -113,18 +107,16 @@ def _allocate(module: Module) -> None:
     made = f.slot("ptr", 0)
     exact = f.load("ptr", _field(f, nbytes, TYPE)).eq(Value("@PyLong_Type", "ptr", f))
     with f.when(exact):
-        n = _ask(f, "PyLong_AsLongLong", nbytes, result="i64")
+        n = f.ask("PyLong_AsLongLong", nbytes, result="i64")
         fits = f.emit(f"icmp ule i64 {n.name}, {LARGEST}", "i1")  # not negative either
         with f.when(fits):
             made.set(_take_class(f, nbytes, n))
         with f.when(n.eq(-1)):
             f.call("PyErr_Clear")  # refill says it better
     with f.when(made.get().eq(0)):
-        again = _ask(
-            f, "PyObject_CallOneArg", f.load("ptr", _word(f, REFILL)), nbytes, result="ptr"
-        )
+        again = f.ask("PyObject_CallOneArg", f.load("ptr", _word(f, REFILL)), nbytes, result="ptr")
         with f.when(again.ne(0)):
-            made.set(_ask(f, ALLOCATE, self, again, result="ptr"))
+            made.set(f.ask(ALLOCATE, self, again, result="ptr"))
             f.call("Py_DecRef", again)
     f.finish(made.get())
 
@@ -133,7 +125,6 @@ def _take_class(f: Function, nbytes: Value, n: Value) -> Value:
     units = f.select(n.eq(0), 0, n - 1) >> (SMALLEST.bit_length() - 1)
     yes = Value("true", "i1", f)
     zeros = f.intrinsic("llvm.ctlz.i64", "i64", units | STEPS, yes)
-    assert zeros is not None
     shift = (64 - STEPS.bit_length()) - zeros
     storage = _pop(f, shift * STEPS + (units >> shift))
     with f.when(storage.ne(0)):
@@ -149,7 +140,7 @@ def _take_class(f: Function, nbytes: Value, n: Value) -> Value:
 def _take(module: Module) -> None:
     """take(class): a storage out of the free list, uncounted; None from an empty list."""
     f = module.function(TAKE, [("ptr", "self"), ("ptr", "number")], "ptr")
-    result = f.slot("ptr", _pop(f, _ask(f, "PyLong_AsLongLong", f.arguments[1], result="i64")))
+    result = f.slot("ptr", _pop(f, f.ask("PyLong_AsLongLong", f.arguments[1], result="i64")))
     with f.when(result.get().eq(0)):
         _fill(f, result.pointer, Value("@_Py_NoneStruct", "ptr", f))
     f.finish(result.get())
@@ -162,7 +153,7 @@ def _make(module: Module) -> None:
         f.load("ptr", f.arguments[1], i) for i in range(6)
     )
     kind = f.load("ptr", _word(f, MADE))
-    storage = _ask(f, "PyType_GenericAlloc", kind, f.i64(0), result="ptr")
+    storage = f.ask("PyType_GenericAlloc", kind, f.i64(0), result="ptr")
     with f.when(storage.ne(0)):
         _fill(f, _field(f, storage, PTR), address)
         _fill(f, _field(f, storage, NBYTES), nbytes)
@@ -173,7 +164,7 @@ def _make(module: Module) -> None:
             (number, CLASS),
             (readonly, READONLY),
         ):
-            value = _ask(f, "PyLong_AsLongLong", thing, result="i64")
+            value = f.ask("PyLong_AsLongLong", thing, result="i64")
             f.store(value, _field(f, storage, place))
         with f.when(owner.ne(Value("@_Py_NoneStruct", "ptr", f))):
             _fill(f, _field(f, storage, LINK), owner)
@@ -212,8 +203,7 @@ def _buffer(module: Module) -> None:
     """The type's getbuffer: NumPy and memoryview read and write the bytes in place."""
     f = module.function(BUFFER, [("ptr", "storage"), ("ptr", "view"), ("i32", "flags")], "i32")
     storage, view, flags = f.arguments
-    status = _ask(
-        f,
+    status = f.ask(
         "PyBuffer_FillInfo",
         view,
         storage,

@@ -240,14 +240,14 @@ def emit_unpack(module: Module, names: list[str], storage: dtype, tile: Tile, de
         taps = w["weight_kh"] * w["weight_kw"]
         with f.loop(0, depth, lanes) as j:
             rows = []
-            for i in range(lanes):  # rows beyond the last repeat it, and are masked away
-                place = f.minimum(j + i, depth - 1)
+            for r in range(lanes):  # rows beyond the last repeat it, and are masked away
+                place = f.minimum(j + r, depth - 1)
                 row = (place % taps) * inner + place // taps
                 rows.append(f.load(vector(lanes, tile.element), sums, row * pitch))
             mask = f.first_lanes(depth - j, lanes)
-            for o, line in enumerate(transpose(f, rows)):
-                with f.when(columns > o):
-                    reader.write(line, reader.at(to, s_o * o + j), mask)
+            for n, line in enumerate(transpose(f, rows)):
+                with f.when(columns > n):
+                    reader.write(line, reader.at(to, s_o * n + j), mask)
     else:
         with f.loop(0, w["weight_kh"]) as h, f.loop(0, w["weight_kw"]) as v:
             tap = h * w["weight_h_stride"] + v * w["weight_w_stride"]

@@ -183,9 +183,9 @@ def _sums(
                     pixels(at, 1)
         if variant.epilogue:
             operands = []
-            for i, kind_of in enumerate(variant.epilogue.kinds):
-                place = image * w[f"operand{i}_n"] + h * w[f"operand{i}_h"]
-                operands.append(f.address(w.pointer(f"operand{i}"), place, memory(kind_of)))
+            for o, kind_of in enumerate(variant.epilogue.kinds):
+                place = image * w[f"operand{o}_n"] + h * w[f"operand{o}_h"]
+                operands.append(f.address(w.pointer(f"operand{o}"), place, memory(kind_of)))
             zero = f.i64(0)
             block = Block(
                 *(scratch, pitch, zero, w["line"], zero, channels, y, w["y_w"], w["y_c"]),

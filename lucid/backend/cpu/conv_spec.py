@@ -151,11 +151,11 @@ def forward(spec: ConvSpec) -> Correlation:
     epilogue, operands = _epilogue(spec, spec.y)
     outer = spec.out_channels // spec.groups
     return Correlation(
-        *(spec.dtype, ("x", "w", "y"), spec.batch, spec.channels // spec.groups, outer),
-        *(spec.groups, spec.size, spec.out_size, spec.kernel, spec.x, spec.w, spec.y, 0),
-        *(outer * spec.w[0], spec.stride, (spec.padding[0][0], spec.padding[1][0])),
-        *(spec.dilation, (1, 1), epilogue, operands, spec.threads),
-    )
+        spec.dtype, ("x", "w", "y"), spec.batch, spec.channels // spec.groups, outer,
+        spec.groups, spec.size, spec.out_size, spec.kernel, spec.x, spec.w, spec.y, 0,
+        outer * spec.w[0], spec.stride, (spec.padding[0][0], spec.padding[1][0]),
+        spec.dilation, (1, 1), epilogue, operands, spec.threads,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -210,13 +210,12 @@ def input_gradient(spec: ConvSpec) -> list[Correlation]:
             epilogue, operands = _epilogue(spec, result)
             found.append(
                 Correlation(
-                    *(spec.dtype, ("y", "w", "x"), spec.batch, outer),
-                    *(spec.channels // spec.groups, spec.groups, spec.out_size),
-                    *((p.count, q.count), (p.taps, q.taps), spec.y, weights, result),
-                    *(p.tap * h + q.tap * w, outer * o, (1, 1), (p.before, q.before)),
-                    *((p.dilation, q.dilation), (p.spread, q.spread), epilogue, operands),
-                    spec.threads,
-                    y_base=p.first * s_h + q.first * s_w,
+                    spec.dtype, ("y", "w", "x"), spec.batch, outer,
+                    spec.channels // spec.groups, spec.groups, spec.out_size,
+                    (p.count, q.count), (p.taps, q.taps), spec.y, weights, result,
+                    p.tap * h + q.tap * w, outer * o, (1, 1), (p.before, q.before),
+                    (p.dilation, q.dilation), (p.spread, q.spread), epilogue, operands,
+                    spec.threads, p.first * s_h + q.first * s_w,
                 )
-            )
+            )  # fmt: skip
     return found

@@ -82,7 +82,8 @@ def offsets(kind: type, names: Sequence[str]) -> tuple[int, ...]:
     """The byte offsets of slots in an instance of the class."""
     found = []
     for name in names:
-        probe, marker = object.__new__(kind), object()
+        marker = object()
+        probe: object = object.__new__(kind)
         setattr(probe, name, marker)
         words = (ctypes.c_int64 * (kind.__basicsize__ // 8)).from_address(id(probe))
         found.append(8 * list(words).index(id(marker)))

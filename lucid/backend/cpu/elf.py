@@ -60,8 +60,8 @@ def link(
             if found is None:
                 unknown.append(names[i])
             address.append(found or 0)
-        elif section < len(places) and places[section] is not None:
-            address.append(base + places[section] + value)
+        elif section < len(places) and (place := places[section]) is not None:
+            address.append(base + place + value)
         else:
             address.append(value)
         if names[i]:

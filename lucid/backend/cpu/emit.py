@@ -163,9 +163,7 @@ class Emitter:
         return self._copysign(self._floor(node, count, self.f.unary("fabs", x)), x)
 
     def _copysign(self, x: Value, sign: Value) -> Value:
-        made = self.f.intrinsic(f"llvm.copysign.{suffix(x.kind)}", x.kind, x, sign)
-        assert made is not None
-        return made
+        return self.f.intrinsic(f"llvm.copysign.{suffix(x.kind)}", x.kind, x, sign)
 
     # Integers
 
@@ -291,6 +289,4 @@ class Emitter:
 
     def _saturate(self, x: Value, to: dtype, kind: str) -> Value:
         word = "fptosi" if to.signed else "fptoui"
-        made = self.f.intrinsic(f"llvm.{word}.sat.{suffix(kind)}.{suffix(x.kind)}", kind, x)
-        assert made is not None
-        return made
+        return self.f.intrinsic(f"llvm.{word}.sat.{suffix(kind)}.{suffix(x.kind)}", kind, x)

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from lucid import dtypes
 from lucid.backend.cpu import gemm_driver, gemm_pack, gemm_stream, gemm_tile, gemv, jit
 from lucid.backend.cpu.gemm_epilogue import Epilogue, access_of, activation
 from lucid.backend.cpu.gemm_tile import Tile
@@ -64,7 +65,7 @@ class MatmulSpec:
     operands: tuple[Operand, ...] = ()
     residual: Operand | None = None
     beta: float = 0.0
-    output: dtype | None = None
+    output: dtypes.dtype | None = None
     threads: int = 1
     packed: bool = False  # B has come as `packed_panels` says, whatever its strides are
 

@@ -127,8 +127,8 @@ def _emit_along_rows(
         rows = [
             f.load(kind, block.sums, f.minimum(i + r, last) * block.pitch + j) for r in range(lanes)
         ]
-        for n, column in enumerate(transpose(f, rows)):
-            f.store(column, square, n * lanes)
+        for lane, column in enumerate(transpose(f, rows)):
+            f.store(column, square, lane * lanes)
         mask = f.first_lanes(block.rows - i, lanes)
         m = block.first_row + i
         with f.loop(0, f.minimum(block.columns - j, lanes)) as k:

@@ -157,8 +157,8 @@ def _right_columns(f: Function, reader: Reader, tile: Tile) -> None:
             for source in sources:
                 f.prefetch(reader.at(source, s_n * lanes + k))
             rows = [reader.read(reader.at(source, k), lanes) for source in sources]
-            for i, column in enumerate(transpose(f, rows)):
-                f.store(column, target, (k + i) * width)
+            for lane, column in enumerate(transpose(f, rows)):
+                f.store(column, target, (k + lane) * width)
         with f.loop(whole, depth) as k, f.loop(0, lanes) as i:
             source = reader.at(x, f.minimum(n + i, last) * s_n + k)
             f.store(reader.read(source), target, k * width + i)

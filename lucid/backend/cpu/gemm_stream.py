@@ -125,10 +125,10 @@ def _task(
             _accumulate(f, w, tile, columns, partial, sums, pitch)
         interrupt.leave(f, words, slot, block + 1 < w["blocks"])
     if epilogue:
-        block = block_of(
+        sent = block_of(
             *(f, w, len(operands), sums, pitch, f.i64(0), w["m"], first, columns, c, operands)
         )
-        emit_block(f, machine.flags, tile, epilogue, block)
+        emit_block(f, machine.flags, tile, epilogue, sent)
     f.finish()
 
 

@@ -41,9 +41,7 @@ def leave(f: Function, words: Value, slot: Value, when: Value | None = None) -> 
     if when is not None:
         f.branch(when, ask, on)
         f.begin(ask)
-    over = f.call("lucid_over", words, slot, result="i1")
-    assert over is not None
-    f.branch(over, end, on)
+    f.branch(f.ask("lucid_over", words, slot, result="i1"), end, on)
     f.begin(end)
     f.line("ret ptr null" if f.result == "ptr" else "ret void")
     f.begin(on)

@@ -153,12 +153,6 @@ def _symbol(f: Function, name: str) -> Value:
     return Value(f"@{name}", "ptr", f)
 
 
-def _ask(f: Function, name: str, *values: Value, result: str = "ptr") -> Value:
-    made = f.call(name, *values, result=result)
-    assert made is not None  # only `void` gives nothing
-    return made
-
-
 def _item(f: Function, holder: Value, number: "int | Value") -> Value:
     """A borrowed reference to an item of a tuple: the items follow its head."""
     return f.load("ptr", f.address(holder, tuple.__basicsize__), number)
@@ -181,7 +175,7 @@ def _is_array(f: Function, owner: Value, tensor: Value, thing: Value) -> Value:
     kind = _field(f, thing, block.TYPE)
     answer = f.slot("i1", kind.eq(tensor))
     with f.when(answer.get().eq(0)):
-        below = _ask(f, "PyType_IsSubtype", kind, _item(f, owner, ARRAY), result="i32")
+        below = f.ask("PyType_IsSubtype", kind, _item(f, owner, ARRAY), result="i32")
         answer.set(below.ne(0))
     return answer.get()
 
@@ -196,7 +190,7 @@ def _apply(module: Module, slots: dict[str, int]) -> None:
         params = f.slot("ptr", _item(f, self, EMPTY))
         with f.when(count > 2):
             params.set(f.load("ptr", args, 2))
-        n = _ask(f, "PyTuple_Size", inputs, result="i64")
+        n = f.ask("PyTuple_Size", inputs, result="i64")
         with f.when(n >= 0):
             look_up(op, inputs, params.get(), n)
 
@@ -207,23 +201,23 @@ def _apply(module: Module, slots: dict[str, int]) -> None:
             # Numbers alone: in a trace they are not to be computed.
             tracer = f.slot("ptr", 0)
             null = f.constant(0, "ptr")
-            _ask(f, "PyContextVar_Get", _item(f, self, TRACER), null, tracer.pointer, result="i32")
+            f.ask("PyContextVar_Get", _item(f, self, TRACER), null, tracer.pointer, result="i32")
             known.set(tracer.get().eq(_symbol(f, "_Py_NoneStruct")))
             f.call("Py_DecRef", tracer.get())
         place = f.slot("ptr", 0)
         with f.when(known.get()):
-            place.set(_ask(f, "PyDict_GetItemWithError", _item(f, self, ENTRIES), key))
+            place.set(f.ask("PyDict_GetItemWithError", _item(f, self, ENTRIES), key))
         f.call("Py_DecRef", key)
         found = place.get()
 
         def hit() -> None:
             f.call("Py_IncRef", found)  # another thread may empty the cache
             null = f.constant(0, "ptr")
-            result.set(_ask(f, "launch_into", self, found, op, inputs, params, null))
+            result.set(f.ask("launch_into", self, found, op, inputs, params, null))
             f.call("Py_DecRef", found)
 
         def miss() -> None:
-            with f.when(_ask(f, "PyErr_Occurred").eq(0)):
+            with f.when(f.ask("PyErr_Occurred").eq(0)):
                 function = _item(f, self, MISS)
                 result.set(_call(f, function, op, inputs, params))
 
@@ -242,10 +236,10 @@ def _key(
     n: Value,
 ) -> tuple[Value, Value]:
     """The tuple to look up, and whether there is an array among the inputs."""
-    key = _ask(f, "PyTuple_New", n + len(head))
+    key = f.ask("PyTuple_New", n + len(head))
     for number, thing in enumerate(head):
         f.call("Py_IncRef", thing)
-        f.call("PyTuple_SetItem", key, f.i64(number), thing, result="i32")
+        f.ask("PyTuple_SetItem", key, f.i64(number), thing, result="i32")
     tensor = _item(f, owner, TENSOR)
     some = f.slot("i1", 0)
     with f.loop(0, n) as i:
@@ -257,7 +251,7 @@ def _key(
         with f.when(mark.get().eq(0)):
             mark.set(_field(f, thing, block.TYPE))
         f.call("Py_IncRef", mark.get())
-        f.call("PyTuple_SetItem", key, i + len(head), mark.get(), result="i32")
+        f.ask("PyTuple_SetItem", key, i + len(head), mark.get(), result="i32")
     return key, some.get()
 
 
@@ -268,7 +262,7 @@ def _write(module: Module, slots: dict[str, int]) -> None:
 
     def go() -> None:
         op, target, inputs, params, name = (f.load("ptr", args, i) for i in range(5))
-        n = _ask(f, "PyTuple_Size", inputs, result="i64")
+        n = f.ask("PyTuple_Size", inputs, result="i64")
         found = f.slot("ptr", 0)
         usual = f.slot("i1", 0)
         no = _symbol(f, "_Py_FalseStruct")
@@ -278,7 +272,7 @@ def _write(module: Module, slots: dict[str, int]) -> None:
         with f.when(usual.get()):
             lay = _field(f, target, slots["_layout"])
             key, _ = _key(f, self, slots, (op, lay, params), inputs, n)
-            found.set(_ask(f, "PyDict_GetItemWithError", _item(f, self, ENTRIES), key))
+            found.set(f.ask("PyDict_GetItemWithError", _item(f, self, ENTRIES), key))
             f.call("Py_DecRef", key)
             usual.set(found.get().ne(0))
         with f.when(usual.get()):
@@ -293,17 +287,17 @@ def _write(module: Module, slots: dict[str, int]) -> None:
             entry = found.get()
             f.call("Py_IncRef", entry)
             null = f.constant(0, "ptr")
-            result.set(_ask(f, "launch_into", self, entry, null, inputs, params, target))
+            result.set(f.ask("launch_into", self, entry, null, inputs, params, target))
             f.call("Py_DecRef", entry)
             with f.when(result.get().ne(0)):
                 storage = _field(f, target, slots["_storage"])
                 _count_up(f, storage)
                 writers, at = _item(f, self, WRITERS), _field(f, storage, block.PTR)
                 by = f.select(name.eq(_symbol(f, "_Py_NoneStruct")), op, name)
-                f.call("PyDict_SetItem", writers, at, by, result="i32")
+                f.ask("PyDict_SetItem", writers, at, by, result="i32")
 
         def miss() -> None:
-            with f.when(_ask(f, "PyErr_Occurred").eq(0)):
+            with f.when(f.ask("PyErr_Occurred").eq(0)):
                 result.set(_call(f, _item(f, self, MISS), op, target, inputs, params, name))
 
         f.either(usual.get(), hit, miss)
@@ -326,8 +320,8 @@ def _count_up(f: Function, storage: Value) -> None:
     """The version of a storage."""
     place = f.address(storage, block.VERSION)
     old = f.load("ptr", place)
-    now = _ask(f, "PyLong_AsLongLong", old, result="i64") + 1
-    f.store(_ask(f, "PyLong_FromLongLong", now), place)
+    now = f.ask("PyLong_AsLongLong", old, result="i64") + 1
+    f.store(f.ask("PyLong_FromLongLong", now), place)
     f.call("Py_DecRef", old)
 
 
@@ -336,7 +330,7 @@ def _address(f: Function, tensor: Value, slots: dict[str, int]) -> Value:
     number = f.slot("i64", 0)
     pointer = _field(f, tensor, slots["_ptr"])
     with f.when(pointer.ne(0)):
-        number.set(_ask(f, "PyLong_AsLong", pointer, result="i64"))
+        number.set(f.ask("PyLong_AsLong", pointer, result="i64"))
     return number.get()
 
 
@@ -345,7 +339,7 @@ def _call(f: Function, function: Value, *values: Value) -> Value:
     f.module.declarations["PyObject_CallFunctionObjArgs"] = (
         "declare ptr @PyObject_CallFunctionObjArgs(ptr, ...)"
     )
-    return _ask(f, "PyObject_CallFunctionObjArgs", function, *values, null)
+    return f.ask("PyObject_CallFunctionObjArgs", function, *values, null)
 
 
 def _launch(module: Module) -> None:
@@ -360,7 +354,7 @@ def _launch(module: Module) -> None:
     def go() -> None:
         entry, inputs = f.load("ptr", args), f.load("ptr", args, 1)
         null = f.constant(0, "ptr")
-        result.set(_ask(f, "launch_into", self, entry, op.get(), inputs, params.get(), null))
+        result.set(f.ask("launch_into", self, entry, op.get(), inputs, params.get(), null))
 
     f.either(count.eq(2) | count.eq(4), go, lambda: _refuse(f, "miscount"))
     f.finish(result.get())
@@ -388,21 +382,21 @@ def _launch_into(module: Module, slots: dict[str, int]) -> None:
     m, visible, inputs_wanted, has_arena = (f.load("i64", memory, i) for i in range(OVERLAP))
     outputs = _item(f, plan, OUTPUTS)
     tensor_class = _item(f, owner, TENSOR)
-    n = _ask(f, "PyTuple_Size", inputs, result="i64")
+    n = f.ask("PyTuple_Size", inputs, result="i64")
     null = f.constant(0, "ptr")
     values = f.emit(f"alloca i64, i64 {(m + inputs_wanted + 1).name}, align 16", "ptr")
     tensors = f.emit(f"alloca ptr, i64 {m.name}, align 16", "ptr")
 
     with f.when(n.ne(inputs_wanted)):
         good.set(0)
-        with f.when(_ask(f, "PyErr_Occurred").eq(0)):
+        with f.when(f.ask("PyErr_Occurred").eq(0)):
             _refuse(f, "miscount")
 
     def output(k: Value) -> None:
-        storage = _ask(f, block.ALLOCATE, null, _item(f, outputs, k * 2))
+        storage = f.ask(block.ALLOCATE, null, _item(f, outputs, k * 2))
         good.set(storage.ne(0))
         with f.when(good.get()):
-            tensor = _ask(f, "PyType_GenericAlloc", tensor_class, f.i64(0))
+            tensor = f.ask("PyType_GenericAlloc", tensor_class, f.i64(0))
             good.set(tensor.ne(0))
 
             def fill() -> None:
@@ -425,7 +419,7 @@ def _launch_into(module: Module, slots: dict[str, int]) -> None:
 
         def convert() -> None:
             to = f.address(values, m + i, "i64")
-            good.set(_ask(f, "lucid_convert", thing.get(), to, result="i32").eq(0))
+            good.set(f.ask("lucid_convert", thing.get(), to, result="i32").eq(0))
 
         def byteless() -> None:
             _refuse(f, "byteless")
@@ -435,21 +429,21 @@ def _launch_into(module: Module, slots: dict[str, int]) -> None:
 
     def take_arena() -> None:
         with f.when(has_arena.ne(0)):
-            arena.set(_ask(f, block.ALLOCATE, null, _item(f, plan, ARENA)))
+            arena.set(f.ask(block.ALLOCATE, null, _item(f, plan, ARENA)))
             good.set(arena.get().ne(0))
             with f.when(good.get()):
                 f.store(f.load("i64", f.address(arena.get(), block.ADDRESS)), values, m + n)
 
     def perform() -> None:
         segment = f.address(memory, HEAD, "i64")
-        end = _ask(f, "lucid_perform", segment, values, error, result="i64")
+        end = f.ask("lucid_perform", segment, values, error, result="i64")
         good.set(end.eq(-1))
         with f.when(end.eq(-2) & target.ne(0)):  # interrupted: some of it may be written
             _count_up(f, _field(f, target, slots["_storage"]))
         with f.when(end >= 0):
-            outcome = _ask(f, "lucid_report", error, end)
+            outcome = f.ask("lucid_report", error, end)
             with f.when(outcome.ne(0)):
-                answer = _ask(f, "PyObject_CallOneArg", _item(f, plan, FAIL), outcome)
+                answer = f.ask("PyObject_CallOneArg", _item(f, plan, FAIL), outcome)
                 f.call("Py_DecRef", outcome)
                 f.call("Py_DecRef", answer)  # null: it has raised, as it should
         with f.when(has_arena.ne(0)):
@@ -457,12 +451,12 @@ def _launch_into(module: Module, slots: dict[str, int]) -> None:
 
     def gather(count: Value) -> Value:
         """The first outputs as a tuple."""
-        made = _ask(f, "PyTuple_New", count)
+        made = f.ask("PyTuple_New", count)
         good.set(made.ne(0))
         with f.loop(0, f.select(good.get(), count, 0)) as k:
             tensor = f.load("ptr", tensors, k)
             f.call("Py_IncRef", tensor)
-            f.call("PyTuple_SetItem", made, k, tensor, result="i32")
+            f.ask("PyTuple_SetItem", made, k, tensor, result="i32")
         return made
 
     def record() -> None:

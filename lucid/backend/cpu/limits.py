@@ -69,7 +69,7 @@ def _cgroups() -> list[tuple[str, str, str]]:
         parts = [part for part in path.split("/") if part and part != ".."]
         for depth in range(len(parts), -1, -1):
             folder = "/".join([root, *parts[:depth]])
-            files = tuple(f"{folder}/{name}" for name in (*names, "memory.stat"))
+            files = (f"{folder}/{names[0]}", f"{folder}/{names[1]}", f"{folder}/memory.stat")
             if os.path.exists(files[0]):
                 found.append(files)
     return found or [("", "", "")]

@@ -321,7 +321,7 @@ class Function:
         """Ask for the line of `pointer` to be read into the caches from `level` outwards; any
         address will do."""
         hint = [Value(text, "i32", self) for text in ("0", str(4 - level), "1")]  # read, keep, data
-        self.intrinsic("llvm.prefetch.p0", "void", pointer, *hint)
+        self.call("llvm.prefetch.p0", pointer, *hint)
 
     def opaque(self, value: Value) -> Value:
         """The same value in a register, of which LLVM forgets how it was made: what is derived
@@ -333,36 +333,35 @@ class Function:
             name, f"declare {result} @{name}({', '.join(kinds)}{tail})"
         )
 
-    def intrinsic(self, name: str, result: str, *values: Value) -> Value | None:
+    def intrinsic(self, name: str, result: str, *values: Value) -> Value:
         """An LLVM intrinsic by its full name, checked against what the target lowers."""
         plain = re.sub(r"^llvm\.", "", name)
         base = re.sub(r"(\.(v\d+)?(f16|bf16|f32|f64|i\d+|p0))+$", "", plain)
         if base not in GENERIC and not any(plain.startswith(f"x86.{x}") for x in self._native()):
             raise ValueError(f"intrinsic {name} is not on the list of what this target lowers")
-        return self.call(name, *values, result=result)
+        return self.ask(name, *values, result=result)
 
     def _native(self) -> list[str]:
         return ["sse2.pause", *(x for x in ("avx512",) if x in self.module.features)]
 
-    def call(self, name: str, *values: Value, result: str = "void") -> Value | None:
+    def call(self, name: str, *values: Value) -> None:
+        self.line(self._call(name, "void", values))
+
+    def ask(self, name: str, *values: Value, result: str = "ptr") -> Value:
+        """A call that gives something back."""
+        return self.emit(self._call(name, result, values), result)
+
+    def _call(self, name: str, result: str, values: Sequence[Value]) -> str:
         self.declare(name, result, [v.kind for v in values])
-        text = f"call {result} @{name}({', '.join(f'{v.kind} {v.name}' for v in values)})"
-        if result == "void":
-            self.line(text)
-            return None
-        return self.emit(text, result)
+        return f"call {result} @{name}({', '.join(f'{v.kind} {v.name}' for v in values)})"
 
     def unary(self, name: str, x: Value) -> Value:
         """A generic one-argument intrinsic such as sqrt on any float type."""
-        made = self.intrinsic(f"llvm.{name}.{suffix(x.kind)}", x.kind, x)
-        assert made is not None
-        return made
+        return self.intrinsic(f"llvm.{name}.{suffix(x.kind)}", x.kind, x)
 
     def fma(self, x: Value, y: "Value | float", z: "Value | float") -> Value:
         y, z = self.constant(y, x.kind), self.constant(z, x.kind)
-        made = self.intrinsic(f"llvm.fma.{suffix(x.kind)}", x.kind, x, y, z)
-        assert made is not None
-        return made
+        return self.intrinsic(f"llvm.fma.{suffix(x.kind)}", x.kind, x, y, z)
 
     def select(self, condition: Value, x, y) -> Value:
         kind = x.kind if isinstance(x, Value) else y.kind

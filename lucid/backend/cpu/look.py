@@ -65,12 +65,6 @@ def _symbol(f: Function, name: str) -> Value:
     return Value(f"@{name}", "ptr", f)
 
 
-def _ask(f: Function, name: str, *values: Value, result: str = "ptr") -> Value:
-    made = f.call(name, *values, result=result)
-    assert made is not None  # only `void` gives nothing
-    return made
-
-
 def _item(f: Function, holder: Value, number: "int | Value") -> Value:
     return f.load("ptr", f.address(holder, tuple.__basicsize__), number)
 
@@ -92,7 +86,7 @@ def _is_array(f: Function, owner: Value, thing: Value) -> Value:
     kind = _kind(f, thing)
     answer = f.slot("i1", kind.eq(_item(f, owner, TENSOR)))
     with f.when(answer.get().eq(0)):
-        answer.set(_ask(f, "PyType_IsSubtype", kind, _item(f, owner, ARRAY), result="i32").ne(0))
+        answer.set(f.ask("PyType_IsSubtype", kind, _item(f, owner, ARRAY), result="i32").ne(0))
     return answer.get()
 
 
@@ -101,7 +95,7 @@ def _none(f: Function) -> Value:
 
 
 def _set(f: Function, good: Any, tensor: Value, name: Value, thing: Value) -> None:
-    failed = _ask(f, "PyObject_SetAttr", tensor, name, thing, result="i32").ne(0)
+    failed = f.ask("PyObject_SetAttr", tensor, name, thing, result="i32").ne(0)
     good.set(f.select(failed, f.constant(0, "i1"), good.get()))
 
 
@@ -118,9 +112,9 @@ def _show(module: Module, slots: dict[str, int]) -> None:
 
     def fill() -> None:
         storage, old = _field(f, x, slots["_storage"]), _field(f, x, slots["_ptr"])
-        place = _ask(f, "PyLong_AsLong", old, result="i64")
-        place = place + _ask(f, "PyLong_AsLong", _item(f, found, BYTES), result="i64")
-        pointer = _ask(f, "PyLong_FromLongLong", place)
+        place = f.ask("PyLong_AsLong", old, result="i64")
+        place = place + f.ask("PyLong_AsLong", _item(f, found, BYTES), result="i64")
+        pointer = f.ask("PyLong_FromLongLong", place)
         made = y.get()
         f.store(_owned(f, storage), f.address(made, slots["_storage"]))
         f.store(_owned(f, _item(f, found, LAYOUT)), f.address(made, slots["_layout"]))
@@ -130,8 +124,8 @@ def _show(module: Module, slots: dict[str, int]) -> None:
         good.set(pointer.ne(0))
         first = f.load("i64", f.address(storage, block.ADDRESS))
         with f.when(good.get() & place.ne(first)):
-            size = _ask(f, "PyLong_AsLong", _item(f, found, SIZE), result="i64")
-            offset = _ask(f, "PyLong_FromLongLong", (place - first) / size)
+            size = f.ask("PyLong_AsLong", _item(f, found, SIZE), result="i64")
+            offset = f.ask("PyLong_FromLongLong", (place - first) / size)
             _set(f, good, made, _item(f, owner, OFFSET), offset)
             f.call("Py_DecRef", offset)
 
@@ -141,7 +135,7 @@ def _show(module: Module, slots: dict[str, int]) -> None:
         _set(f, good, y.get(), _item(f, owner, VIEW), _item(f, found, STEP))
 
     def create() -> None:
-        y.set(_ask(f, "PyType_GenericAlloc", _item(f, owner, TENSOR), f.i64(0)))
+        y.set(f.ask("PyType_GenericAlloc", _item(f, owner, TENSOR), f.i64(0)))
         with f.when(y.get().ne(0)):
             fill()
             with f.when(good.get() & (plain ^ 1)):
@@ -159,19 +153,19 @@ def _show(module: Module, slots: dict[str, int]) -> None:
         f.store(x, both)
         f.store(_item(f, found, PYTHON), both, 1)
         call = (_item(f, owner, SHOW), both, f.i64(2), null)
-        result.set(_ask(f, "PyObject_Vectorcall", *call))
+        result.set(f.ask("PyObject_Vectorcall", *call))
 
     # A base that was written in place has told its views of it.
     rewrites = f.slot("ptr", 0)
     with f.when(simple & (plain ^ 1)):
-        rewrites.set(_ask(f, "PyObject_GetAttr", x, _item(f, owner, REWRITES)))
+        rewrites.set(f.ask("PyObject_GetAttr", x, _item(f, owner, REWRITES)))
         good.set(rewrites.get().ne(0))
         f.call("Py_DecRef", rewrites.get())
         with f.when(good.get()):
-            count = _ask(f, "PyLong_AsLong", rewrites.get(), result="i64")
+            count = f.ask("PyLong_AsLong", rewrites.get(), result="i64")
             simple_now = count.eq(0)
             with f.when(simple_now):
-                got = _ask(f, "PyContextVar_Get", _item(f, owner, MODE), null, state.pointer,
+                got = f.ask("PyContextVar_Get", _item(f, owner, MODE), null, state.pointer,
                            result="i32")  # fmt: skip
                 good.set(got.eq(0))
 
@@ -190,7 +184,7 @@ def _part(module: Module) -> None:
 
 
 def _find(f: Function, owner: Value, key: Value) -> Value:
-    found = _ask(f, "PyDict_GetItemWithError", _item(f, owner, KNOWN), key)
+    found = f.ask("PyDict_GetItemWithError", _item(f, owner, KNOWN), key)
     f.call("Py_IncRef", found)  # another thread may empty the cache; null is allowed
     return found
 
@@ -202,11 +196,11 @@ def _finish_with(
     bit = f.constant(plain, "i1")
 
     def show() -> None:
-        result.set(_ask(f, "show", owner, x, found, bit))
+        result.set(f.ask("show", owner, x, found, bit))
         f.call("Py_DecRef", found)
 
     def nothing() -> None:
-        with f.when(_ask(f, "PyErr_Occurred").eq(0)):
+        with f.when(f.ask("PyErr_Occurred").eq(0)):
             result.set(_none(f))
 
     f.either(found.ne(0), show, nothing)
@@ -218,17 +212,17 @@ def _look(module: Module, slots: dict[str, int]) -> None:
     x, rule, given = (f.load("ptr", args, i) for i in range(3))
     result, good = f.slot("ptr", 0), f.slot("i1", _is_array(f, owner, x))
     parts = f.slot("ptr", given)
-    n = _ask(f, "PyTuple_Size", given, result="i64")
+    n = f.ask("PyTuple_Size", given, result="i64")
     with f.when(n.eq(1)):
         first = _item(f, given, 0)
         with f.when(_kind(f, first).eq(_symbol(f, "PyTuple_Type"))):
             parts.set(first)
-    with f.loop(0, _ask(f, "PyTuple_Size", parts.get(), result="i64")) as i:
+    with f.loop(0, f.ask("PyTuple_Size", parts.get(), result="i64")) as i:
         no = f.constant(0, "i1")
-        good.set(good.get() & _ask(f, "is_part", _item(f, parts.get(), i), no, result="i1"))
+        good.set(good.get() & f.ask("is_part", _item(f, parts.get(), i), no, result="i1"))
 
     def find() -> None:
-        key = _ask(f, "PyTuple_New", f.i64(3))
+        key = f.ask("PyTuple_New", f.i64(3))
         for number, thing in enumerate((rule, _field(f, x, slots["_layout"]), given)):
             f.store(_owned(f, thing), f.address(key, tuple.__basicsize__), number)
         found = _find(f, owner, key)
@@ -252,11 +246,11 @@ def _subscript(module: Module, slots: dict[str, int], name: str, plain: int) -> 
     items, n, size = f.slot("ptr", f.address(args, 8)), f.slot("i64", 1), f.slot("i64", 1)
     with f.when(_kind(f, key).eq(_symbol(f, "PyTuple_Type"))):
         items.set(f.address(key, tuple.__basicsize__))
-        n.set(_ask(f, "PyTuple_Size", key, result="i64"))
+        n.set(f.ask("PyTuple_Size", key, result="i64"))
 
     def check(thing: Value) -> None:
         yes = f.constant(1, "i1")
-        good.set(good.get() & _ask(f, "is_part", thing, yes, result="i1"))
+        good.set(good.get() & f.ask("is_part", thing, yes, result="i1"))
 
     def each(slice_: Callable[[Value], None], other: Callable[[Value], None]) -> None:
         with f.loop(0, n.get()) as i:
@@ -275,7 +269,7 @@ def _subscript(module: Module, slots: dict[str, int], name: str, plain: int) -> 
             check(thing)
 
     def find() -> None:
-        mark = _ask(f, "PyTuple_New", size.get())
+        mark = f.ask("PyTuple_New", size.get())
         to = f.slot("ptr", f.address(mark, tuple.__basicsize__))
 
         def put(thing: Value) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from lucid.backend.cpu import interrupt, jit, transposed
 from lucid.backend.cpu.access import Lowering, Table
 from lucid.backend.cpu.emit import Emitter
-from lucid.backend.cpu.llvm import Function, Module, Value
+from lucid.backend.cpu.llvm import Function, Module, Slot, Value
 from lucid.backend.cpu.math import expand, unrolling_weight
 from lucid.backend.cpu.prepare import StageCode
 from lucid.backend.cpu.stages import Body, Scope
@@ -50,7 +50,8 @@ def expanded(stage: Stage, expand: Expand) -> Stage:
     for s in stage.stores:
         roots += [*s.subscripts, s.value, *([s.mask] if s.mask is not None else [])]
     done = iter(expand(roots))
-    initial = update = ()
+    initial: tuple[Expr, ...] = ()
+    update: tuple[Expr, ...] = ()
     if isinstance(stage, Scan):
         initial = tuple(next(done) for _ in stage.initial)
         update = tuple(next(done) for _ in stage.update)
@@ -292,7 +293,7 @@ class Schedule:
             return
         extents = [body.value(x, scope) for x in self.extents[: len(axes)]]
         # The place of the first row by division, of the next ones by counting.
-        counters = []
+        counters: list[Slot] = []
         rest = start
         for extent in reversed(extents[1:]):
             upper = rest // extent
@@ -434,9 +435,7 @@ def scratch_bytes(kernel: Kernel, words: dict[str, int]) -> int:
 
 def _log2(f: Function, x: Value) -> Value:
     """The binary logarithm of a positive x, rounded up."""
-    zeros = f.intrinsic("llvm.ctlz.i64", "i64", x - 1, Value("false", "i1", f))
-    assert zeros is not None
-    return 64 - zeros
+    return 64 - f.intrinsic("llvm.ctlz.i64", "i64", x - 1, Value("false", "i1", f))
 
 
 def number(node: Expr, words: dict[str, int]) -> int:

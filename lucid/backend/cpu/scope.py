@@ -72,12 +72,6 @@ def _known(f: Function, number: int) -> Value:
     return f.load("ptr", _symbol(f, _STATE), number)
 
 
-def _ask(f: Function, name: str, *values: Value, result: str = "ptr") -> Value:
-    made = f.call(name, *values, result=result)
-    assert made is not None  # only `void` gives nothing
-    return made
-
-
 def _item(f: Function, state: Value, number: int) -> Value:
     return f.load("ptr", f.address(state, tuple.__basicsize__), number)
 
@@ -90,13 +84,13 @@ def _owned(f: Function, value: Value) -> Value:
 def _read(f: Function) -> Value:
     """The state, a reference of ours; null and an exception only where memory is out."""
     place, null = f.slot("ptr", 0), f.constant(0, "ptr")
-    _ask(f, "PyContextVar_Get", _known(f, VARIABLE), null, place.pointer, result="i32")
+    f.ask("PyContextVar_Get", _known(f, VARIABLE), null, place.pointer, result="i32")
     return place.get()
 
 
 def _set(f: Function, state: Value) -> Value:
     """None, or null and an exception."""
-    token = _ask(f, "PyContextVar_Set", _known(f, VARIABLE), state)
+    token = f.ask("PyContextVar_Set", _known(f, VARIABLE), state)
     result = f.slot("ptr", 0)
     with f.when(token.ne(0)):
         f.call("Py_DecRef", token)
@@ -122,7 +116,7 @@ def _enter(module: Module, slots: dict[str, int]) -> None:
     f.call("Py_DecRef", before)
     outside = _read(f)
     with f.when(outside.ne(0)):
-        state = _ask(f, "PyTuple_New", f.i64(3))
+        state = f.ask("PyTuple_New", f.i64(3))
 
         def fill() -> None:
             enabled = _owned(f, f.load("ptr", f.address(self, slots[VALUE])))
@@ -133,7 +127,7 @@ def _enter(module: Module, slots: dict[str, int]) -> None:
             # A `with` owes __exit__ from here on, but a caller such as ExitStack only when it has
             # noted that: Ctrl-C that has come so far is not left to it.
             with f.when(result.get().ne(0)):
-                with f.when(_ask(f, "PyErr_CheckSignals", result="i32").ne(0)):
+                with f.when(f.ask("PyErr_CheckSignals", result="i32").ne(0)):
                     f.call("Py_DecRef", result.get())
                     result.set(0)
                     _undo(f, outside)
@@ -153,7 +147,7 @@ def _exit(module: Module) -> None:
         f.either(
             _item(f, state, 2).eq(self),
             lambda: result.set(_set(f, _item(f, state, 1))),
-            lambda: result.set(_ask(f, "PyObject_CallOneArg", _known(f, CLOSE), self)),
+            lambda: result.set(f.ask("PyObject_CallOneArg", _known(f, CLOSE), self)),
         )
         f.call("Py_DecRef", state)
     f.finish(result.get())
@@ -166,7 +160,7 @@ def _make(module: Module, slots: dict[str, int]) -> None:
     result = f.slot("ptr", 0)
 
     def alone() -> None:
-        made = _ask(f, "PyType_GenericAlloc", f.load("ptr", given), f.i64(0))
+        made = f.ask("PyType_GenericAlloc", f.load("ptr", given), f.i64(0))
         with f.when(made.ne(0)):
             for name in SLOTS:
                 no = _owned(f, _symbol(f, "_Py_FalseStruct"))
@@ -176,7 +170,7 @@ def _make(module: Module, slots: dict[str, int]) -> None:
     f.either(
         count.eq(1) & names.eq(0),
         alone,
-        lambda: result.set(_ask(f, "PyObject_Vectorcall", _known(f, MAKE), given, count, names)),
+        lambda: result.set(f.ask("PyObject_Vectorcall", _known(f, MAKE), given, count, names)),
     )
     f.finish(result.get())
 
@@ -189,6 +183,6 @@ def _finish(module: Module, slots: dict[str, int]) -> None:
     f.either(
         yes,
         lambda: result.set(_owned(f, _symbol(f, "_Py_NoneStruct"))),
-        lambda: result.set(_ask(f, "PyObject_CallOneArg", _known(f, UNUSED), self)),
+        lambda: result.set(f.ask("PyObject_CallOneArg", _known(f, UNUSED), self)),
     )
     f.finish(result.get())

@@ -20,6 +20,7 @@ from lucid.backend.cpu.target import target
 from lucid.dtypes import BOOL, FLOATING, dtype
 from lucid.kernel.loops import LANES
 
+Task = tuple[ll.Value, ll.Value]  # the words of a call, and which slot of scratch is ours
 SHORT = 40  # up to this many elements, insertion beats the passes over bytes
 FEW = 64  # up to this many wanted of a longer row, they are kept sorted while the row passes
 SERIAL = 4_000  # elements below which a second thread costs more than it does
@@ -97,11 +98,11 @@ def emit(symbol: str, variant: Variant) -> str:
     start = task * w["task_rows"]
     with f.loop(start, f.minimum(start + w["task_rows"], w["rows"])) as row:
         x = f.address(w.pointer("x"), row * n * size)
-        pairs: ll.Value | None = first
+        pairs = first
         if few:
             f.call("few", words, x, slot, n, k, first)
         else:
-            pairs = f.call("row", words, x, slot, n, k, skip, first, second, counts, result="ptr")
+            pairs = f.ask("row", words, x, slot, n, k, skip, first, second, counts)
             interrupt.leave(f, words, slot, pairs.eq(0))
         wanted = k - skip
         values = f.address(w.pointer("values"), row * wanted * size)
@@ -255,7 +256,7 @@ def _row(module: ll.Module, variant: Variant) -> None:
     f.finish(f.address(here.get(), skip * (16 if variant.wide else 8)))
 
 
-def _picked(f, variant: Variant, task, x, n, k, skip, a, counts) -> tuple[ll.Value, ll.Value]:
+def _picked(f, variant: Variant, task: Task, x, n, k, skip, a, counts) -> tuple[ll.Value, ll.Value]:
     """Put the pairs that may stand at places skip to k into a, in their order: how many they are,
     and how many of them come before place skip."""
     bits = min(FIRST, variant.bits)
@@ -293,7 +294,7 @@ def _picked(f, variant: Variant, task, x, n, k, skip, a, counts) -> tuple[ll.Val
     first, span = low.get(), high.get() - low.get()
     if variant.bits < 64:
         first, span = (f.cast(v, "trunc", narrow) for v in (first, span))
-    many = [f.splat(v, LANES) for v in (first, span)]
+    many = f.splat(first, LANES), f.splat(span, LANES)
     found = f.slot("i64", 0)
 
     def fits(digit: ll.Value, first: ll.Value, span: ll.Value, kind: str) -> ll.Value:
@@ -319,7 +320,9 @@ def _picked(f, variant: Variant, task, x, n, k, skip, a, counts) -> tuple[ll.Val
     return found.get(), skip - before.get()
 
 
-def _pass(f, variant: Variant, task, n, here: ll.Slot, there: ll.Slot, counts, shift: int) -> None:
+def _pass(
+    f, variant: Variant, task: Task, n, here: ll.Slot, there: ll.Slot, counts, shift: int
+) -> None:
     """Move the pairs into the order of one byte; a byte that is the same in all moves none."""
     source = here.get()
     sample = (_get(f, variant, source, f.i64(0))[0] >> shift) & 255

@@ -258,7 +258,7 @@ class Body:
         for at, step, kind in code.ahead:
             place = f.address(self.value(at, scope), self.value(step, scope), memory(kind))
             place = f.address(place, LANES * unit, memory(kind)) if unit else place
-            f.intrinsic("llvm.prefetch.p0", "void", place, *flags)
+            f.call("llvm.prefetch.p0", place, *flags)
 
     # Loops
 
@@ -483,8 +483,8 @@ class Body:
 
         if code.unrolled:
             start()
-            for i in range(code.extents[-1].attr):  # type: ignore[arg-type]
-                visit(f.i64(i))
+            for n in range(code.extents[-1].attr):
+                visit(f.i64(n))
             join()
             return
         with f.loop(0, extent, COLUMN_BLOCK) as block:

@@ -75,10 +75,10 @@ def emit_tile(
             stride = body.demand(code, node.args[2], corner)
             # beyond the last column the last one again, which nobody looks at
             rows = [
-                f.load(wide, f.address(at, stride * f.minimum(x, last), unit)) for x in range(LANES)
+                f.load(wide, f.address(at, stride * f.minimum(r, last), unit)) for r in range(LANES)
             ]
-            for j, line in enumerate(transpose(f, rows)):
-                f.store(line, f.address(kept[id(node)], j * LANES, unit))
+            for n, line in enumerate(transpose(f, rows)):
+                f.store(line, f.address(kept[id(node)], n * LANES, unit))
         with f.loop(0, ROWS) as j:
             point = Scope(row(j))
             body.bind(point, "start", lane, i)
