@@ -529,7 +529,7 @@ def _trace_of(inputs: Sequence) -> Any:
     if found is None:
         for x in inputs:
             if isinstance(x, Array) and x._value is not None:
-                return x._trace  # type: ignore[attr-defined]
+                return x._trace
     return found
 
 
@@ -596,5 +596,5 @@ def keep_plan(key: tuple, plan: Any) -> Any:
     return plan
 
 
-Op.dispatch = staticmethod(apply)  # type: ignore[assignment]
-View.dispatch = staticmethod(_dispatch_view)  # type: ignore[assignment]
+Op.dispatch = staticmethod(apply)
+View.dispatch = staticmethod(_dispatch_view)

@@ -222,7 +222,7 @@ def _shares(x: Any, target: Any) -> bool:
 
 def _kept(x: Any) -> Any:
     """A copy of the bytes that are about to be overwritten."""
-    return apply(find("clone"), (x.detach(),))  # type: ignore[attr-defined]
+    return apply(find("clone"), (x.detach(),))
 
 
 def _kept_with_history(x: Any) -> Any:

@@ -7,7 +7,7 @@ import pytest
 
 import lucid
 from lucid import nn
-from lucid.autograd import Function, detect_anomaly, graph, set_detect_anomaly
+from lucid.autograd import Function, detect_anomaly, grad, graph, set_detect_anomaly
 
 f64 = lucid.float64
 
@@ -117,7 +117,7 @@ def test_errors_of_hooks():
     y = with_hooks(lambda t: t, lambda t: mapped[-1])
     with pytest.raises(TypeError, match="unpack_hook returned Batched, a tensor in memory"):
         # The hook gives back a tensor of the map that the gradient is taken in.
-        lucid.func.vmap(lambda g: mapped.append(g * x) or lucid.autograd.grad(y, x, g)[0])(lucid.ones(2))
+        lucid.func.vmap(lambda g: mapped.append(g * x) or grad(y, x, g)[0])(lucid.ones(2))
     with pytest.raises(RuntimeError, match=r"shape \(1,\) .* saved was one of shape \(2,\)"):
         with_hooks(lambda t: t, lambda t: t[:1]).backward()
     with pytest.raises(RuntimeError, match="pack_hook has modified"):

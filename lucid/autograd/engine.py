@@ -201,8 +201,8 @@ class Pass:
         for i, (e, g, need) in enumerate(zip(node.edges, results, needed, strict=True)):
             if need and g is not None:
                 if i < node.onto:
-                    self.clear(e)  # type: ignore[arg-type]
-                self.deliver(e[0], e[1], g, fresh)  # type: ignore[index]
+                    self.clear(e)
+                self.deliver(e[0], e[1], g, fresh)
 
     def sum_at(self, e: tuple | None) -> Any:
         """What has arrived so far where an edge leads; None if nothing has."""

@@ -43,8 +43,8 @@ class Lifted(Tensor):
     def _refuse(self, *args: Any, **options: Any) -> Any:
         raise NotImplementedError(self._trace.refusal)
 
-    backward = requires_grad_ = retain_grad = register_hook = detach_ = _refuse  # type: ignore[assignment]
-    register_post_accumulate_grad_hook = _refuse  # type: ignore[assignment]
+    backward = requires_grad_ = retain_grad = register_hook = detach_ = _refuse
+    register_post_accumulate_grad_hook = _refuse
 
 
 class Mark:

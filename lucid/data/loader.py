@@ -152,7 +152,7 @@ class DataLoader(Generic[T_co]):
             for indices in self._order():
                 yield fetch(job, indices)
             return
-        samples = iter(self.dataset)  # type: ignore[call-overload]
+        samples = iter(self.dataset)
         try:
             while True:
                 yield fetch_stream(job, samples, self.batch_size or 1)

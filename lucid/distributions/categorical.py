@@ -127,7 +127,7 @@ class OneHotCategorical(Categories):
     tensor([0., 1.])
     """
 
-    support = constraints.one_hot  # type: ignore[assignment]
+    support = constraints.one_hot
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None):
         shape = self._take(probs, logits).shape

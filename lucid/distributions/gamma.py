@@ -33,7 +33,7 @@ class Gamma(_ConcentrationAndRate):
     tensor(-1.)
     """
 
-    support = constraints.nonnegative  # type: ignore[assignment]
+    support = constraints.nonnegative
 
     @property
     def mean(self) -> Tensor:
@@ -97,7 +97,7 @@ class InverseGamma(_ConcentrationAndRate):
     tensor(1.)
     """
 
-    support = constraints.positive  # type: ignore[assignment]
+    support = constraints.positive
 
     @property
     def mean(self) -> Tensor:
@@ -141,7 +141,7 @@ class Exponential(ExponentialFamily):
     """
 
     arg_constraints = {"rate": constraints.positive}
-    support = constraints.nonnegative  # type: ignore[assignment]
+    support = constraints.nonnegative
     has_rsample = True
 
     def __init__(self, rate: Any, validate_args: bool | None = None):

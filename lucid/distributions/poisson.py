@@ -18,7 +18,7 @@ class Poisson(ExponentialFamily):
     """
 
     arg_constraints = {"rate": constraints.nonnegative}
-    support = constraints.nonnegative_integer  # type: ignore[assignment]
+    support = constraints.nonnegative_integer
 
     def __init__(self, rate: Any, validate_args: bool | None = None):
         (self.rate,) = floating(*broadcast_all(rate))

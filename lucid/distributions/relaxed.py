@@ -16,7 +16,7 @@ _softplus = lucid.nn.functional.softplus
 class _Relaxed(TransformedDistribution):
     """What both have of the distribution under their transform."""
 
-    has_rsample = True  # type: ignore[assignment]
+    has_rsample = True
     base_dist: Any
 
     @property
@@ -39,7 +39,7 @@ class LogitRelaxedBernoulli(Chances):
     """log(x / (1 - x)) of a relaxed Bernoulli x: (logits + a logistic number) / temperature."""
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
-    support = constraints.real  # type: ignore[assignment]
+    support = constraints.real
     has_rsample = True
 
     def __init__(
@@ -80,7 +80,7 @@ class RelaxedBernoulli(_Relaxed):
     """
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
-    support = constraints.unit_interval  # type: ignore[assignment]
+    support = constraints.unit_interval
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class RelaxedBernoulli(_Relaxed):
 class ExpRelaxedCategorical(Categories):
     """The logarithms of a relaxed one-hot vector: log softmax((logits + Gumbel) / temperature)."""
 
-    support = constraints.real_vector  # type: ignore[assignment]
+    support = constraints.real_vector
     has_rsample = True
     has_enumerate_support = False
 
@@ -142,7 +142,7 @@ class RelaxedOneHotCategorical(_Relaxed):
     """
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
-    support = constraints.simplex  # type: ignore[assignment]
+    support = constraints.simplex
 
     def __init__(
         self,

@@ -103,7 +103,7 @@ class _Zip:
         if entry.file_size:
             self.file.seek(start)
             Source(self.file, self.length - start).fill(block)
-            if entry.CRC and zlib.crc32(block) != entry.CRC:  # type: ignore[arg-type]
+            if entry.CRC and zlib.crc32(block) != entry.CRC:
                 raise Malformed(f"the entry {name[:80]!r} differs from its checksum")
         return block
 

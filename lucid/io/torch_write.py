@@ -38,7 +38,7 @@ def write(file: BinaryIO, value: Any) -> None:
 def _put(archive: zipfile.ZipFile, file: BinaryIO, name: str, data: Any) -> None:
     """One entry, whose bytes begin at a multiple of 64 by an extra field of the right length."""
     entry = zipfile.ZipInfo("archive/" + name, (1980, 1, 1, 0, 0, 0))
-    start = archive.start_dir + 30 + len(entry.filename) + 4  # type: ignore[attr-defined]
+    start = archive.start_dir + 30 + len(entry.filename) + 4
     padding = -start % ALIGNMENT
     entry.extra = b"FB" + struct.pack("<H", padding) + b"Z" * padding
     archive.writestr(entry, data)

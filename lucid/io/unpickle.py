@@ -303,7 +303,7 @@ def _text(data: bytes) -> Any:
 def _quoted(line: bytes) -> Any:
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
         raise Malformed("a string is not quoted")
-    return _text(codecs.escape_decode(line[1:-1])[0])  # type: ignore[attr-defined]
+    return _text(codecs.escape_decode(line[1:-1])[0])
 
 
 def _old_integer(line: bytes) -> Any:

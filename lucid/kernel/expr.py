@@ -311,7 +311,7 @@ def arguments(kinds: Sequence[dtype]) -> list[Expr]:
 def literal(node: Expr) -> str:
     """A constant as text, exact: floats by their bits."""
     if node.dtype.category == FLOATING:
-        value = float(node.attr)  # type: ignore[arg-type]
+        value = float(node.attr)
         if value == int(value) if abs(value) < 1e15 else False:
             return f"{value:.1f}" if str(value)[0] != "-" or value else "-0.0"
         return "0x" + struct.pack(">d", value).hex()

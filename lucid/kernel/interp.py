@@ -230,23 +230,23 @@ class _Interpreter:
     def node(self, node: Expr, args: list, given: Sequence) -> object:
         op, attr = node.op, node.attr
         if op == "arg":
-            return given[attr]  # type: ignore[call-overload]
+            return given[attr]
         if op == "index":
-            return np.int64(self.index[attr])  # type: ignore[index]
+            return np.int64(self.index[attr])
         if op == "word":
-            return np.int64(self.words[attr])  # type: ignore[index]
+            return np.int64(self.words[attr])
         if op == "scalar":
-            given_number = self.scalars[attr]  # type: ignore[index]
+            given_number = self.scalars[attr]
             return (np.float64 if node.dtype.category == FLOATING else np.int64)(given_number)
         if op == "load":
-            return self.arrays[attr][self.offset(attr, args)]  # type: ignore[index, arg-type]
+            return self.arrays[attr][self.offset(attr, args)]
         if op in ("folded", "state", "next"):
             table = {"folded": self.folded, "state": self.state, "next": self.after}[op]
-            return table[attr[0]][attr[1]]  # type: ignore[index]
+            return table[attr[0]][attr[1]]
         if op == "checked":
             value, good, bad = args
             if not good and self.error is None:
-                self.error = (attr, int(bad))  # type: ignore[assignment]
+                self.error = (attr, int(bad))
             return value
         if op in e.MATH:
             raise TypeError(f"{op} is no primitive: run(..., expand=...) writes it out")

@@ -124,7 +124,7 @@ class Sequential(_Numbered):
 
     def forward(self, x: Any) -> Any:
         for module in self._modules.values():
-            x = module(x)  # type: ignore[misc]
+            x = module(x)
         return x
 
     def __getitem__(self, index: int | slice) -> Any:

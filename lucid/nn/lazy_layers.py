@@ -91,7 +91,7 @@ class _LazyConv(LazyModuleMixin):
             raise ValueError("in_channels must be divisible by groups")
         if not self.has_uninitialized_params():
             return
-        self.weight.materialize(self._weight_shape())  # type: ignore[operator]
+        self.weight.materialize(self._weight_shape())
         if self.bias is not None:
             self.bias.materialize((self.out_channels,))
         self.reset_parameters()

@@ -127,7 +127,7 @@ class Wide(Elementwise, abstract=True):
 
     @classmethod
     def body(cls, b, x):
-        return expr.cast(cls.wide(expr.cast(x, float64)), x.dtype)  # type: ignore[attr-defined]
+        return expr.cast(cls.wide(expr.cast(x, float64)), x.dtype)
 
 
 def _one_input(b: Any, x: Any) -> None:

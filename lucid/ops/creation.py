@@ -162,7 +162,7 @@ def full(size, fill_value, *, dtype=None, device=None, requires_grad: bool = Fal
             [7, 7]])
     """
     if isinstance(fill_value, Tensor):
-        fill_value = fill_value.item()  # type: ignore[attr-defined]
+        fill_value = fill_value.item()
     kind = dtype or dtypes.of_scalar(fill_value)
     return _filled("full", fill_value, size_of((size,)), kind, device, requires_grad, other)
 
@@ -222,7 +222,7 @@ def full_like(x, fill_value, *, dtype=None, device=None, requires_grad: bool = F
     """
     lay = x._layout
     if isinstance(fill_value, Tensor):
-        fill_value = fill_value.item()  # type: ignore[attr-defined]
+        fill_value = fill_value.item()
     kind = dtype or lay.dtype
     return _filled("full_like", fill_value, tuple(x.shape), kind, device, requires_grad, other)
 
@@ -479,7 +479,7 @@ def _flat(data: Any):
 def _unpacked(data: Any) -> Any:
     if isinstance(data, (list, tuple)):
         return [_unpacked(x) for x in data]
-    return data.tolist() if isinstance(data, Tensor) else data  # type: ignore[attr-defined]
+    return data.tolist() if isinstance(data, Tensor) else data
 
 
 def as_tensor(data: Any, dtype=None, device=None):

@@ -71,18 +71,18 @@ class Tried(Opaque, abstract=True):
         needed = cls.prepared(given)
         # What does not change is carried from try to try: a loop's body is worked out each time.
         carried = [state(0, 2 + i, float64) for i in range(len(needed))]
-        candidate, taken = cls.tried(carried, words)  # type: ignore[attr-defined]
+        candidate, taken = cls.tried(carried, words)
         kept = done > 0.0
         reached: Any = folded(0, 0, float64)
         before: list[Expr] = []
         after: list[Expr] = []
         if cls.steps:
             at_first = 2 + len(needed)
-            before = cls.listed(given, final)  # type: ignore[attr-defined]
+            before = cls.listed(given, final)
             after = [state(0, at_first + i, float64) for i in range(len(before))]
             for j in range(cls.steps):
                 k = expr.cast(expr.index("t") * cls.steps + j, float64)
-                after = cls.listing(after, k)  # type: ignore[attr-defined]
+                after = cls.listing(after, k)
             reached = reached, folded(0, at_first, float64)
         scan = Scan(
             0,
@@ -97,7 +97,7 @@ class Tried(Opaque, abstract=True):
             (),
         )
         static = cls.static(params)
-        made = cls.finished(given, reached, final, y.dtype, **static)  # type: ignore[attr-defined]
+        made = cls.finished(given, reached, final, y.dtype, **static)
         last = Map((), (Store("y0", at, expr.cast(made, y.dtype)),))
         shown = {n: array_of(n, o, "out" if n == "y0" else "in") for n, o in operands.items()}
         extents = dict(zip(axes, y.shape, strict=True)) | {"t": cls.tries}

@@ -84,7 +84,7 @@ class Quadrature(Opaque, abstract=True):
         axes = [f"i{d}" for d in range(len(y.shape))]
         at = tuple(expr.index(i) for i in axes)
         a0, w0 = (expr.cast(expr.load(n, at, o.dtype), float64) for n, o in (("x0", x), ("x1", w)))
-        shape, place, left = cls.started(a0, w0)  # type: ignore[attr-defined]
+        shape, place, left = cls.started(a0, w0)
         side = expr.where(left, -_ONE, _ONE)
         end = _end(shape, place, left)
         total, moment, shape_, place_, side_, end_ = (state(0, i, float64) for i in range(6))
@@ -102,7 +102,7 @@ class Quadrature(Opaque, abstract=True):
             (),
         )
         sums = [folded(0, i, float64) * folded(0, 5, float64) for i in range(2)]
-        made = cls.finished(a0, w0, shape, place, left, *sums)  # type: ignore[attr-defined]
+        made = cls.finished(a0, w0, shape, place, left, *sums)
         last = Map((), (Store("y0", at, expr.cast(made, y.dtype)),))
         operands = {"y0": y, "x0": x, "x1": w}
         arrays = {n: array_of(n, o, "out" if n == "y0" else "in") for n, o in operands.items()}

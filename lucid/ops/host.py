@@ -30,7 +30,7 @@ class Host(Opaque, abstract=True):
             copies += steps
             rows.append(row)
         static = cls.static(params)
-        compute: Callable = cls.compute  # type: ignore[attr-defined]
+        compute: Callable = cls.compute
 
         def function(*arrays: np.ndarray) -> tuple:
             try:

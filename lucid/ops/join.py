@@ -57,7 +57,7 @@ def _cat_record(n: int) -> Any:
             start = sum(metas[f"{name}_meta"].shape[dim] for name in names[:i])
             return narrow(g, dim, start, metas[f"{names[i]}_meta"].shape[dim])
 
-        rule.needs = ("g", "dim", *(f"{name}_meta" for name in names))  # type: ignore
+        rule.needs = ("g", "dim", *(f"{name}_meta" for name in names))  # type: ignore[attr-defined]
         return rule
 
     members: dict[str, Any] = {f"vjp_{name}": rule_of(i) for i, name in enumerate(names)}

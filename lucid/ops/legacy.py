@@ -123,7 +123,7 @@ def resize_(self, *sizes: Any, memory_format: Any = None):
             tracer.asked(self, "resize_")
         block = storage.allocate(self._offset * size + lay.nbytes)
         held = memoryview(self._storage).cast("B")
-        memoryview(block).cast("B")[: len(held)] = held  # type: ignore[arg-type]
+        memoryview(block).cast("B")[: len(held)] = held
         self._storage = block
         self._ptr = block.ptr + self._offset * size
     self._layout = lay

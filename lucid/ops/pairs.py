@@ -28,7 +28,7 @@ class Pairs(Opaque, abstract=True):
 
     @classmethod
     def signature(cls):
-        return cls.body  # type: ignore[attr-defined]
+        return cls.body
 
     @classmethod
     def infer(cls, types, params):
@@ -49,7 +49,7 @@ class Pairs(Opaque, abstract=True):
         for i, x in enumerate(inputs):
             inner = broadcast_index(x.shape[:-1], at)
             given.append(tuple(expr.load(f"x{i}", [*inner, end], x.dtype) for end in ends))
-        made = cls.body(expr, *given)  # type: ignore[attr-defined]
+        made = cls.body(expr, *given)
         stores = tuple(Store("y0", (*at, end), part) for end, part in zip(ends, made, strict=True))
         arrays = {n: array_of(n, o, "out" if n == "y0" else "in") for n, o in operands.items()}
         extents = dict(zip(axes, y.shape[:-1], strict=True))

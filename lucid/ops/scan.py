@@ -30,7 +30,7 @@ class Running(Opaque, abstract=True):
 
     @classmethod
     def lower(cls, context, inputs, params, outputs):
-        start, combine = cls.start, cls.combine  # type: ignore[attr-defined]
+        start, combine = cls.start, cls.combine
         return running_step(cls.name, inputs, outputs[0], params[0], start, combine)
 
 

@@ -43,9 +43,9 @@ def along(rows: Nest, columns: Nest, shared: dict[str, str], scalars: int) -> Ne
 
     def rename(node: Expr) -> Expr | None:
         if node.op == "load":
-            return expr.load(names[node.attr], node.args, node.dtype)  # type: ignore[index]
+            return expr.load(names[node.attr], node.args, node.dtype)
         if node.op == "scalar":
-            return expr.scalar(f"s{int(node.attr[1:]) + scalars}", node.dtype)  # type: ignore
+            return expr.scalar(f"s{int(node.attr[1:]) + scalars}", node.dtype)
         return None
 
     (fold,) = [s for s in rebuild(columns.stages, rename, _same) if isinstance(s, Fold)]

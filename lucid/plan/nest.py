@@ -80,7 +80,7 @@ def stages_of(group: Group) -> list[Stage]:
 
     def renumber(node: Expr) -> Expr | None:
         if node.op == "folded":
-            return Expr("folded", (), node.dtype, places[node.attr])  # type: ignore[index]
+            return Expr("folded", (), node.dtype, places[node.attr])
         return None
 
     # One rewriting for all, so that what two stages share stays one node (see keep.py).
@@ -190,7 +190,7 @@ def uses(stages: Sequence[Stage]) -> list[Use]:
     found: list[Use] = []
     for node in expr.postorder(expressions(stages)):
         if node.op == "load":
-            found.append((node.attr, node.args))  # type: ignore[arg-type]
+            found.append((node.attr, node.args))
     for s in stages:
         if not isinstance(s, Fold):
             found.extend((store.buffer, store.subscripts) for store in s.stores)
@@ -231,15 +231,15 @@ def _keep_checks(nest: Nest) -> None:
     def rule(node: Expr) -> Expr | None:
         if node.op != "load":
             return None
-        strides = nest.arrays[node.attr].strides  # type: ignore[index]
+        strides = nest.arrays[node.attr].strides
         still = [sub for sub, s in zip(node.args, strides, strict=True) if s == 0]
         checks = [x for x in expr.postorder(still) if x.op == "checked"]
         if not checks:
             return None
         places = [expr.ZERO if s == 0 else x for x, s in zip(node.args, strides, strict=True)]
-        made = expr.load(node.attr, tuple(places), node.dtype)  # type: ignore[arg-type]
+        made = expr.load(node.attr, tuple(places), node.dtype)
         for check in checks:
-            made = expr.checked(made, check.args[1], check.attr, check.args[2])  # type: ignore
+            made = expr.checked(made, check.args[1], check.attr, check.args[2])
         return made
 
     nest.stages = rebuild(nest.stages, rule, lambda store: store)
@@ -251,7 +251,7 @@ def _keep_dimensions(nest: Nest, keep: dict[str, list[int]]) -> None:
 
     def rule(node: Expr) -> Expr | None:
         if node.op == "load":
-            return expr.load(node.attr, pick(node.attr, node.args), node.dtype)  # type: ignore
+            return expr.load(node.attr, pick(node.attr, node.args), node.dtype)
         return None
 
     def store_rule(store: Store) -> Store:
@@ -275,7 +275,7 @@ def _merge(nest: Nest, apart: frozenset[str]) -> None:
     used = uses(nest.stages)
     for node in nodes:
         if node.op not in ("load", "index"):
-            inside.update(a.attr for a in node.args if a.op == "index")  # type: ignore
+            inside.update(a.attr for a in node.args if a.op == "index")
     for s in nest.stages:
         values: list[Expr] = list(s.values) if isinstance(s, Fold) else []
         if isinstance(s, Scan):
@@ -283,7 +283,7 @@ def _merge(nest: Nest, apart: frozenset[str]) -> None:
         if not isinstance(s, Fold):
             values.extend(store.value for store in s.stores)
             values.extend(store.mask for store in s.stores if store.mask is not None)
-        inside.update(v.attr for v in values if v.op == "index")  # type: ignore
+        inside.update(v.attr for v in values if v.op == "index")
 
     def together(outer: str, last: str) -> bool:
         if outer in inside or last in inside:
@@ -443,7 +443,7 @@ def finish(nest: Nest, vector: str) -> Call:
 
     def rule(node: Expr) -> Expr | None:
         if node.op == "size":
-            n = int(node.attr)  # type: ignore[call-overload]
+            n = int(node.attr)
             if n not in sizes:
                 sizes[n] = word(n)
             return sizes[n]

@@ -156,7 +156,7 @@ class Lowering:
         many = any(self.many[id(a)] for a in node.args)
         op = node.op
         if op in ("index", "start", "lane"):
-            depth = self.depths[node.attr]  # type: ignore[index]
+            depth = self.depths[node.attr]
             wide = many = op == "lane"
         elif op == "folded":
             depth, wide = self.entry, self.wide_state
@@ -167,7 +167,7 @@ class Lowering:
         elif op in ("splat", "ramp"):
             wide = True
         elif op in ("read", "guarded"):
-            buffer, mode = node.attr[:2]  # type: ignore[index]
+            buffer, mode = node.attr[:2]
             wide = many = mode != UNIFORM or op == "guarded"
             if wide and self.lane is not None:
                 depth = max(depth, self.depths[self.lane])
@@ -184,7 +184,7 @@ class Lowering:
     # Addresses
 
     def _load(self, node: Expr, subscripts: tuple[Expr, ...]) -> Expr:
-        mode, args = self.address(node.attr, subscripts)  # type: ignore[arg-type]
+        mode, args = self.address(node.attr, subscripts)
         return self.note(self.table.make("read", args, node.dtype, (node.attr, mode)))
 
     def _guarded(self, load: Expr, condition: Expr) -> Expr | None:
@@ -225,7 +225,7 @@ class Lowering:
 
     def _some(self, load: Expr, places: tuple[Expr, ...], mask: Expr, seldom: bool) -> Expr | None:
         """The lanes of a load that the mask has, if they lie at regular places."""
-        mode, args = self.address(load.attr, places)  # type: ignore[arg-type]
+        mode, args = self.address(load.attr, places)
         if mode == GATHER:
             return None
         attr = (load.attr, mode, seldom)

@@ -149,8 +149,10 @@ def _libc():
     if not _functions:
         library = ctypes.CDLL(None, use_errno=True)
         library.mmap.restype = ctypes.c_void_p
-        library.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3
-        library.mmap.argtypes += [ctypes.c_long]
+        number = ctypes.c_int
+        library.mmap.argtypes = [
+            ctypes.c_void_p, ctypes.c_size_t, number, number, number, ctypes.c_long
+        ]  # fmt: skip
         library.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
         _functions.append(library)
     return _functions[0]

@@ -72,7 +72,7 @@ class Emitter:
         done: dict[int, Value] = {}
         for node in postorder(roots):
             if node.op == "arg":
-                done[id(node)] = args[node.attr]  # type: ignore[index]
+                done[id(node)] = args[node.attr]
             else:
                 done[id(node)] = self.apply(node, [done[id(a)] for a in node.args], count)
         return [done[id(root)] for root in roots]
@@ -82,11 +82,11 @@ class Emitter:
     def _const(self, node: Expr, count: int) -> Value:
         kind, value = node.dtype, node.attr
         if kind in (float16, bfloat16):
-            value = int(np.array(value).astype(kind.numpy).view(np.int16))  # type: ignore[arg-type]
+            value = int(np.array(value).astype(kind.numpy).view(np.int16))
         elif kind is float32:
             with np.errstate(over="ignore"):
-                value = float(np.float32(value))  # type: ignore[arg-type]
-        return self.f.constant(value, register(kind, count))  # type: ignore[arg-type]
+                value = float(np.float32(value))
+        return self.f.constant(value, register(kind, count))
 
     # Arithmetic
 
@@ -225,7 +225,7 @@ class Emitter:
     def _shift(self, node: Expr, word: str, x: Value, y: Value) -> Value:
         f, bits = self.f, 8 * node.dtype.itemsize
         amount = node.args[1]
-        if amount.op == "const" and 0 <= amount.attr < bits:  # type: ignore[operator]
+        if amount.op == "const" and 0 <= amount.attr < bits:
             return f.emit(f"{word} {x.kind} {x.name}, {y.name}", x.kind)
         limit = f.constant(bits, y.kind)
         inside = f.emit(f"icmp ult {y.kind} {y.name}, {limit.name}", like(y.kind, "i1"))

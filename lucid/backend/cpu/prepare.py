@@ -81,7 +81,7 @@ class StageCode:
         if not inner:
             low.early = {b.name for b in kernel.buffers if b.role == "in"}
         self.extents = [low.lower(a.extent) for a in stage.axes]
-        sizes = [int(x.attr) if x.op == "const" else 1 << 20 for x in self.extents]  # type: ignore
+        sizes = [int(x.attr) if x.op == "const" else 1 << 20 for x in self.extents]
         # Loops over few points are written out.
         self.unrolled = math.prod(sizes) <= UNROLLED and lane not in inner
         self.initial: list[Expr] = []
@@ -108,7 +108,7 @@ class StageCode:
         low = self.low
 
         def after(node: Expr) -> Expr | None:
-            return self.update[node.attr[1]] if node.op == "next" else None  # type: ignore[index]
+            return self.update[node.attr[1]] if node.op == "next" else None
 
         places = [low.lower(s, after) for s in subscripts]
         mode, args = low.address(name, places)
@@ -131,7 +131,7 @@ class StageCode:
         """
         low = self.low
         for node in [n for level in self.each for n in level]:
-            if node.op != "read" or node.attr[1] != CONTIGUOUS:  # type: ignore[index]
+            if node.op != "read" or node.attr[1] != CONTIGUOUS:
                 continue
             found = low.advance.get(id(node.args[0]))
             if found is None:
@@ -153,7 +153,7 @@ class StageCode:
         lie further apart than a page."""
         low = self.low
         for node in self.each[self.innermost]:
-            if node.op == "read" and node.attr[1] == CONTIGUOUS:  # type: ignore[index]
+            if node.op == "read" and node.attr[1] == CONTIGUOUS:
                 found = low.advance.get(id(node.args[0]))
                 if found is not None:
                     name, step = found

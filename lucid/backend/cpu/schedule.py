@@ -138,7 +138,7 @@ class Schedule:
         halves: dict[str, Expr] = {}
 
         def rule(node: Expr) -> Expr | None:
-            return halves[node.attr] if node.op == "index" else None  # type: ignore[index]
+            return halves[node.attr] if node.op == "index" else None
 
         extents = []
         for axis in (*self.kernel.grid, *stage.axes):
@@ -151,7 +151,7 @@ class Schedule:
 
     def _leaf(self, f: Function, words: Value) -> Callable[[Expr], Value]:
         def read(node: Expr) -> Value:
-            place = self.place[node.op, node.attr]  # type: ignore[index]
+            place = self.place[node.op, node.attr]
             kind = "i64"
             if node.op == "base":
                 kind = "ptr"
@@ -202,7 +202,7 @@ class Schedule:
         f = body.f
         for code, extents in zip(self.codes, self.middle, strict=True):
             code.pauses, inside = [], f.i64(1)
-            sizes = [int(x.attr) if x.op == "const" else 1 << 20 for x in extents]  # type: ignore
+            sizes = [int(x.attr) if x.op == "const" else 1 << 20 for x in extents]
             bits = interrupt.STEP - code.width_bits
             if not sizes or code.unrolled or math.prod(sizes) >> bits == 0:
                 continue
@@ -441,9 +441,9 @@ def _log2(f: Function, x: Value) -> Value:
 def number(node: Expr, words: dict[str, int]) -> int:
     """An expression of words and constants as an int."""
     if node.op == "const":
-        return int(node.attr)  # type: ignore[call-overload]
+        return int(node.attr)
     if node.op == "word":
-        return words[node.attr]  # type: ignore[index]
+        return words[node.attr]
     a = [number(x, words) for x in node.args]
     rules: dict[str, Callable[[], int]] = {
         "add": lambda: a[0] + a[1],

@@ -50,7 +50,7 @@ def install(
     ):
         setattr(owner, name, cpython.Code(name, code[export], flags).method(owner))
     fast = cpython.Code("__new__", code[_MAKE], cpython.FAST_CALL | cpython.KEYWORDS)
-    made.__new__ = fast.builtin()  # type: ignore[method-assign, assignment]
+    made.__new__ = fast.builtin()  # type: ignore[method-assign]
 
 
 def _text(slots: dict[str, int]) -> str:

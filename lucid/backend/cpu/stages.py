@@ -143,7 +143,7 @@ class Body:
             start = start + LANES * unit if unit else start
             return f.splat(start, LANES) + f.iota(LANES)
         if op == "step":
-            return f.address(args[0], args[1], memory(self.buffers[node.attr].dtype))  # type: ignore
+            return f.address(args[0], args[1], memory(self.buffers[node.attr].dtype))
         if op == "read":
             return self.read(node, args, unit)
         if op == "guarded":
@@ -169,7 +169,7 @@ class Body:
 
     def read(self, node: Expr, args: Sequence[Value], unit: int) -> Value:
         f, kind = self.f, memory(node.dtype)
-        mode = node.attr[1]  # type: ignore[index]
+        mode = node.attr[1]
         if id(node) in self.given:
             raw = self.given[id(node)]
             return raw.ne(0) if node.dtype is bool_ else raw
@@ -189,7 +189,7 @@ class Body:
         """A read of the lanes that the last argument has; the others are 0."""
         f, before = self.f, self.mask
         *args, mask = args
-        _, mode, seldom = node.attr  # type: ignore[misc]
+        _, mode, seldom = node.attr
         self.mask = mask if before is None else mask & before
         slot = f.slot(register(node.dtype, LANES), f.constant(0, register(node.dtype, LANES)))
 
@@ -248,7 +248,7 @@ class Body:
             if good.kind != "i1":
                 first = f.intrinsic("llvm.cttz.i32", "i32", bits, Value("true", "i1", f))
                 bad = f.emit(f"extractelement {bad.kind} {bad.name}, i32 {first.name}", "i64")
-            f.call("report", f.arguments[0], f.i64(node.attr), bad)  # type: ignore[arg-type]
+            f.call("report", f.arguments[0], f.i64(node.attr), bad)
         return x
 
     def prefetch(self, code: StageCode, scope: Scope, unit: int) -> None:
@@ -387,7 +387,7 @@ class Body:
                 self._axis(code, place + 1, inner)
 
         if code.unrolled:
-            for i in range(code.extents[place].attr):  # type: ignore[arg-type]
+            for i in range(code.extents[place].attr):
                 visit_index(f.i64(i))
             return
 

@@ -40,10 +40,10 @@ def sources(kernel: Kernel, codes: Sequence[StageCode]) -> list[tuple[StageCode,
         return []
     for code in codes:
         for node in [n for level in code.each for n in level]:
-            if node.op != "read" or node.attr[1] != STRIDED:  # type: ignore[index]
+            if node.op != "read" or node.attr[1] != STRIDED:
                 continue
             _, step = code.low.advance.get(id(node.args[0]), ("", None))
-            buffer = code.low.buffers[node.attr[0]]  # type: ignore[index]
+            buffer = code.low.buffers[node.attr[0]]
             if step is not None and step.op == "const" and step.attr == 1 and buffer.role == "in":
                 found[id(node)] = code, node
     return list(found.values())

@@ -38,13 +38,13 @@ def assert_close(
                 f"the keys differ: {sorted(map(str, set(actual) ^ set(expected)))}"
             )
         for key in expected:
-            assert_close(actual[key], expected[key], **options)  # type: ignore[arg-type]
+            assert_close(actual[key], expected[key], **options)
         return
     if isinstance(actual, Sequence) and isinstance(expected, Sequence):
         if len(actual) != len(expected):
             raise AssertionError(f"the lengths differ: {len(actual)} and {len(expected)}")
         for a, b in zip(actual, expected, strict=True):
-            assert_close(a, b, **options)  # type: ignore[arg-type]
+            assert_close(a, b, **options)
         return
     a, b = (x if isinstance(x, lucid.Tensor) else lucid.as_tensor(x) for x in (actual, expected))
     if check_dtype and a.dtype != b.dtype:
