@@ -235,6 +235,51 @@ def test_hooks_that_return_something_else():
     assert lucid.is_grad_enabled()
 
 
+def test_a_leaf_among_the_roots_is_finished_once():
+    """With what its other uses give: its hook sees all of it, and `grad` returns all of it."""
+    x, alone = leaf(3.0), leaf(4.0)
+    seen = []
+    x.register_hook(lambda g: seen.append(g.item()))
+    y = x * 2
+    backward([x, y, alone], retain_graph=True)
+    assert seen == [3.0] and x.grad.item() == 3.0 and alone.grad.item() == 1.0
+    seen.clear()
+    gx, ga = grad([x, y, alone], [x, alone])
+    assert seen == [3.0] and (gx.item(), ga.item()) == (3.0, 1.0)
+
+
+def test_what_a_hook_of_a_node_may_return():
+    """As many gradients as there are, in a tuple, a list or alone; None for none."""
+    x, w = leaf(1.0, 2.0), lucid.tensor([3.0, 4.0])
+
+    def through(hook, before=False):
+        x.grad = None
+        y = x * w
+        (y.grad_fn.register_prehook if before else y.grad_fn.register_hook)(hook)
+        y.backward(lucid.ones(2))
+        return None if x.grad is None else x.grad.tolist()
+
+    assert through(lambda gi, go: None) == [3.0, 4.0]
+    assert through(lambda gi, go: (gi[0] * 2, None)) == [6.0, 8.0]
+    assert through(lambda gi, go: [gi[0] * 2, gi[1]]) == [6.0, 8.0]
+    assert through(lambda gi, go: (gi[0], lucid.ones(7))) == [3.0, 4.0]  # w has no gradient
+    assert through(lambda gi, go: (None, None)) is None
+    assert through(lambda go: go[0] * 2, before=True) == [6.0, 8.0]
+    assert through(lambda go: [go[0] * 2], before=True) == [6.0, 8.0]
+    assert through(lambda go: (None,), before=True) is None
+    wrong = [
+        (lambda gi, go: gi[0], "returned 1 gradients, 2 are needed"),
+        (lambda gi, go: (*gi, *gi), "returned 4 gradients, 2 are needed"),
+        (lambda gi, go: (lucid.ones(3), None), r"shape \(3,\) in the place of one of shape \(2,\)"),
+        (lambda gi, go: (1.0, None), "returned float, a tensor or None is needed"),
+    ]
+    for hook, said in wrong:
+        with pytest.raises((RuntimeError, TypeError), match=f"hook .*<lambda>.*{said}"):
+            through(hook)
+    with pytest.raises(RuntimeError, match="returned 2 gradients, 1 are needed"):
+        through(lambda go: (go[0], go[0]), before=True)
+
+
 def test_hooks_removed_and_removing_themselves():
     x = leaf(1.0)
     seen = []
