@@ -246,7 +246,7 @@ def _into_record(n: int, add: bool) -> Any:
         "public": False,
         "__doc__": f"What is there, with v {'added' if add else 'written'} at {n} integer tensors.",
     }
-    return type(Opaque)(f"put_into_{'add_' if add else ''}{n}", (Opaque,), members)
+    return OpMeta(f"put_into_{'add_' if add else ''}{n}", (Opaque,), members)
 
 
 _INTO = {(n, add): _into_record(n, add) for n in range(1, MOST + 1) for add in (False, True)}
