@@ -246,6 +246,7 @@ def test_a_leaf_among_the_roots_is_finished_once():
     seen.clear()
     gx, ga = grad([x, y, alone], [x, alone])
     assert seen == [3.0] and (gx.item(), ga.item()) == (3.0, 1.0)
+    assert x.grad.item() == 3.0  # `grad` leaves it alone
 
 
 def test_what_a_hook_of_a_node_may_return():

@@ -116,6 +116,23 @@ def test_objects_and_methods():
     )
 
 
+def test_what_leads_to_itself():
+    """Objects and functions that reach themselves are followed once."""
+    box = types.SimpleNamespace(scale=2.0)
+    box.me, box.others = box, [box]
+
+    def even(n):
+        return True if n == 0 else odd(n - 1)
+
+    def odd(n):
+        return False if n == 0 else even(n - 1)
+
+    def change():
+        box.scale = 3.0
+
+    follows(lambda x: x * box.me.others[0].scale if even(4) else x, change)
+
+
 def test_code_and_functions_replaced():
     def inner(x):
         return x + 1

@@ -111,6 +111,14 @@ def test_maps_of_derivatives():
     close(vmap(mapped_back)(t(batch)), batch**2)
 
 
+def test_grad_inside_a_map_of_everything():
+    """autograd.grad where outputs, inputs and cotangents are all of the map."""
+    x = lucid.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    v = lucid.tensor([[1.0, 10.0], [2.0, 20.0]])
+    got = vmap(lambda a, c: lucid.autograd.grad(a * a, a, c)[0])(x, v)
+    assert got.tolist() == [[2.0, 40.0], [12.0, 160.0]]
+
+
 def test_levels_are_kept_apart():
     three = t(3.0)
     assert grad(lambda x: x * grad(lambda y: x + y)(t(1.0)))(three).item() == 1.0

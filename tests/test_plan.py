@@ -9,9 +9,11 @@ from lucid import graph as graphs
 from lucid.apply import trace_call
 from lucid.autograd.node import Recipe
 from lucid.autograd.rules import rules_of
+from lucid.config import settings
 from lucid.ops.normalize import batch_norm_, layer_norm_, softmax_
 from lucid.plan.lower import count_kernels, lower
 from lucid.plan.memory import arrange
+from lucid.plan.passes import improve
 
 
 def forward(record, inputs, *params):
@@ -178,6 +180,12 @@ def test_outside_tensors_raise_in_a_trace():
 def test_values_raise_in_a_trace():
     with pytest.raises(RuntimeError, match="traced"):
         trace_call(lambda x: x if x.sum() > 0 else -x, [lucid.zeros(3)])
+
+
+def test_passes_that_do_not_exist_are_named(monkeypatch):
+    monkeypatch.setattr(settings, "passes", "-same, -nosuch")
+    with pytest.raises(ValueError, match="there is no nosuch; passes are identity, same, assemble"):
+        improve(graphs.Graph())
 
 
 def test_a_tensor_made_inside_a_trace_belongs_to_it():
