@@ -5,6 +5,7 @@ it asks of sizes is checked for each. resized.py compares such repetitions with 
 """
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -511,6 +512,20 @@ def test_an_attribute_set_to_a_size_is_traced_for_each():
     for n in (4, 5, 7, 8):
         x = rand(n, 3)
         assert lucid.equal(compiled(x), x * 2) and noted.seen is x
+
+
+def test_an_attribute_set_to_a_tensor_is_not():
+    kept = SimpleNamespace(last=None)
+
+    def f(x):
+        kept.last = x.sum(0)
+        return x * 2
+
+    compiled = lucid.compile(f, dynamic=True)
+    for n in (3, 4, 5, 6):
+        x = lucid.randn(n, 2)
+        assert lucid.equal(compiled(x), x * 2) and lucid.equal(kept.last, x.sum(0))
+    assert compiled.traces <= 2
 
 
 def test_another_layout_is_another_trace():
