@@ -182,7 +182,7 @@ def test_the_samples_reach_every_op(collected):
     _, ops = collected
     # Joins of n tensors, losses without some input and sums of losses are made when they are first
     # asked for: which of them exist depends on the tests that have run before.
-    on_demand = re.compile(r"^cat_\d+$|without_|_total$")
+    on_demand = re.compile(r"^(cat|stack)_\d+$|without_|_total$")
     # The Node of a compiled function, and what measures the machine, stand above the ops.
     ops_only = {name for name, r in REGISTRY.items() if r.__module__.startswith("lucid.ops")}
     known = {name for name in ops_only if not on_demand.search(name)}

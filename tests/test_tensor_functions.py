@@ -293,3 +293,36 @@ def test_fill_diagonal_of_cubes_and_gradients():
     assert (
         lucid.zeros(2, 3).swapaxes_(0, 1).shape == (3, 2) == lucid.zeros(2, 3).swapdims(0, 1).shape
     )
+
+
+@pytest.mark.parametrize("dim", [-4, -1, 0, 1, 2, 3])
+def test_stack(dim):
+    arrays = [normal(2, 3, 4) for _ in range(3)]
+    xs = [lucid.tensor(a, requires_grad=True) for a in arrays]
+    columns = lucid.tensor(np.moveaxis(arrays[1], 0, 2)).permute(2, 0, 1).requires_grad_()
+    for given in (xs, tuple(xs), [xs[0], columns, xs[2]]) * 2:  # the second time they are known
+        y = lucid.stack(given, dim)
+        assert np.array_equal(y.detach().numpy(), np.stack(arrays, dim))
+        g = lucid.tensor(normal(*y.shape))
+        for x, part in zip(lucid.autograd.grad(y, given, g), g.unbind(dim), strict=True):
+            assert x.equal(part)
+    assert gradcheck(lambda *xs: lucid.stack(xs, dim) ** 2, tuple(xs))
+    (x, w), (first, second) = xs[:2], lucid.stack(xs[:2], dim).unbind(dim)
+    (again,) = lucid.autograd.grad((first * second).sum(), x, create_graph=True)
+    assert lucid.autograd.grad(again.sum(), w)[0].equal(lucid.ones_like(w))
+
+
+def test_stack_of_other_things():
+    whole, half = lucid.tensor([1, 2]), lucid.tensor([0.5, 1.5])
+    assert lucid.stack([whole, half]).tolist() == [[1, 2], [0.5, 1.5]]
+    assert lucid.stack([whole[0], whole[1]]).tolist() == [1, 2]
+    assert tuple(lucid.stack([lucid.zeros(0, 2)] * 3, 1).shape) == (0, 3, 2)
+    for call, message in (
+        (lambda: lucid.stack([]), "at least one"),
+        (lambda: lucid.stack([whole, lucid.zeros(3)]), r"tensor 1 has shape \(3,\)"),
+        (lambda: lucid.stack([whole], 2), "dim"),
+    ):
+        with pytest.raises((RuntimeError, IndexError), match=message):
+            call()
+    with pytest.raises(TypeError, match="expected tensors, got float"):
+        lucid.stack([whole, 1.0])

@@ -258,7 +258,7 @@ def _part(op, inputs, params):
     return whole(apply(op, given, (*size, (*steps, 1), (*lengths, 2), drop)))
 
 
-@lowered("sum", "cumsum", "cat_n", "put_n", "put_add_n")
+@lowered("sum", "cumsum", "cat_n", "stack_n", "put_n", "put_add_n")
 def _along(op, inputs, params):
     """Ops whose dimensions are counted from the front: pairs are one dimension more."""
     kind = kind_of([x for x in inputs if not _is_index(x)])

@@ -1,6 +1,7 @@
 """Joins: tensors one after another, which takes a copy. Functions that cut: shape.py."""
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 from lucid.apply import apply
@@ -9,13 +10,13 @@ from lucid.caches import trim
 from lucid.dtypes import promote
 from lucid.op import Opaque, OpMeta, normal_dim
 from lucid.ops.cast import to_dtype
-from lucid.ops.shape import _cut, narrow, ravel, unsqueeze
+from lucid.ops.shape import _cut, narrow, ravel, select
 from lucid.ops.view import reshape
 from lucid.plan.copies import copy_step
 from lucid.plan.steps import Operand
 
 
-class Join(Opaque, abstract=True):
+class Cat(Opaque, abstract=True):
     """Tensors one after another along a dimension: a copy of each into its place."""
 
     public, numbered = False, ("dim",)
@@ -49,26 +50,92 @@ class Join(Opaque, abstract=True):
         return steps
 
 
-def _cat_record(n: int) -> Any:
-    names = tuple(f"x{i}" for i in range(n))
+class Stack(Opaque, abstract=True):
+    """Tensors of one shape along a new dimension: a copy of each into its place."""
 
-    def rule_of(i: int):
-        def rule(g, dim, **metas):
-            start = sum(metas[f"{name}_meta"].shape[dim] for name in names[:i])
-            return narrow(g, dim, start, metas[f"{names[i]}_meta"].shape[dim])
+    public, numbered = False, ("dim",)
 
-        rule.needs = ("g", "dim", *(f"{name}_meta" for name in names))  # type: ignore[attr-defined]
-        return rule
+    def infer(types, params):
+        dim = params[0]
+        shape, kind, _ = types[0]
+        for i, (other, k, _) in enumerate(types):
+            if other != shape:
+                raise RuntimeError(
+                    f"stack: tensor {i} has shape {other}, the first {shape}: they must be equal"
+                )
+            if k is not kind:
+                raise TypeError(f"stack: {k!r} beside {kind!r}")
+        return [((*shape[:dim], len(types), *shape[dim:]), kind)]
 
-    members: dict[str, Any] = {f"vjp_{name}": rule_of(i) for i, name in enumerate(names)}
-    members |= {
-        "arguments": (names, ("dim",)),
-        "__doc__": f"{n} tensors one after another.",
-    }
-    return OpMeta(f"cat_{n}", (Join,), members)
+    def lower(context, inputs, params, outputs):
+        y, dim = outputs[0], params[0]
+        strides, steps = (*y.strides[:dim], *y.strides[dim + 1 :]), []
+        for i, x in enumerate(inputs):
+            if 0 not in x.shape:
+                part = Operand(y.value, x.shape, strides, y.dtype, y.offset + i * y.strides[dim])
+                steps.append(copy_step(x, part))
+        return steps
 
 
-_CAT: dict[int, Any] = {}
+def _cat_rule(names: tuple, i: int) -> Any:
+    def rule(g, dim, **metas):
+        start = sum(metas[f"{name}_meta"].shape[dim] for name in names[:i])
+        return narrow(g, dim, start, metas[f"{names[i]}_meta"].shape[dim])
+
+    rule.needs = ("g", "dim", *(f"{name}_meta" for name in names))  # type: ignore[attr-defined]
+    return rule
+
+
+def _stack_rule(names: tuple, i: int) -> Any:
+    return lambda g, dim: select(g, dim, i)
+
+
+_records: dict[tuple, Any] = {}
+
+
+def _record(family: Any, rule_of: Callable, n: int) -> Any:
+    """The record of joins of n tensors."""
+    found = _records.get((family, n))
+    if found is None:
+        names = tuple(f"x{i}" for i in range(n))
+        members = {f"vjp_{name}": rule_of(names, i) for i, name in enumerate(names)}
+        members |= {"arguments": (names, ("dim",)), "__doc__": f"{family.__name__} of {n} tensors."}
+        name = f"{family.__name__.lower()}_{n}"
+        found = _records[family, n] = OpMeta(name, (family,), members)
+    return found
+
+
+_layout_of = operator.attrgetter("_layout")
+# Calls that need no conversion: function, dimension and layouts -> the record and its parameters.
+_known: dict[tuple, tuple] = {}
+
+
+def _key_of(join: Callable, tensors: tuple, dim: Any) -> tuple:
+    """What a call is kept under; () where it is no plain one."""
+    try:
+        return (join, type(dim), dim, *map(_layout_of, tensors))
+    except AttributeError:  # not a tensor
+        return ()
+
+
+def _checked(name: str, tensors: tuple) -> None:
+    if not tensors:
+        raise RuntimeError(f"{name}: expected at least one tensor")
+    for x in tensors:
+        if not isinstance(x, Array):
+            raise TypeError(f"{name}: expected tensors, got {type(x).__name__}")
+
+
+def _join(key: tuple, record: Any, tensors: tuple, used: Any, dim: int) -> Any:
+    """The tensors, of one type, by the record; which is known from now on where they were so."""
+    kind = used[0].dtype
+    for x in tensors:
+        kind = promote(kind, x.dtype)
+    used = tuple([to_dtype(x, kind) for x in used])
+    if len(used) == len(tensors) and all(map(operator.is_, used, tensors)):
+        trim(_known)
+        _known[key] = record, (dim,)
+    return apply(record, used, (dim,))
 
 
 def cat(tensors, dim: int = 0):
@@ -79,45 +146,16 @@ def cat(tensors, dim: int = 0):
     tensor([0., 1., 1.])
     """
     tensors = tuple(tensors)
-    key = _joined(tensors, dim)
-    found = _CATS.get(key)
+    key = _key_of(cat, tensors, dim)
+    found = _known.get(key)
     if found is not None:
         return apply(found[0], tensors, found[1])
-    if not tensors:
-        raise RuntimeError("cat: expected at least one tensor")
-    for x in tensors:
-        if not isinstance(x, Array):
-            raise TypeError(f"cat: expected tensors, got {type(x).__name__}")
+    _checked("cat", tensors)
     used = [x for x in tensors if tuple(x.shape) != (0,)] or tensors[:1]
-    kind = used[0].dtype
-    for x in tensors:
-        kind = promote(kind, x.dtype)
-    used = [to_dtype(x, kind) for x in used]
     d = normal_dim("cat", dim, used[0].ndim)
     if used[0].ndim == 0:
         raise RuntimeError("cat: 0-d tensors cannot be joined; use stack")
-    n = len(used)
-    if n not in _CAT:
-        _CAT[n] = _cat_record(n)
-    if key and n == len(tensors) and all(x is y for x, y in zip(used, tensors, strict=True)):
-        trim(_CATS)
-        _CATS[key] = _CAT[n], (d,)
-    return _CAT[n].dispatch(_CAT[n], tuple(used), (d,))
-
-
-_layout_of = operator.attrgetter("_layout")
-# Calls that need no conversion: dimension and layouts -> the record and its parameters.
-_CATS: dict[tuple, tuple] = {}
-
-
-def _joined(tensors: tuple, dim: Any) -> tuple:
-    """What a call of `cat` is kept under; () where it is no plain one."""
-    if type(dim) is not int:
-        return ()
-    try:
-        return (dim, *map(_layout_of, tensors))
-    except AttributeError:  # not a tensor
-        return ()
+    return _join(key, _record(Cat, _cat_rule, len(used)), tensors, used, d)
 
 
 def stack(tensors, dim: int = 0):
@@ -128,18 +166,14 @@ def stack(tensors, dim: int = 0):
     tensor([[0., 0.],
             [1., 1.]])
     """
-    tensors = list(tensors)
-    if not tensors:
-        raise RuntimeError("stack: expected at least one tensor")
-    shape = tensors[0]._layout.shape
-    for i, x in enumerate(tensors):
-        if x._layout.shape != shape:
-            raise RuntimeError(
-                f"stack: tensor {i} has shape {tuple(x.shape)}, the first "
-                f"{tuple(tensors[0].shape)}: they must be equal"
-            )
-    d = normal_dim("stack", dim, len(shape) + 1)
-    return cat([unsqueeze(x, d) for x in tensors], d)
+    tensors = tuple(tensors)
+    key = _key_of(stack, tensors, dim)
+    found = _known.get(key)
+    if found is not None:
+        return apply(found[0], tensors, found[1])
+    _checked("stack", tensors)
+    d = normal_dim("stack", dim, tensors[0].ndim + 1)
+    return _join(key, _record(Stack, _stack_rule, len(tensors)), tensors, tensors, d)
 
 
 def hstack(tensors):
