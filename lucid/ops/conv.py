@@ -10,6 +10,7 @@ from typing import Any
 from lucid.layout import dense_order, strides_in_order
 from lucid.lazy import lazy
 from lucid.op import Opaque
+from lucid.ops.conv_few import few_steps
 from lucid.ops.conv_planes import plane_steps
 from lucid.ops.gather import side_by_side
 from lucid.ops.reduce import sum_
@@ -41,6 +42,7 @@ class Convolution(Opaque, abstract=True):
         cls, context: Any, x: Operand, w: Operand, y: Operand, b: Operand | None, params: tuple
     ) -> list[Step]:
         found = plane_steps(context, cls.kind, x, w, y, b, params)
+        found = few_steps(context, cls.kind, x, w, y, params) if found is None else found
         return [cls.step(x, w, y, b, params)] if found is None else found
 
     @classmethod

@@ -50,7 +50,7 @@ def plane_steps(
     return _sums(context, "conv2d_planes", x, w, y, b, seen)
 
 
-def _nest(
+def nest_of(
     name: str, operands: dict[str, Operand], extents: dict[str, int], inner: list[str],
     stages: list, vector: str,
 ) -> Step:  # fmt: skip
@@ -59,9 +59,9 @@ def _nest(
     return step(Nest(name, arrays, extents, grid, inner, stages, []), vector, operands)
 
 
-def _read(x: Operand, lead: list[Expr], h: Expr, w: Expr) -> Expr:
+def read_plane(x: Operand, lead: list[Expr], h: Expr, w: Expr) -> Expr:
     """An element of a plane in the compute type, 0 outside."""
-    (good_h, h), (good_w, w) = inside(h, x.shape[2]), inside(w, x.shape[3])
+    (good_h, h), (good_w, w) = inside(h, x.shape[-2]), inside(w, x.shape[-1])
     found = expr.cast(expr.load("x0", [*lead, h, w], x.dtype), x.dtype.compute)
     return expr.where(good_h & good_w, found, expr.zero(found))
 
@@ -71,10 +71,10 @@ def _bordered(context: Any, x: Operand, low: list[int], high: list[int]) -> tupl
     n, c, h, w = (expr.index(a) for a in "nchw")
     shape = (*x.shape[:2], *(b - a + 1 for a, b in zip(low, high, strict=True)))
     y = context.temporary(shape, x.dtype.compute)
-    store = Store("y0", (n, c, h, w), _read(x, [n, c], h + low[0], w + low[1]))
+    store = Store("y0", (n, c, h, w), read_plane(x, [n, c], h + low[0], w + low[1]))
     extents = dict(zip("nchw", shape, strict=True))
     stages = [Map((), (store,))]
-    return _nest("borders", {"y0": y, "x0": x}, extents, [], stages, "grid"), y
+    return nest_of("borders", {"y0": y, "x0": x}, extents, [], stages, "grid"), y
 
 
 def _sums(
@@ -98,7 +98,7 @@ def _sums(
             tap = [expr.const(p, int64), expr.const(q, int64)]
             weight = expr.load("x1", [c, expr.ZERO, *tap], w.dtype)
             at = [place(h, p, 0) - low[0], place(v, q, 1) - low[1]]
-            read = expr.load("x0", [n, c, *at], kind) if bordered else _read(x, [n, c], *at)
+            read = expr.load("x0", [n, c, *at], kind) if bordered else read_plane(x, [n, c], *at)
             line = expr.mad(read, expr.cast(weight, kind), line)
         total = line if total is None else total + line
     assert total is not None
@@ -108,7 +108,7 @@ def _sums(
         total = total + expr.cast(expr.load("x2", [c], b.dtype), kind)
     store = Store("y0", (n, c, h, v), expr.cast(total, y.dtype))
     extents = dict(zip("nchw", y.shape, strict=True))
-    return [*steps, _nest(name, operands, extents, [], [Map((), (store,))], "grid")]
+    return [*steps, nest_of(name, operands, extents, [], [Map((), (store,))], "grid")]
 
 
 def _weight(context: Any, x: Operand, w: Operand, y: Operand, place: Place) -> list[Step]:
@@ -117,25 +117,25 @@ def _weight(context: Any, x: Operand, w: Operand, y: Operand, place: Place) -> l
     kind, taps = x.dtype.compute, w.shape[2:]
     columns = context.temporary((w.shape[0], *taps, y.shape[3]), kind)
     g = expr.cast(expr.load("x1", [n, c, h, v], y.dtype), kind)
-    value = _read(x, [n, c], place(h, p, 0), place(v, q, 1)) * g
+    value = read_plane(x, [n, c], place(h, p, 0), place(v, q, 1)) * g
     extents = {"c": w.shape[0], "p": taps[0], "q": taps[1], "w": y.shape[3]}
     extents |= {"n": y.shape[0], "h": y.shape[2]}
-    first = _nest(
+    first = nest_of(
         "conv2d_planes_weight", {"y0": columns, "x0": x, "x1": y}, extents, ["n", "h"],
-        [_sum("nh", value), Map((), (Store("y0", (c, p, q, v), loops.folded(0, 0, kind)),))],
+        [sum_along("nh", value), Map((), (Store("y0", (c, p, q, v), loops.folded(0, 0, kind)),))],
         "grid",
     )  # fmt: skip
     whole = expr.cast(loops.folded(0, 0, kind), w.dtype)
-    second = _nest(
+    second = nest_of(
         "conv2d_planes_join", {"y0": w, "x0": columns},
         {"c": w.shape[0], "p": taps[0], "q": taps[1], "w": y.shape[3]}, ["w"],
-        [_sum("w", expr.load("x0", [c, p, q, v], kind)),
+        [sum_along("w", expr.load("x0", [c, p, q, v], kind)),
          Map((), (Store("y0", (c, expr.ZERO, p, q), whole),))],
         "inner",
     )  # fmt: skip
     return [first, second]
 
 
-def _sum(axes: str, value: Expr) -> Fold:
+def sum_along(axes: str, value: Expr) -> Fold:
     inner = tuple(Axis(a, expr.ZERO) for a in axes)
     return Fold(0, inner, loops.sum_of(value.dtype), (value,))
