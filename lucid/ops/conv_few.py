@@ -1,67 +1,72 @@
-"""The gradient of an image: an input of few channels, whose planes are rows of memory.
+"""Gradients of a convolution of images: inputs of few channels, whose planes are rows of memory.
 
 conv.py asks `few_steps` after `plane_steps`. The template's lanes lie along channels, of which an
-image has three. Here they lie along pixels: each tap of each channel is a row of a product of the
-kernel with the cotangent, and an element adds up the taps that have seen it, line by line.
+image has three, and it copies the cotangent to have them side by side. Here rows of pixels, one for
+each tap of each channel (conv_taps.py), stand in ordinary products, for some images at a time.
 """
 
-import itertools
 from math import prod
-from typing import NamedTuple
+from typing import Any
 
 from lucid.kernel import expr, loops
 from lucid.kernel.loops import Map, Store
 from lucid.lazy import lazy
-from lucid.ops.conv_planes import LEAST, MOST, nest_of, read_plane, sum_along
-from lucid.ops.unroll import Moving, at_time, walk
-from lucid.plan.copies import copy_step
+from lucid.ops.conv_planes import LEAST, MOST, nest_of, sum_along
+from lucid.ops.conv_taps import add_up, take_apart
+from lucid.ops.unroll import at_time, walk
 from lucid.plan.steps import Operand, Step, template_step
 
 _gemm = lazy("lucid.backend.cpu.gemm")
 
-CHANNELS = 16  # with more of them the template's lanes are full
-BYTES = 1 << 22  # of products at a time, which stay in the third-level cache
-
-
-class _Taps(NamedTuple):
-    """Taps that see places `first`, `first` + stride, ... of a dimension: `count` of them, the
-    first one and the place that it adds to, and how far both are from one to the next."""
-
-    first: int
-    count: int
-    start: tuple[int, int]
-    step: tuple[int, int]
+CHANNELS = 16  # of an input's gradient; with more of them the template's lanes are full
+DEPTH = 96  # rows of a weight's gradient; with more of them the template's copies pay
+BYTES = 1 << 22  # of rows at a time, which stay in the third-level cache
 
 
 def few_steps(
-    context, kind: str, x: Operand, w: Operand, y: Operand, params: tuple
+    context: Any, kind: str, x: Operand, w: Operand, y: Operand, params: tuple
 ) -> list[Step] | None:
-    """The kernels of an input's gradient x from the cotangent y; None where it is not one of an
-    image (conv.Convolution)."""
+    """The kernels of a gradient (conv.Convolution), y the cotangent; None where it is not one of
+    images."""
     stride, padding, dilation, groups = params[:4]
     (n, channels, _, width), (outer, _, *taps) = x.shape, w.shape
-    most = min(CHANNELS, outer // 2)
-    if kind != "input" or groups > 1 or channels > most or prod(taps) > MOST:
+    depth = channels * prod(taps)
+    few = channels <= min(CHANNELS, outer // 2) if kind == "input" else depth <= DEPTH
+    if (
+        groups > 1
+        or kind == "forward"
+        or not few
+        or prod(taps) > MOST
+        or min(width // stride[1], y.shape[3]) < LEAST
+    ):
         return None
     flat = y.strides[3] == x.strides[3] == 1 and y.strides[2] == y.shape[3]
     dense = w.strides[1:3] == (prod(taps) * w.strides[3], taps[1] * w.strides[3])
-    if not flat or not dense or width < LEAST * stride[1] or y.shape[3] < LEAST:
+    apart = len({id(o.value) for o in (x, w, y)}) == 3
+    if not (flat and dense and apart):
         return None
     compute = x.dtype.compute
-    image = channels * prod(taps) * prod(y.shape[2:])
-    most = max(1, BYTES // (image * compute.itemsize))
+    image = (channels, *taps, *y.shape[2:])
+    most = max(1, BYTES // (prod(image) * compute.itemsize))
     each = next(d for d in range(min(n, most), 0, -1) if n % d == 0)
-    products = context.temporary((each, channels, *taps, *y.shape[2:]), compute)
+    rows = context.temporary((each, *image), compute if kind == "input" else x.dtype)
     parts = [_images(o, each) for o in (x, y)]
-    first = [at_time(o, 0) for o in parts]
-    steps = [_product(first[1], w, products)]
-    steps += _sums(products, first[0], stride, [p[0] for p in padding], dilation)
-    moves = {id(first[1]): parts[1].strides[0]}
-    moves |= {
-        id(o): parts[0].strides[0] for s in steps[1:] for o in s.operands if o is not products
-    }
-    together: list[Moving] = [(s, moves) for s in steps]
-    return [walk("conv2d_image_back", [(range(n // each), together)])]
+    places = (stride, [p[0] for p in padding], dilation)
+    some_x, some_y = (at_time(o, 0) for o in parts)
+    after = []
+    if kind == "input":
+        steps = [_rows(w, some_y, rows), *add_up(rows, some_x, *places)]
+    else:
+        pieces = _pieces(n, y.shape[2])
+        sums = context.temporary((n // each, each, pieces, depth, outer), compute)
+        parts.append(sums)
+        product = _sums(rows, some_y, at_time(sums, 0))
+        steps = [*take_apart(context, some_x, rows, *places), product]
+        after = [_total(sums, w)]
+    moved = {id(o.value): o.strides[0] for o in parts}
+    moves = {id(o): moved.get(id(o.value), 0) for s in steps for o in s.operands}
+    together = [(s, moves) for s in steps]
+    return [walk(f"conv2d_image_{kind}", [(range(n // each), together)]), *after]
 
 
 def _images(o: Operand, each: int) -> Operand:
@@ -71,57 +76,49 @@ def _images(o: Operand, each: int) -> Operand:
     return Operand(o.value, (n // each, each, *shape), strides, o.dtype, o.offset)
 
 
-def _product(g: Operand, w: Operand, products: Operand) -> Step:
-    """products[n, (c, p, q), pixel] = sum over o of w[o, c, p, q] g[n, o, pixel]."""
-    rows, pixels = prod(w.shape[1:]), prod(g.shape[2:])
-    spec = dict(
-        dtype=g.dtype, m=rows, n=pixels, k=w.shape[0], a=(w.strides[3], w.strides[0]),
-        b=(g.strides[1], 1), c=(pixels, 1), batch=g.shape[:1], a_batch=(0,),
-        b_batch=g.strides[:1], c_batch=(rows * pixels,), output=products.dtype,
+def _product(m: int, n: int, k: int, operands: dict[str, Operand], **spec) -> Step:
+    def plan(threads: int):
+        return _gemm.plan_matmul(_gemm.MatmulSpec(m=m, n=n, k=k, threads=threads, **spec))
+
+    return template_step("gemm", operands, plan, m * n * k * prod(spec["batch"]))
+
+
+def _rows(w: Operand, g: Operand, rows: Operand) -> Step:
+    """rows[n, (c, p, q), pixel] = sum over o of w[o, c, p, q] g[n, o, pixel]."""
+    depth, pixels = prod(w.shape[1:]), prod(g.shape[2:])
+    return _product(
+        depth, pixels, w.shape[0], {"a": w, "b": g, "c": rows}, dtype=g.dtype, output=rows.dtype,
+        a=(w.strides[3], w.strides[0]), b=(g.strides[1], 1), c=(pixels, 1), batch=g.shape[:1],
+        a_batch=(0,), b_batch=g.strides[:1], c_batch=rows.strides[:1],
     )  # fmt: skip
 
-    def plan(threads: int):
-        return _gemm.plan_matmul(_gemm.MatmulSpec(**spec, threads=threads))
 
-    operands = {"a": w, "b": g, "c": products}
-    return template_step("gemm", operands, plan, g.shape[0] * rows * pixels * w.shape[0])
-
-
-def _sums(products: Operand, x: Operand, stride, before, dilation) -> list[Step]:
-    """x[n, c, i, j] = the sum of products[n, c, p, q, h, v], i + before = h stride + p dilation
-    and so for j: a kernel for each residue of i and j, which the same taps have seen."""
-    rows, columns = (_seen(products, x, d, stride, before, dilation) for d in range(2))
-    return [_phase(products, x, pair, stride) for pair in itertools.product(rows, columns)]
+def _pieces(n: int, lines: int) -> int:
+    """Into how many sums of its own an image goes, so that a few images keep threads busy."""
+    return next(s for s in (4, 2, 1) if s == 1 or (n * s <= 4 and lines % s == 0))
 
 
-def _seen(products: Operand, x: Operand, d: int, stride, before, dilation) -> list[_Taps]:
-    """By what each residue of a dimension is seen."""
-    found = []
-    for first in range(min(stride[d], x.shape[2 + d])):
-        reach = [(p, first + before[d] - p * dilation[d]) for p in range(products.shape[2 + d])]
-        taps = [(p, at // stride[d]) for p, at in reach if at % stride[d] == 0]
-        start, after = ([*taps, *taps[-1:], (0, 0), (0, 0)])[:2]
-        step = after[0] - start[0], after[1] - start[1]
-        found.append(_Taps(first, len(taps), start, step))
-    return found
+def _sums(rows: Operand, g: Operand, sums: Operand) -> Step:
+    """sums[n, piece, (c, p, q), o] = sum over pixels of rows[n, (c, p, q), .] times g[n, o, .]."""
+    _, pieces, depth, outer = sums.shape
+    pixels = prod(g.shape[2:])
+    some = pixels // pieces
+    return _product(
+        depth, outer, some, {"a": rows, "b": g, "c": sums}, dtype=g.dtype, output=sums.dtype,
+        a=(pixels, 1), b=(1, g.strides[1]), c=(outer, 1), batch=sums.shape[:2],
+        a_batch=(rows.strides[0], some), b_batch=(g.strides[0], some), c_batch=sums.strides[:2],
+    )  # fmt: skip
 
 
-def _phase(products: Operand, x: Operand, seen, stride) -> Step:
-    n, c, *rest = (expr.index(a) for a in "nchvpq")
-    at, taps, size = [], [], []
-    for d, found in enumerate(seen):
-        place, tap = rest[d], rest[2 + d]
-        taps.append(tap * found.step[0] + found.start[0])
-        at.append(place + tap * found.step[1] + found.start[1])
-        size.append(-(-(x.shape[2 + d] - found.first) // stride[d]))
-    strides = (*x.strides[:2], x.strides[2] * stride[0], x.strides[3] * stride[1])
-    offset = x.offset + seen[0].first * x.strides[2] + seen[1].first * x.strides[3]
-    part = Operand(x.value, (*x.shape[:2], *size), strides, x.dtype, offset)
-    if not seen[0].count or not seen[1].count:
-        return copy_step(None, part)
-    value = read_plane(products, [n, c, *taps], *at)
-    total = expr.cast(loops.folded(0, 0, products.dtype), x.dtype)
-    stages = [sum_along("pq", value), Map((), (Store("y0", (n, c, *rest[:2]), total),))]
-    extents = dict(zip("nchvpq", (*part.shape, seen[0].count, seen[1].count), strict=True))
-    operands = {"y0": part, "x0": products}
-    return nest_of("conv2d_image_sums", operands, extents, ["p", "q"], stages, "grid")
+def _total(sums: Operand, w: Operand) -> Step:
+    """w[o, c, p, q] = the sum of all sums[..., (c, p, q), o]."""
+    *several, depth, outer = sums.shape
+    shape = (prod(several), *w.shape[1:], outer)
+    strides = (depth * outer, *(s // w.strides[3] * outer for s in w.strides[1:]), 1)
+    n, o, c, p, q = (expr.index(a) for a in "nocpq")
+    value = expr.load("x0", [n, c, p, q, o], sums.dtype)
+    store = Store("y0", (o, c, p, q), expr.cast(loops.folded(0, 0, sums.dtype), w.dtype))
+    extents = dict(zip("ocpqn", (*w.shape, shape[0]), strict=True))
+    operands = {"y0": w, "x0": Operand(sums.value, shape, strides, sums.dtype, sums.offset)}
+    stages = [sum_along("n", value), Map((), (store,))]
+    return nest_of("conv2d_image_total", operands, extents, ["n"], stages, "grid")
