@@ -84,6 +84,22 @@ def test_threads_do_not_change_a_bit():
     assert all(lucid.equal(a, b) for a, b in zip(*made, strict=True))
 
 
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("kind", ["lstm", "gru", "tanh"])
+def test_the_first_state_needs_no_product_where_it_has_no_gradient(kind, frames):
+    for ragged, projected in ((False, False), (True, False), (kind == "lstm", kind == "lstm")):
+        x = inputs_of(kind, 12, 70, projected, ragged, frames)
+        ys = recurrent(kind, False, **x)
+        gs = [T(*y.shape).detach() for y in ys]
+        wanted = {n: v for n, v in x.items() if n != "inside"}
+        whole = dict(zip(wanted, autograd.grad(ys, list(wanted.values()), gs), strict=True))
+        fixed = {n: v.detach() if n == "h" else v for n, v in x.items()}
+        ys = recurrent(kind, False, **fixed)
+        names = [n for n in wanted if n != "h"]
+        for n, g in zip(names, autograd.grad(ys, [fixed[n] for n in names], gs), strict=True):
+            assert g.equal(whole[n]), n
+
+
 def test_a_layer_is_one_native_call():
     """Products of all inputs, then the walk: no Python between time steps."""
 

@@ -259,8 +259,8 @@ class RecurrentBack(Opaque, abstract=True):
         if carried:
             still["carry"] = context.temporary((rows, state), rec.dtype)
             steps.append(copy_step(None, still["carry"]))
-        right = Right(context, x["w"], rows)
-        steps += right.steps
+        right, wanted = Right(context, x["w"], rows), context.reads(rec)
+        steps += right.steps if wanted or frames > 1 else []
         onto = Right(context, x["p"], rows) if "p" in x else None
         steps += onto.steps if onto else []
         made = []
@@ -291,12 +291,13 @@ class RecurrentBack(Opaque, abstract=True):
                 stays["rec"] = rec
             head = (kind, (rows, size))
             walk_.cell(backward_step, *head, still=stays, moving=moves, shift=shift)
-            walk_.product(right, out.get("dq", out["dz"]), rec, "x")
+            if wanted or not first:
+                walk_.product(right, out.get("dq", out["dz"]), rec, "x")
             made.append(walk_.made)
         times = range(frames)
         times = times if static["reverse"] else times[::-1]
         steps.append(walk(cls.name, [(times[:-1], made[0]), (times[-1:], made[1])]))
-        if carried:
+        if carried and wanted:
             steps.append(add_step((rows, state), {"y": rec, "x": still["carry"]}))
         return steps
 

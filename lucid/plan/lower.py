@@ -54,6 +54,11 @@ class Context:
             base, strides, offset = fuse.viewed(value, self._strides, self.placed)
         return Operand(base, value.shape, strides, value.dtype, offset)
 
+    def reads(self, made: Operand) -> bool:
+        """Whether anything wants a value that an op makes."""
+        wanted = [v for equation in self.graph.equations for v in equation.inputs]
+        return any([v is made.value for v in (*wanted, *self.graph.outputs)])
+
     def own(self, value: Value) -> Operand:
         """The memory of a value that is computed."""
         return Operand(value, value.shape, self._strides(value), value.dtype)
