@@ -109,7 +109,13 @@ def size_of(args: Sequence[Any]) -> tuple[int, ...]:
     """A shape given as zeros(2, 3), zeros((2, 3)) or zeros([2, 3])."""
     if len(args) == 1 and type(args[0]) is not int and not hasattr(args[0], "__index__"):
         args = args[0]
-    size = tuple([whole(n) for n in args])
+    size = tuple(args)
+    for n in size:
+        if type(n) is not int or n < 0:
+            break
+    else:
+        return size
+    size = tuple([whole(n) for n in size])
     for n in size:
         if n < 0:
             raise RuntimeError(f"size {size}: a dimension is negative")
