@@ -41,11 +41,11 @@ def take_apart(context: Any, x: Operand, rows: Operand, stride, before, dilation
 
 
 class _Taps(NamedTuple):
-    """Taps that see places `first`, `first` + stride, ... of a dimension: `count` of them, the
+    """Taps that see places `first`, `first` + stride, ... of a dimension: `many` of them, the
     first one and the place that it adds to, and how far both are from one to the next."""
 
     first: int
-    count: int
+    many: int
     start: tuple[int, int]
     step: tuple[int, int]
 
@@ -80,11 +80,11 @@ def _phase(products: Operand, x: Operand, seen, stride) -> Step:
     strides = (*x.strides[:2], x.strides[2] * stride[0], x.strides[3] * stride[1])
     offset = x.offset + seen[0].first * x.strides[2] + seen[1].first * x.strides[3]
     part = Operand(x.value, (*x.shape[:2], *size), strides, x.dtype, offset)
-    if not seen[0].count or not seen[1].count:
+    if not seen[0].many or not seen[1].many:
         return copy_step(None, part)
     value = read_plane(products, [n, c, *taps], *at)
     total = expr.cast(loops.folded(0, 0, products.dtype), x.dtype)
     stages = [sum_along("pq", value), Map((), (Store("y0", (n, c, *rest[:2]), total),))]
-    extents = dict(zip("nchvpq", (*part.shape, seen[0].count, seen[1].count), strict=True))
+    extents = dict(zip("nchvpq", (*part.shape, seen[0].many, seen[1].many), strict=True))
     operands = {"y0": part, "x0": products}
     return nest_of("conv2d_image_sums", operands, extents, ["p", "q"], stages, "grid")

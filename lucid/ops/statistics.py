@@ -415,7 +415,7 @@ def norm(x, p=2, dim=None, keepdim: bool = False, dtype=None):
         return to_dtype(sum_(x != 0, dims, keepdim), x.dtype)
     if p == 1:
         return sum_(abs_(x), dims, keepdim)
-    return norm_(x, float(p), dims, keepdim)
+    return norm_.dispatch(norm_, (x,), (float(p), dims, keepdim))
 
 
 class norm_(Composite):

@@ -25,8 +25,9 @@ def get_total_norm(
     norm_type = float(norm_type)
     if not tensors:
         return lucid.tensor(0.0)
-    norms = lucid.stack([_norm(t.detach(), norm_type) for t in tensors])
-    total = norms[0] if len(tensors) == 1 else _norm(norms, norm_type)
+    with lucid.no_grad():
+        norms = lucid.stack([_norm(t, norm_type) for t in tensors])
+        total = norms[0] if len(tensors) == 1 else _norm(norms, norm_type)
     if error_if_nonfinite and not math.isfinite(total.item()):
         raise RuntimeError(
             f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, "
@@ -107,12 +108,4 @@ def _norm(x: lucid.Tensor, p: float) -> lucid.Tensor:
         if p == -math.inf and stored.numel() < x.numel():
             return stored.new_zeros(())
         x = stored if stored.numel() else stored.new_zeros(1)
-    if p == 2.0:
-        return (x * x).sum().sqrt()
-    if p == math.inf:
-        return x.abs().max()
-    if p == -math.inf:
-        return x.abs().min()
-    if p == 0.0:
-        return (x != 0).sum().to(x.dtype)
-    return (x.abs() ** p).sum() ** (1.0 / p)
+    return lucid.norm(x, p)
