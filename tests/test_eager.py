@@ -103,3 +103,16 @@ def test_reshapes_of_nothing(shape):
         assert tuple(x.grad.shape) == shape
         compiled = lucid.compile(lambda x, size=size: ((x * 2).reshape(size) + 1).exp())
         assert tuple(compiled(x.detach()).shape) == size
+
+
+def test_views_of_the_shape_of_another():
+    x = lucid.arange(6)
+    like = lucid.zeros(2, 3).shape
+    for _ in range(3):  # looked up from the second time on
+        for size in (like, (2, 3), [2, 3]):
+            assert x.view(size).tolist() == x.reshape(size).tolist() == [[0, 1, 2], [3, 4, 5]]
+        assert x.view(like)._base is x
+        with pytest.raises(RuntimeError, match="elements"):
+            x.view(lucid.zeros(4).shape)
+        with pytest.raises(TypeError, match="ints"):
+            x.view((2, 3.0))

@@ -75,7 +75,7 @@ def one_view(rule: Callable[..., Any]) -> Callable[..., Any]:
 
 def _are_ints(args: tuple) -> bool:
     """1 == 1.0 == True, of which only the first is a size or a dimension."""
-    if len(args) == 1 and type(args[0]) is tuple:
+    if len(args) == 1 and isinstance(args[0], tuple):
         args = args[0]
     return all([type(a) is int for a in args])
 

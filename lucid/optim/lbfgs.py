@@ -162,10 +162,10 @@ class LBFGS(Optimizer):
         return lucid.cat(parts)
 
     def _move(self, direction: Any, length: float) -> None:
-        start = 0
+        start, moved = 0, direction * length
         for p in self._parameters():
             size = p.numel()
-            p.add_(direction[start : start + size].reshape(p.shape) * length)
+            p.add_(moved[start : start + size].reshape(p.shape))
             start += size
 
     def _along(self, closure: Callable[[], Any], direction: Any) -> Callable[[float], Point]:

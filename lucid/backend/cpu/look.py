@@ -215,7 +215,8 @@ def _look(module: Module, slots: dict[str, int]) -> None:
     n = f.ask("PyTuple_Size", given, result="i64")
     with f.when(n.eq(1)):
         first = _item(f, given, 0)
-        with f.when(_kind(f, first).eq(_symbol(f, "PyTuple_Type"))):
+        kinds = (_kind(f, first), _symbol(f, "PyTuple_Type"))
+        with f.when(f.ask("PyType_IsSubtype", *kinds, result="i32").ne(0)):  # a Size too
             parts.set(first)
     with f.loop(0, f.ask("PyTuple_Size", parts.get(), result="i64")) as i:
         no = f.constant(0, "i1")
