@@ -79,3 +79,9 @@ def test_default_dtype():
         lucid.set_default_dtype(lucid.float32)
     with pytest.raises(TypeError, match="floating"):
         lucid.set_default_dtype(lucid.int64)
+
+
+@pytest.mark.parametrize("data", ["abc", ["a", "b"], [b"x"], [None], [object()], {1: 2}])
+def test_what_is_no_number_makes_no_tensor(data):
+    with pytest.raises(TypeError, match="tensor: cannot make a tensor of"):
+        lucid.tensor(data)
