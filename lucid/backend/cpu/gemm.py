@@ -21,7 +21,7 @@ from lucid.kernel import expr as e
 from lucid.kernel.expr import Expr
 
 BLOCK = 512  # most steps of k whose products are summed before they join C
-RIGHT_BYTES = 640 * 1024  # of packed B per task: stays in a level-2 cache of 1 MiB
+RIGHT_BYTES = 800 * 1024  # of packed B per task: stays in a level-2 cache of 1 MiB
 SUMS_BYTES = 256 * 1024  # of unfinished C per task
 SMALL = 1 << 20  # multiplications below which one thread is faster than two
 SMALL_READ = 1 << 17  # the same for elements of B that are read once
@@ -68,6 +68,7 @@ class MatmulSpec:
     output: dtypes.dtype | None = None
     threads: int = 1
     packed: bool = False  # B has come as `packed_panels` says, whatever its strides are
+    one_of_many: bool = False  # of a batch, whose elements are called one by one
 
 
 @dataclass
@@ -200,6 +201,9 @@ def plan_product(product: Product) -> KernelCall:
     spec, machine = product.spec, target()
     tile = gemm_tile.tile_of(spec.dtype.compute, machine)
     epilogue = epilogue_of(product)
+    if epilogue and _plain_c(spec) and all(o.name != "c" for o in product.operands):
+        epilogue = replace(epilogue, inside=True)
+    beside = epilogue is not None and not epilogue.inside
     depth = depth_of(spec.k)
     blocks = max(1, -(-spec.k // depth))
     panels = -(-spec.n // tile.width)
@@ -217,7 +221,7 @@ def plan_product(product: Product) -> KernelCall:
         right_bytes = gemm_pack.bytes_of_right(tile, depth, columns)
     right_at = scratch.take(right_bytes)
     kept = rows if blocks > 1 else tile.rows
-    sums_at = scratch.take(kept * columns * tile.width * tile.size if epilogue else 0)
+    sums_at = scratch.take(kept * columns * tile.width * tile.size if beside else 0)
     values = _strides(product)
     values |= dict(m=spec.m, n=spec.n, k=spec.k, blocks=blocks, depth=depth)
     values |= dict(row_tiles=row_tiles, column_tiles=column_tiles, tile_rows=rows)
@@ -256,13 +260,18 @@ def epilogue_of(product: Product, always: bool = False) -> Epilogue | None:
     output = spec.output or spec.dtype
     compute = spec.dtype.compute
     access = access_of(spec.c[1]) if spec.c[1] else "strided"
-    plain = product.value is None and output is compute is spec.dtype and access == "next"
-    if plain and not always:
+    if product.value is None and _plain_c(spec) and not always:
         return None
     value = product.value if product.value is not None else Expr("arg", (), compute, 0)
     kinds = tuple(o.dtype for o in product.operands)
     accesses = tuple(access_of(o.n) for o in product.operands)
     return Epilogue(e.cast(value, output), kinds, accesses, output, access)
+
+
+def _plain_c(spec: MatmulSpec) -> bool:
+    """Whether sums can be where C is."""
+    output = spec.output or spec.dtype
+    return output is spec.dtype is spec.dtype.compute and spec.c[1] == 1
 
 
 class Scratch:
@@ -399,7 +408,19 @@ def _strides(product: Product) -> dict[str, int]:
 def _in_first_cache(spec: MatmulSpec) -> bool:
     """One B of many is small enough to be read where it lies by any number of rows."""
     plain = spec.dtype is spec.dtype.compute
-    return bool(spec.batch) and plain and spec.k * spec.n * spec.dtype.itemsize <= 64 * 1024
+    many = spec.one_of_many or bool(spec.batch)
+    return many and plain and spec.k * spec.n * spec.dtype.itemsize <= 64 * 1024
+
+
+def alike(*specs: MatmulSpec) -> bool:
+    """Whether specs that differ in C, batch and what becomes of the sums give the same sums."""
+    for spec in specs:
+        plain = _plain_strides(spec)
+        if spec.c[1] != 1 or min(spec.m, spec.n) < 2:
+            return False
+        if _merged(replace(plain, operands=(), residual=None)).batch != plain.batch:
+            return False
+    return True
 
 
 def packs_right(spec: MatmulSpec) -> bool:
@@ -468,7 +489,7 @@ def task_shape(
             rows = max(1, -(-spec.m // (row_tiles * tile.rows))) * tile.rows
             if row_tiles > 1 and rows * (row_tiles - 1) >= spec.m:
                 continue
-            if epilogue and (spec.k > depth or epilogue.along == "m"):
+            if epilogue and not epilogue.inside and (spec.k > depth or epilogue.along == "m"):
                 rows = min(rows, most // tile.rows * tile.rows)
             tasks = batch * -(-panels // columns) * -(-spec.m // rows)
             rounds = -(-tasks // threads)

@@ -173,6 +173,7 @@ class _Task:
             "task", [("ptr", "words"), ("i64", "task"), ("i64", "slot")], internal=True
         )
         self.tile, self.variant, self.machine = tile, variant, machine
+        self.beside = variant.epilogue is not None and not variant.epilogue.inside
         self.words, self.number, self.thread = f.arguments
         self.w = w = Words(f, self.words, names)
         self.unit = memory(variant.storage)
@@ -254,7 +255,7 @@ class _Task:
     def _sums(self) -> tuple[ll.Value, ll.Value]:
         """Where the task's sums go, and the stride of rows there."""
         f, w = self.f, self.w
-        if self.variant.epilogue:
+        if self.beside:
             return self.sums_at, self._pitch()
         column = self.first_panel * self.tile.width
         place = f.address(self.c, self.first_row * w["c_m"] + column, self.tile.element)
@@ -300,7 +301,7 @@ class _Task:
         self._point_rows(source, pitch)
         sums, to_pitch = self._sums()
         # A single block of k is finished strip by strip, in the same place.
-        kept = f.select(w["blocks"].eq(1), f.i64(0), row) if variant.epilogue else row
+        kept = f.select(w["blocks"].eq(1), f.i64(0), row) if self.beside else row
         to = f.address(sums, kept * to_pitch, tile.element)
         mode = f.select(block.eq(0), f.i64(STORE), f.i64(ADD))
         with f.loop(self.first_panel, self.stop_panel) as panel:
@@ -377,7 +378,7 @@ class _Task:
                 w,
                 variant.operands,
                 sums,
-                self._pitch(),
+                self._sums()[1],
                 self.first_row + row,
                 rows,
                 self.first_panel * tile.width,

@@ -21,6 +21,7 @@ class Epilogue:
     """value: the expression, of C's type. kinds, accesses: one per operand. target: how C lies.
 
     Lanes run along n, or along m where C is contiguous there; accesses and target are along them.
+    inside: the sums are where C will be.
     """
 
     value: Expr
@@ -29,10 +30,11 @@ class Epilogue:
     output: dtype
     target: str = "next"
     along: str = "n"
+    inside: bool = False
 
     def key(self) -> str:
         kinds = ", ".join(f"{k.name} {a}" for k, a in zip(self.kinds, self.accesses, strict=True))
-        to = f"{self.output.name} {self.target} along {self.along}"
+        to = f"{self.output.name} {self.target} along {self.along}{' inside' * self.inside}"
         return f"{e.render([self.value])} of [{kinds}] to {to}"
 
 
@@ -97,7 +99,11 @@ def emit_block(
 
         def vector_at(j: Value, mask: Value | None, bases=bases, sums=sums, out=out) -> None:
             n = block.first_column + j
-            values = [f.load(f"<{tile.lanes} x {tile.element}>", sums, j)]
+            line = f"<{tile.lanes} x {tile.element}>"
+            if mask is not None and epilogue.inside:
+                values = [f.masked_load(line, f.address(sums, j, tile.element), mask)]
+            else:
+                values = [f.load(line, sums, j)]
             for k, kind in enumerate(epilogue.kinds):
                 access = epilogue.accesses[k]
                 values.append(
