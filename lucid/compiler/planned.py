@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 
 from lucid import dtypes, storage
+from lucid.compiler.bands import bands
 from lucid.compiler.constants import fold
+from lucid.compiler.epilogues import epilogues
+from lucid.compiler.in_order import in_order
 from lucid.config import settings
 from lucid.dtypes import dtype
 from lucid.graph import Equation, Graph, Value
@@ -21,7 +24,7 @@ from lucid.lazy import lazy
 from lucid.plan import host
 from lucid.plan.control import Branch, Loop, Nested, nested_call
 from lucid.plan.lower import Lowered
-from lucid.plan.passes import improve
+from lucid.plan.passes import improve, left_out
 from lucid.plan.run import Plan
 
 call = lazy("lucid.backend.cpu.call")
@@ -44,10 +47,21 @@ class ProgramPlan(Plan):
         self.nested: list[Nested] = []  # what its steps call, of a plan that comes from the disk
 
     def _lower(self) -> Lowered:
-        fixed = fold(improve(self.graph))
+        graph, off = improve(self.graph), left_out()
+        if "in_order" not in off:
+            in_order(graph)
+        fixed = fold(graph)
         self.graph.inputs = [*self.graph.inputs, *[v for v, _ in fixed]]
         self.constants = [block for _, block in fixed]
         return super()._lower()
+
+    def join(self, context: Any) -> None:
+        off = left_out()
+        if "epilogues" not in off:
+            outputs = self.graph.outputs
+            epilogues(context, {id(outputs[i]): v for i, v in (self.into or {}).items()})
+        if "bands" not in off:
+            bands(context)
 
     def run(self, *arguments: int | float) -> None:
         self.bind()

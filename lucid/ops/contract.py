@@ -4,11 +4,14 @@ One op, `product`, is the GEMM template with batch dimensions; everything else r
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from lucid.dtypes import FLOATING, bool_
+from lucid.kernel import expr
 from lucid.layout import broadcast_shapes
 from lucid.lazy import lazy
 from lucid.op import Composite, Opaque
@@ -16,7 +19,7 @@ from lucid.ops.cast import to_dtype
 from lucid.ops.gather import side_by_side
 from lucid.ops.reduce import sum_
 from lucid.ops.view import diagonal, expand, permute, reshape
-from lucid.plan.steps import Operand, template_step
+from lucid.plan.steps import Operand, Step, template_step
 
 _gemm = lazy("lucid.backend.cpu.gemm")
 
@@ -63,7 +66,7 @@ class Product(Opaque, abstract=True):
             ]
             return tuple(padded)
 
-        spec = dict(
+        spec = _gemm.MatmulSpec(
             dtype=x.dtype, m=m, n=n, k=k,
             a=x.strides[-2:], b=w.strides[-2:], c=y.strides[-2:],
             batch=batch, a_batch=batch_strides(x), b_batch=batch_strides(w),
@@ -72,14 +75,67 @@ class Product(Opaque, abstract=True):
         operands = {"a": x, "b": w, "c": y}
         if b is not None:
             operands["bias"] = b
+        made = _product_step("gemm", operands, spec)
+        made.absorb = lambda tail: _with_epilogue(operands, spec, tail)
+        return made
 
-        def plan(threads: int) -> Any:
-            return _gemm.plan_matmul(_gemm.MatmulSpec(**spec, threads=threads))
 
-        count = m * n * k
-        for size in batch:
-            count *= size
-        return template_step("gemm", operands, plan, count)
+def _product_step(name: str, operands: dict[str, Operand], spec: Any) -> Step:
+    def plan(threads: int) -> Any:
+        return _gemm.plan_matmul(replace(spec, threads=threads))
+
+    made = template_step(name, operands, plan, spec.m * spec.n * spec.k * prod(spec.batch))
+    made.place = list(operands).index("c")
+    if spec.batch:
+        made.band = lambda: _for_one(name, operands, spec)
+    return made
+
+
+def _for_one(
+    name: str, operands: dict[str, Operand], spec: Any
+) -> tuple[Step, list[tuple[int, ...]]] | None:
+    """The product of one batch element, and how far its operands are from element to element;
+    None where several would be one matrix."""
+    if not _gemm.alike(spec):
+        return None
+    apart = {"a": spec.a_batch, "b": spec.b_batch, "c": spec.c_batch}
+    apart |= {o.name: o.batch for o in spec.operands}
+    steps = [apart.get(key, (0,) * len(spec.batch)) for key in operands]
+    inside = {
+        key: Operand(o.value, o.shape[-2:], o.strides[-2:], o.dtype, o.offset)
+        for key, o in operands.items()
+    }
+    one = replace(
+        spec, batch=(), a_batch=(), b_batch=(), c_batch=(), one_of_many=True,
+        operands=tuple(replace(o, batch=()) for o in spec.operands),
+    )  # fmt: skip
+    return _product_step(name, inside, one), steps
+
+
+def _with_epilogue(operands: dict[str, Operand], spec: Any, tail: Any) -> Step | None:
+    """A product with an epilogue (compiler/epilogues.py); None where the template has none such, or
+    would sum in another way."""
+    y, wide = tail.target, spec.dtype.compute
+    kinds = {spec.dtype, wide}
+    if y.dtype not in kinds or any(o.dtype not in kinds for o in tail.others):
+        return None
+    others = {f"operand{i}": o for i, o in enumerate(tail.others)}
+    args = expr.arguments([wide] * (len(others) + 1))
+    given = [operands["c"].dtype, *(o.dtype for o in tail.others)]
+    read = [expr.cast(x, kind) for x, kind in zip(args, given, strict=True)]
+    ended = replace(
+        spec, c=y.strides[-2:], c_batch=y.strides[:-2], output=y.dtype,
+        activation=expr.substitute([tail.value], read)[0],
+        operands=tuple(
+            _gemm.Operand(name, o.dtype, o.strides[:-2], *o.strides[-2:])
+            for name, o in others.items()
+        ),
+    )  # fmt: skip
+    if any(o.strides[-1] not in (0, 1) for o in tail.others) or not _gemm.alike(spec, ended):
+        return None
+    made = _product_step("gemm_" + tail.name, {**operands, "c": y, **others}, ended)
+    made.text = f"epilogue {expr.render([tail.value])}"
+    return made
 
 
 class product(Product):

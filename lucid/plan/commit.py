@@ -48,7 +48,9 @@ def _writers(steps: Sequence[Step], outputs: Sequence[Value]) -> set[int]:
 def written_by(s: Step) -> set[int]:
     """The values that a step writes."""
     if s.kernel is None:
-        return {id(o.value) for o in s.operands} - {id(viewed(v)[0]) for v in inputs_of(s)}
+        made = {id(v) for e in s.equations for v in e.outputs}
+        read = {id(viewed(v)[0]) for v in inputs_of(s)} - made
+        return {id(o.value) for o in s.operands} - read
     buffers = [b for b in s.kernel.buffers if b.role != "local"]
     return {id(o.value) for b, o in zip(buffers, s.operands, strict=True) if b.role != "in"}
 

@@ -53,7 +53,7 @@ class Form:
 
 def form_of(group: Group, name: str, strides: dict[str, tuple[int, ...]]) -> Form:
     """The form of a group whose buffers have these strides."""
-    key = _key(group, name, strides)
+    key = key_of(group, name, strides)
     found = _forms.get(key)
     if found is None:
         made, vector = nest.build(group, name, strides)
@@ -66,7 +66,7 @@ def form_of(group: Group, name: str, strides: dict[str, tuple[int, ...]]) -> For
     return found
 
 
-def _key(group: Group, name: str, strides: dict[str, tuple[int, ...]]) -> tuple:
+def key_of(group: Group, name: str, strides: dict[str, tuple[int, ...]]) -> tuple:
     """All that a nest is built of."""
     roots: list[Expr] = []
     for root in (*group.folds, *group.stores):

@@ -5,7 +5,7 @@ their own steps, memory.py places what lives in between.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lucid.dtypes import dtype
@@ -80,9 +80,11 @@ def lower(
     graph: Graph,
     out_strides: Sequence[tuple[int, ...] | None] | None = None,
     into: dict[int, Value] | None = None,
+    join: Callable[["Context"], None] = lambda context: None,
 ) -> Lowered:
     """Plan the graph's kernels and memory. Outputs are row-major unless strides are given. `into`,
-    of a whole program: which outputs, by number, are written into which inputs."""
+    of a whole program: which outputs, by number, are written into which inputs. `join` may put
+    several steps into one."""
     _separate_outputs(graph)
     program = fuse.Program(graph) if into is not None else None
     while True:
@@ -93,6 +95,7 @@ def lower(
         except NotAsAlone as cause:
             assert program is not None
             program.loosen(cause.group)
+    join(context)
     if into:
         commit(context, [(graph.outputs[i], v) for i, v in into.items()])
     return _place(context)
@@ -142,7 +145,7 @@ def folds_of(graph: Graph, out_strides: Sequence[tuple[int, ...] | None]) -> dic
     _note_places(context, items)
     for item in items:
         if isinstance(item, Group) and item.folds:
-            _, strides = _operands(context, item)
+            _, strides = operands_of(context, item)
             built = nest.fold_of(*nest.build(item, "", strides))
             for root in item.folds:
                 found[numbers[id(root.equation)]] = built
@@ -169,12 +172,11 @@ class Built:
 
 def _build(context: Context, group: Group) -> Built | None:
     """None where there is nothing to compute."""
-    operands, strides = _operands(context, group)
+    operands, strides = operands_of(context, group)
     if all(0 in r.value.shape for r in group.stores):
         return None
-    name = "_".join(dict.fromkeys(_names(group)))[:60]
     try:
-        form = form_of(group, name, strides)
+        form = form_of(group, name_of(group), strides)
     except fuse.Misaligned:
         raise NotAsAlone(group) from None
     if form.halves is not None:
@@ -184,7 +186,7 @@ def _build(context: Context, group: Group) -> Built | None:
     return Built(group, form, operands)
 
 
-def _operands(context: Context, group: Group) -> tuple[dict[str, Operand], dict[str, tuple]]:
+def operands_of(context: Context, group: Group) -> tuple[dict[str, Operand], dict[str, tuple]]:
     """The operands of a group's kernel by name, and their strides."""
     # What is stored is there itself, also where its equation is a view of something else.
     operands = {f"y{i}": context.own(root.value) for i, root in enumerate(group.stores)}
@@ -258,10 +260,10 @@ def _emit(
     context.steps.append(step)
 
 
-def _names(group: Group) -> list[str]:
+def name_of(group: Group) -> str:
     names = [r.equation.op.name for r in group.folds if r.equation is not None]
     names += [r.value.equation.op.name for r in group.stores if r.value.equation is not None]
-    return names or ["copy"]
+    return "_".join(dict.fromkeys(names or ["copy"]))[:60]
 
 
 def _lower_opaque(context: Context, equation: Equation, op: type[Opaque]) -> None:

@@ -85,12 +85,15 @@ class Plan:
         if settings.debug >= 2:
             print(f"lucid: {self.name}: {self.graph}", file=sys.stderr)
         with _deep(len(self.graph.equations)):
-            lowered = lower(self.graph, self.strides, self.into)
+            lowered = lower(self.graph, self.strides, self.into, self.join)
         if settings.debug >= 3:
             for step in lowered.steps:
                 nest = step.kernel or f"{step.name}: a template, no loop nest"
                 print(f"lucid: {nest}", file=sys.stderr)
         return lowered
+
+    def join(self, context: Any) -> None:
+        """Steps that are put together: of programs (compiler/planned.py)."""
 
     def kernels(self) -> list[str]:
         """The names of the kernels in order; nothing is compiled."""

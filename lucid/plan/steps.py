@@ -57,6 +57,10 @@ class Step:
     kernel: Kernel | None = None
     work: int = 0  # elements touched or multiplied, to decide whether the GIL is released
     equations: Sequence[Equation] = ()  # what it computes
+    absorb: Callable[[Any], "Step | None"] | None = None  # of a product: with an epilogue
+    band: Callable[[], tuple | None] | None = None  # the same for one batch element: bands.py
+    place: int = 0  # the number of the operand that these are about
+    text: str = ""  # of a template: more about what it does
 
 
 def nest_step(

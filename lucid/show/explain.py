@@ -241,7 +241,7 @@ def _kernel(step: Step, seconds: float, rates: Collection[int] = ()) -> KernelRe
     size = sum(prod(o.shape) * o.dtype.itemsize for o in seen.values())
     if step.kernel is None:
         shapes = " ".join(str(o.shape) for o in step.operands)
-        text, flops = f"{step.name} {shapes}", 2 * step.work
+        text, flops = f"{step.name} {shapes}\n{step.text}".rstrip(), 2 * step.work
     else:
         text, flops = str(step.kernel), step.work * _operations(step.kernel)
     return KernelReport(step.name, lines, text, size, flops, seconds, family_of(step, rates))
