@@ -226,6 +226,7 @@ def images(n, kind):
     if kind in (lucid.float32, lucid.float64):
         made += [F.conv2d(x, R(3, 3, 3, 3, kind=kind), R(3, kind=kind), padding=1)]
         made += [F.conv2d(x, R(3, 1, 3, 3, kind=kind), padding=1, groups=3)]
+        made += [F.conv2d(x, R(6, 3, 2, 3, kind=kind), stride=(1, 2))]
     return made
 
 
