@@ -133,6 +133,18 @@ def test_what_leads_to_itself():
     follows(lambda x: x * box.me.others[0].scale if even(4) else x, change)
 
 
+@pytest.mark.parametrize("hold", [lambda y: {y}, lambda y: frozenset([y]), lambda y: [y, 1]])
+def test_containers_of_what_is_traced_are_not_stored(hold):
+    box = types.SimpleNamespace(kept=None)
+
+    def f(x):
+        box.kept = hold(x * 2)
+        return x
+
+    with pytest.raises(TraceError, match="only a tensor itself can be stored"):
+        lucid.compile(f)(X)
+
+
 def test_code_and_functions_replaced():
     def inner(x):
         return x + 1
