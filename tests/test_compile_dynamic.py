@@ -543,6 +543,19 @@ VALUES = {  # they ask for values, or compute with complex numbers
 SEVERAL = [name for name in samples.SAMPLES if name not in REGISTRY and name not in VALUES]
 
 
+def test_strides_that_are_asked_for_are_checked_for_each_size():
+    def f(x, w):
+        return x.sum(0) * w.stride()[0] + w.sum()
+
+    compiled = lucid.compile(f, dynamic=True)
+    w = lucid.ones(2, 3)
+    for other, traces in ((w, 2), (lucid.ones(3, 2).t(), 4)):
+        for n in (3, 4, 5, 6):
+            x = lucid.randn(n, 3)
+            assert lucid.equal(compiled(x, other), f(x, other))
+        assert compiled.traces <= traces
+
+
 @pytest.mark.parametrize("name", SEVERAL)
 def test_ops_of_a_size_that_is_a_symbol(name):
     """All families of ops, forward and backward, where n is a size of an argument."""

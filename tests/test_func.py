@@ -428,6 +428,19 @@ def forms(torch, func, x, w, v):
 """
 
 
+def test_functional_checks_directions():
+    x = lucid.tensor([1.0, 2.0])
+    for call in (functional.vjp, functional.jvp, functional.vhp, functional.hvp):
+        square = (lambda x: x * x) if call in (functional.vjp, functional.jvp) else _cubes
+        with pytest.raises(RuntimeError, match=r"v has shapes \[\(3,\)\], .* has \[\(2,\)\]"):
+            call(square, x, lucid.ones(3))
+        assert call(square, x, lucid.ones(2), strict=True)[1].shape == (2,)
+
+
+def _cubes(x):
+    return (x**3).sum()
+
+
 def test_live_against_torch():
     torch = pytest.importorskip("torch")
     space: dict = {}
