@@ -314,6 +314,35 @@ def test_a_view_of_a_leaf_is_not_written():
     assert w.tolist() == [[1.0] * 4] * 3
 
 
+@pytest.mark.parametrize("of_a_base", [False, True])
+def test_what_is_written_with_a_history_has_one(of_a_base):
+    def f(x, w):
+        x.add_(w * w)
+
+    for way in (f, lucid.compile(f)):
+        w = lucid.tensor([2.0, 3.0], requires_grad=True)
+        whole = lucid.ones(4)
+        x = whole[1:3] if of_a_base else lucid.ones(2)
+        way(x, w)
+        end = whole if of_a_base else x
+        assert x.requires_grad and end.requires_grad and end.sum().item() == 13 + len(end)
+        end.sum().backward()
+        assert w.grad.tolist() == [4.0, 6.0]
+
+
+def test_a_view_made_under_no_grad_is_known_as_one():
+    def f(x):
+        with lucid.no_grad():
+            return x[1:]
+
+    for way in (f, lucid.compile(f)):
+        x = lucid.ones(3, requires_grad=True)
+        y = way(x)
+        with pytest.raises(RuntimeError, match="view that was made under no_grad"):
+            y.mul_(2.0)
+        assert x.tolist() == [1.0] * 3
+
+
 @pytest.fixture
 def no_collector():
     gc.collect()
