@@ -233,6 +233,15 @@ class _LowerCholesky(Constraint):
         return lower & (value.diagonal(dim1=-2, dim2=-1) > 0).all(-1)
 
 
+class _CorrCholesky(_LowerCholesky):
+    """Lower triangular, with rows of length 1 and a positive diagonal."""
+
+    def check(self, value: Tensor) -> Tensor:
+        apart = (value.detach().norm(dim=-1) - 1).abs()
+        near = apart <= lucid.finfo(value.dtype).eps * value.shape[-1] * 10
+        return super().check(value) & near.all(-1)
+
+
 class _Square(Constraint):
     event_dim = 2
 
@@ -294,6 +303,24 @@ class stack(Constraint):
         return lucid.stack([c.check(v) for c, v in pairs], self.dim)
 
 
+class MixtureSameFamilyConstraint(Constraint):
+    """What samples of a mixture are: in the support of all its components, which are the last
+    batch dimension there."""
+
+    def __init__(self, base_constraint: Constraint):
+        self.base_constraint = base_constraint
+        self.is_discrete = base_constraint.is_discrete
+        self.event_dim = base_constraint.event_dim
+
+    def check(self, value: Tensor) -> Tensor:
+        if value.ndim < self.event_dim:
+            raise ValueError(f"{self!r}: at least {self.event_dim} dimensions are needed")
+        return self.base_constraint.check(value.unsqueeze(-1 - self.event_dim)).all(-1)
+
+    def __repr__(self) -> str:
+        return f"MixtureSameFamilyConstraint({self.base_constraint!r})"
+
+
 def _short(bound: Any) -> str:
     """A bound in a message: a number, or a tensor of several by its shape."""
     if isinstance(bound, Tensor):
@@ -314,13 +341,15 @@ unit_interval = interval(0.0, 1.0)
 simplex = _Simplex()
 lower_triangular = _LowerTriangular()
 lower_cholesky = _LowerCholesky()
+corr_cholesky = _CorrCholesky()
 square = _Square()
 symmetric = _Symmetric()
 positive_definite = _PositiveDefinite()
 positive_semidefinite = _PositiveSemidefinite()
 
 __all__ = [
-    "Constraint", "boolean", "cat", "dependent", "dependent_property", "greater_than",
+    "Constraint", "MixtureSameFamilyConstraint", "boolean", "cat", "corr_cholesky", "dependent",
+    "dependent_property", "greater_than",
     "greater_than_eq", "half_open_interval", "independent", "integer_interval", "interval",
     "is_dependent", "less_than", "lower_cholesky", "lower_triangular", "multinomial",
     "nonnegative", "nonnegative_integer", "one_hot", "positive", "positive_definite",

@@ -1,5 +1,5 @@
-"""Distributions of transformed samples: TransformedDistribution, and LogNormal, Weibull, Pareto,
-RelaxedBernoulli made of it or beside it."""
+"""Distributions of transformed samples: TransformedDistribution, and LogNormal and LogisticNormal
+made of it."""
 
 from typing import Any
 
@@ -9,7 +9,12 @@ from lucid.distributions import constraints
 from lucid.distributions.distribution import Distribution
 from lucid.distributions.independent import Independent
 from lucid.distributions.normal import Normal
-from lucid.distributions.transforms import ComposeTransform, ExpTransform, Transform
+from lucid.distributions.transforms import (
+    ComposeTransform,
+    ExpTransform,
+    StickBreakingTransform,
+    Transform,
+)
 from lucid.distributions.utils import sum_rightmost
 
 
@@ -164,3 +169,32 @@ class LogNormal(TransformedDistribution):
 
     def entropy(self) -> Tensor:
         return self.base_dist.entropy() + self.loc
+
+
+class LogisticNormal(TransformedDistribution):
+    """LogisticNormal(loc, scale): n independent normal numbers as n + 1 positive ones of sum 1, by
+    StickBreakingTransform.
+
+    >>> import lucid
+    >>> lucid.distributions.LogisticNormal(lucid.zeros(2), lucid.ones(2)).sample().shape
+    lucid.Size([3])
+    """
+
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    support = constraints.simplex  # type: ignore[assignment]
+    has_rsample = True  # type: ignore[assignment]
+
+    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None):
+        base = Normal(loc, scale, validate_args=validate_args)
+        base = base if base.batch_shape else base.expand((1,))
+        super().__init__(base, StickBreakingTransform(), validate_args=validate_args)
+
+    @property
+    def loc(self) -> Tensor:
+        """The means of the normal numbers."""
+        return self.base_dist.base_dist.loc  # type: ignore[attr-defined]
+
+    @property
+    def scale(self) -> Tensor:
+        """The standard deviations of the normal numbers."""
+        return self.base_dist.base_dist.scale  # type: ignore[attr-defined]

@@ -8,119 +8,15 @@ from typing import Any
 import lucid
 from lucid import Size, Tensor
 from lucid.distributions import constraints
-from lucid.distributions.constraints import Constraint
-from lucid.distributions.utils import sum_rightmost
+from lucid.distributions.joined_transforms import (
+    CatTransform,
+    CumulativeDistributionTransform,
+    StackTransform,
+)
+from lucid.distributions.transform import Transform
+from lucid.distributions.utils import sum_rightmost, tril_matrix_to_vec, vec_to_tril_matrix
 
 _softplus = lucid.nn.functional.softplus
-
-
-class Transform:
-    """y = transform(x). A subclass has `_call(x)`, `_inverse(y)`, `log_abs_det_jacobian(x, y)`,
-    `domain` and `codomain`; `bijective` and `sign` where it is monotonic.
-
-    cache_size: 1 keeps the last pair of x and y, so that the inverse of what was just computed is
-    x itself.
-    """
-
-    bijective = False
-    domain: Constraint = constraints.real
-    codomain: Constraint = constraints.real
-
-    def __init__(self, cache_size: int = 0):
-        if cache_size not in (0, 1):
-            raise ValueError(f"{type(self).__name__}: cache_size must be 0 or 1, got {cache_size}")
-        self._cache_size = cache_size
-        self._cached: tuple[Any, Any] = (None, None)
-
-    @property
-    def event_dim(self) -> int:
-        """How many dimensions one event has, where the domain and codomain agree."""
-        if self.domain.event_dim == self.codomain.event_dim:
-            return self.domain.event_dim
-        raise ValueError("use domain.event_dim or codomain.event_dim")
-
-    @property
-    def inv(self) -> "Transform":
-        """The inverse."""
-        return _Inverse(self)
-
-    @property
-    def sign(self) -> Any:
-        """1 where the transform grows, -1 where it falls."""
-        raise NotImplementedError(f"{type(self).__name__} is not known to be monotonic")
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self._cache_size and x is self._cached[0]:
-            return self._cached[1]
-        y = self._call(x)
-        if self._cache_size:
-            self._cached = x, y
-        return y
-
-    def _inv_call(self, y: Tensor) -> Tensor:
-        if self._cache_size and y is self._cached[1]:
-            return self._cached[0]
-        x = self._inverse(y)
-        if self._cache_size:
-            self._cached = x, y
-        return x
-
-    def _call(self, x: Tensor) -> Tensor:
-        raise NotImplementedError(f"{type(self).__name__} has no forward direction")
-
-    def _inverse(self, y: Tensor) -> Tensor:
-        raise NotImplementedError(f"{type(self).__name__} has no inverse")
-
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        """log |dy/dx|, summed over the event's dimensions."""
-        raise NotImplementedError(f"{type(self).__name__} has no Jacobian")
-
-    def forward_shape(self, shape: Any) -> Any:
-        """The shape of y for that of x."""
-        return shape
-
-    def inverse_shape(self, shape: Any) -> Any:
-        """The shape of x for that of y."""
-        return shape
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
-
-
-class _Inverse(Transform):
-    """A transform the other way."""
-
-    def __init__(self, transform: Transform):
-        super().__init__()
-        self._inv = transform
-        self.bijective = transform.bijective
-        self.domain, self.codomain = transform.codomain, transform.domain
-
-    @property
-    def inv(self) -> Transform:
-        return self._inv
-
-    @property
-    def sign(self) -> Any:
-        return self._inv.sign
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self._inv._inv_call(x)
-
-    def _inv_call(self, y: Tensor) -> Tensor:
-        return self._inv(y)
-
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return -self._inv.log_abs_det_jacobian(y, x)
-
-    def forward_shape(self, shape: Any) -> Any:
-        return self._inv.inverse_shape(shape)
-
-    def inverse_shape(self, shape: Any) -> Any:
-        return self._inv.forward_shape(shape)
-
-    def __repr__(self) -> str:
-        return f"{self._inv!r}.inv"
 
 
 class ComposeTransform(Transform):
@@ -458,11 +354,83 @@ class LowerCholeskyTransform(Transform):
         return y.tril(-1) + lucid.diag_embed(y.diagonal(dim1=-2, dim2=-1).log())
 
 
+class PositiveDefiniteTransform(Transform):
+    """Square matrices as positive definite ones: L L^T, with L as LowerCholeskyTransform gives.
+
+    >>> import lucid
+    >>> from lucid.distributions.transforms import PositiveDefiniteTransform
+    >>> PositiveDefiniteTransform()(lucid.zeros(2, 2))
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+
+    domain = constraints.independent(constraints.real, 2)
+    codomain = constraints.positive_definite
+
+    def _call(self, x: Tensor) -> Tensor:
+        factor = LowerCholeskyTransform()(x)
+        return factor @ factor.mT
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        return LowerCholeskyTransform().inv(lucid.linalg.cholesky(y))
+
+
+class CorrCholeskyTransform(Transform):
+    """D (D - 1) / 2 real numbers as the factor of a D x D correlation matrix.
+
+    z = tanh(x), row by row, are shares of what is left of the length 1 of each row:
+    y_ij = z_ij sqrt(1 - sum over k < j of y_ik^2), and the diagonal takes the rest.
+
+    >>> import lucid
+    >>> from lucid.distributions.transforms import CorrCholeskyTransform
+    >>> CorrCholeskyTransform()(lucid.zeros(1))
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+
+    domain = constraints.real_vector
+    codomain = constraints.corr_cholesky
+    bijective = True
+
+    def _call(self, x: Tensor) -> Tensor:
+        eps = lucid.finfo(x.dtype).eps
+        z = vec_to_tril_matrix(x.tanh().clamp(min=-1 + eps, max=1 - eps), -1)
+        left = (1 - z.square()).sqrt().cumprod(-1)
+        left = lucid.cat([lucid.ones_like(left[..., :1]), left[..., :-1]], -1)
+        return (z + lucid.eye(z.shape[-1], dtype=z.dtype)) * left
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        left = 1 - y.square().cumsum(-1)
+        left = lucid.cat([lucid.ones_like(left[..., :1]), left[..., :-1]], -1)
+        z = tril_matrix_to_vec(y, -1) / tril_matrix_to_vec(left, -1).sqrt()
+        return z.atanh()
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        # dy_ij/dz_ij is the root of what is left, dz/dx is 1 - tanh^2.
+        left = tril_matrix_to_vec(1 - y.square().cumsum(-1), -2)
+        tanh = -2 * (x + _softplus(-2 * x) - math.log(2)).sum(-1)
+        return 0.5 * left.log().sum(-1) + tanh
+
+    def forward_shape(self, shape: Any) -> Any:
+        n = round((0.25 + 2 * shape[-1]) ** 0.5 + 0.5)
+        if n * (n - 1) // 2 != shape[-1]:
+            raise ValueError(
+                f"CorrCholeskyTransform: {shape[-1]} numbers are no D (D - 1) / 2 of any D"
+            )
+        return (*shape[:-1], n, n)
+
+    def inverse_shape(self, shape: Any) -> Any:
+        if len(shape) < 2 or shape[-1] != shape[-2]:
+            raise ValueError(f"CorrCholeskyTransform: shape {tuple(shape)} is of no square matrix")
+        return (*shape[:-2], shape[-1] * (shape[-1] - 1) // 2)
+
+
 identity_transform = ComposeTransform([])
 
 __all__ = [
-    "AbsTransform", "AffineTransform", "ComposeTransform", "ExpTransform", "IndependentTransform",
-    "LowerCholeskyTransform", "PowerTransform", "ReshapeTransform", "SigmoidTransform",
-    "SoftmaxTransform", "SoftplusTransform", "StickBreakingTransform", "TanhTransform",
-    "Transform", "identity_transform",
+    "AbsTransform", "AffineTransform", "CatTransform", "ComposeTransform", "CorrCholeskyTransform",
+    "CumulativeDistributionTransform", "ExpTransform", "IndependentTransform",
+    "LowerCholeskyTransform", "PositiveDefiniteTransform", "PowerTransform", "ReshapeTransform",
+    "SigmoidTransform", "SoftmaxTransform", "SoftplusTransform", "StackTransform",
+    "StickBreakingTransform", "TanhTransform", "Transform", "identity_transform",
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 """What distributions share: parameters of one shape, probabilities and logits, kept properties."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -62,6 +63,26 @@ def tril_matrix_to_vec(mat: Tensor, diag: int = 0) -> Tensor:
     n = mat.shape[-1]
     rows, columns = lucid.tril_indices(n, n, diag)
     return mat[..., rows, columns]
+
+
+def vec_to_tril_matrix(vec: Tensor, diag: int = 0) -> Tensor:
+    """Square matrices whose lower triangle, up to diagonal `diag`, is `vec` (...) row by row.
+
+    >>> import lucid
+    >>> from lucid.distributions.utils import vec_to_tril_matrix
+    >>> vec_to_tril_matrix(lucid.tensor([1.0, 2.0, 3.0]))
+    tensor([[1., 0.],
+            [2., 3.]])
+    """
+    count = vec.shape[-1]
+    odd = 1 + 2 * diag
+    n = round((math.sqrt(odd**2 + 8 * count + 4 * abs(diag) * (diag + 1)) - odd) / 2)
+    rows, columns = lucid.tril_indices(n, n, diag)
+    if len(rows) != count:
+        raise ValueError(f"vec_to_tril_matrix: {count} numbers are the triangle of no matrix")
+    made = lucid.zeros((*vec.shape[:-1], n * n), dtype=vec.dtype)
+    places = (rows * n + columns).expand(vec.shape)
+    return made.scatter(-1, places, vec).reshape((*vec.shape[:-1], n, n))
 
 
 class lazy_property:
