@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 
 import lucid
@@ -472,3 +473,57 @@ def test_ops_that_libraries_register():
     library.impl("twice", lambda x: x * 2, "CompositeImplicitAutograd")
     y = torch.ops.testing_space.twice(x)
     assert y.tolist() == [2.0, 4.0] and y.requires_grad
+
+
+def test_functions_of_torch_that_are_methods_or_of_layers():
+    torch = importlib.import_module("lucid.compat.torch")
+    F = torch.nn.functional
+    x = torch.randn(2, 6, 8, 8)
+    w, b = torch.ones(6) * 2, torch.zeros(6)
+    mean, variance = torch.zeros(6), torch.ones(6)
+    for made, expected in (
+        (torch.conv2d(x, torch.ones(3, 6, 3, 3), None, 2), F.conv2d(x, torch.ones(3, 6, 3, 3),
+                                                                    stride=2)),
+        (torch.layer_norm(x, (8, 8), None, None, 1e-5, False), F.layer_norm(x, (8, 8))),
+        (torch.group_norm(x, 3, w, b, 1e-5, False), F.group_norm(x, 3, w, b)),
+        (torch.batch_norm(x, w, b, mean, variance, False, 0.1, 1e-5, False),
+         F.batch_norm(x, mean, variance, w, b)),
+        (torch.instance_norm(x, w, b, None, None, True, 0.1, 1e-5, False),
+         F.instance_norm(x, weight=w, bias=b)),
+        (torch.pixel_shuffle(torch.ones(1, 4, 2, 2), 2), torch.ones(1, 1, 4, 4)),
+        (torch.prelu(x, torch.tensor([0.5])), F.prelu(x, torch.tensor([0.5]))),
+        (torch.dropout(x, 0.5, False), x), (torch.alpha_dropout(x, 0.5, False), x),
+        (torch.feature_dropout(x, 0.5, False), x),
+        (torch.embedding(torch.eye(3), torch.tensor([2])), torch.eye(3)[2:]),
+        (torch.max_pool2d(x, 2), F.max_pool2d(x, 2)), (torch.threshold(x, 0, -1),
+                                                       F.threshold(x, 0, -1)),
+        (torch.adjoint(x), x.mH), (torch.ger(w, w), torch.outer(w, w)),
+        (torch.frobenius_norm(w), w.norm()), (torch.nuclear_norm(torch.eye(3)), torch.tensor(3.0)),
+        (torch.vander(torch.tensor([1.0, 2.0])), torch.tensor([[1.0, 1.0], [2.0, 1.0]])),
+        (torch.frombuffer(bytearray(8), dtype=torch.float32, count=1, offset=4), torch.zeros(1)),
+        (torch.frombuffer(bytes(4), dtype=torch.float32), torch.zeros(1)),
+    ):  # fmt: skip
+        assert torch.equal(made, expected)
+    dropped = torch.feature_dropout(torch.ones(4, 50, 3), 0.5, True)
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}
+    assert bool((dropped[..., 0] == dropped[..., 1]).all())
+    for name in ("relu", "exp", "sigmoid", "zero", "tanh", "arcsinh", "absolute"):
+        y = torch.tensor([-0.5, 0.5])
+        expected = getattr(y.clone(), f"{name}_")()
+        assert getattr(torch, f"{name}_")(y) is y and torch.equal(y, expected)
+    y = torch.zeros(3)
+    assert torch.index_put_(y, (torch.tensor([1]),), torch.ones(1)) is y and y.tolist() == [0, 1, 0]
+    assert torch.clamp_(y, 0.5).tolist() == [0.5, 1, 0.5] and torch.fill_(y, 2.0).sum() == 6
+    assert torch.resize_as_(torch.ones(4), torch.ones(2, 2)).shape == (2, 2)
+    assert not torch.is_conj(y) and not torch.is_neg(y) and not torch.is_inference(y)
+    assert torch.is_signed(y) and torch.is_same_size(y, y) and torch.get_device(y) == -1
+    array = np.zeros(2, np.float32)
+    shared = torch.asarray(array)
+    shared.fill_(3)
+    assert array.tolist() == [3, 3] and torch.asarray(array, copy=True).data_ptr() != (
+        shared.data_ptr()
+    )
+    assert torch.asarray([1, 2]).tolist() == [1, 2] and torch.asarray(y, copy=False) is not None
+    assert torch.asarray([1.0], requires_grad=True).requires_grad
+    with pytest.raises(ValueError, match="asarray"):
+        torch.asarray([1.0], copy=False)

@@ -326,3 +326,97 @@ def test_stack_of_other_things():
             call()
     with pytest.raises(TypeError, match="expected tensors, got float"):
         lucid.stack([whole, 1.0])
+
+
+# ---- strides, and methods that few call ----------------------------------------------------------
+
+
+def test_as_strided_has_a_gradient():
+    x = lucid.randn(12, dtype=lucid.float64, requires_grad=True)
+
+    def windows(x):
+        return (x * 1).as_strided((3, 4), (2, 1), 1)
+
+    assert lucid.autograd.gradcheck(windows, (x,))
+    assert lucid.autograd.gradgradcheck(lambda x: windows(x) ** 2, (x,))
+    assert lucid.autograd.gradcheck(
+        lambda x: lucid.as_strided((x * 2).reshape(3, 4)[1:], (2, 2), (1, 3)), (x,)
+    )
+    assert lucid.autograd.gradcheck(lambda x: (x * 2).as_strided((), (), 5), (x,))
+    y = x * 1
+    y.as_strided((2,), (3,)).mul_(3)  # a view: what it shows is changed, with its history
+    y.sum().backward()
+    assert x.grad.tolist() == [3, 1, 1, 3] + [1] * 8
+    compiled = lucid.compile(lambda x: windows(x).sum())
+    assert compiled(x).item() == pytest.approx(windows(x).sum().item())
+    for wrong in (
+        lambda: x.reshape(3, 4).t().as_strided((2,), (1,)),
+        lambda: x[3:6].as_strided((4,), (1,)),
+    ):
+        with pytest.raises(RuntimeError, match="as_strided: the gradient of size"):
+            wrong()
+    with pytest.raises(RuntimeError, match="reach beyond the storage"):
+        x.as_strided((13,), (1,))
+    with lucid.no_grad():
+        assert x[3:6].as_strided((4,), (1,)).shape == (4,)
+
+
+def test_methods_under_second_names():
+    x = lucid.tensor([0.25, -0.5, 0.75])
+    for second, first in {
+        "absolute": "abs", "arccos": "acos", "arcsin": "asin", "arcsinh": "asinh",
+        "arctan": "atan", "arctanh": "atanh", "fix": "trunc", "negative": "neg",
+    }.items():  # fmt: skip
+        for name in (second, f"{second}_"):
+            made = getattr(x.clone(), name)()
+            assert lucid.equal(made, getattr(x, first)()), name
+    for second, first in {
+        "divide": "div", "multiply": "mul", "subtract": "sub", "arctan2": "atan2",
+    }.items():  # fmt: skip
+        assert lucid.equal(getattr(x.clone(), f"{second}_")(2.0), getattr(x, first)(2.0))
+    for name in ("greater", "greater_equal", "less", "less_equal", "not_equal"):
+        assert getattr(x.clone(), f"{name}_")(0.0).tolist() == getattr(x, name)(0.0).tolist()
+    assert lucid.equal((1 + x.abs()).arccosh(), (1 + x.abs()).acosh())
+
+
+def test_questions_and_functions_of_each_element():
+    x, y = lucid.tensor([1.0, 2.0]), lucid.tensor([[3.0], [4.0]])
+    assert x.is_same_size(lucid.zeros(2)) and not x.is_same_size(y)
+    assert lucid.tensor(3).is_nonzero() and not lucid.tensor([0.0]).is_nonzero()
+    with pytest.raises(RuntimeError, match="one element"):
+        x.is_nonzero()
+    assert x.is_set_to(x.view(2)) and not x.is_set_to(x.clone()) and not x.is_set_to(x[:1])
+    assert not (x.is_conj() or x.is_neg() or x.is_shared())
+    assert y.adjoint().tolist() == [[3, 4]] and y.names == (None, None)
+    assert x.clone().apply_(lambda v: v * v).tolist() == [1, 4]
+    assert x.clone().map_(y.reshape(2), lambda a, b: a - b).tolist() == [-2, -2]
+    assert x.clone().map2_(x, lucid.tensor(2.0), lambda a, b, c: a + b + c).tolist() == [4, 6]
+    with pytest.raises(RuntimeError, match="apply_: a tensor that requires a gradient"):
+        lucid.ones(2, requires_grad=True).apply_(abs)
+    assert lucid.tensor([1.0, 0.5]).polygamma_(1).tolist() == pytest.approx(
+        lucid.polygamma(1, lucid.tensor([1.0, 0.5])).tolist()
+    )
+    assert lucid.tensor([1, 2, 4]).hash_tensor().item() == 7
+
+
+def test_tensors_that_take_anothers_place():
+    x, y = lucid.zeros(2), lucid.ones(3)
+    assert x.set_(y) is x and x.tolist() == [1] * 3
+    y.fill_(5.0)
+    assert x.tolist() == [5] * 3 and x.set_().shape == (0,)
+    for wrong, error in (
+        (lambda: x.set_(lucid.ones(2).double()), RuntimeError),
+        (lambda: x.set_([1.0]), TypeError),
+        (lambda: lucid.ones(2, requires_grad=True).set_(y), RuntimeError),
+        (lambda: y[1:].set_(x), RuntimeError),
+    ):
+        with pytest.raises(error, match="set_"):
+            wrong()
+    z = lucid.arange(4.0)
+    assert z.as_strided_((2, 2), (1, 1), 1) is z and z.tolist() == [[1, 2], [2, 3]]
+    with pytest.raises(RuntimeError, match="as_strided_: not for a view"):
+        z[0].as_strided_((1,), (1,))
+    memory = z[1:].untyped_storage()
+    assert memory == z.untyped_storage() and memory.data_ptr() == z.untyped_storage().data_ptr()
+    assert memory.nbytes() >= 16 and len(memory) == memory.size()
+    assert memory != lucid.zeros(1).untyped_storage()

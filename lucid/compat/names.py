@@ -8,7 +8,7 @@ _OWN = "lucid.compat.answers."
 _NN = ("lucid.nn",)
 
 MODULES: dict[str, tuple[str, ...]] = {
-    "torch": (_OWN + "root", "lucid", _OWN + "numbers"),
+    "torch": (_OWN + "root", "lucid", _OWN + "numbers", _OWN + "functions"),
     "torch.nn": ("", "lucid.nn", _OWN + "parallel"),
     "torch.nn.functional": ("", "lucid.nn.functional"),
     "torch.nn.init": ("", "lucid.nn.init", _OWN + "old_names"),

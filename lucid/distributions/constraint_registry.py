@@ -3,6 +3,7 @@
 Users optimise unconstrained numbers and transform them; both are tables by the constraint's type.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -64,7 +65,7 @@ def _inner(kind: type[Constraint]) -> Callable[[Any], Any]:
 
     def register(factory: Any) -> Any:
         for table in (biject_to, transform_to):
-            table.register(kind, lambda constraint, table=table: factory(table, constraint))
+            table.register(kind, functools.partial(factory, table))
         return factory
 
     return register

@@ -25,9 +25,11 @@ from lucid.ops import (
     normal,
     places,
     random,
+    rare,
     scan,
     shape,
     statistics,
+    strided,
     tables,
     together,
 )
@@ -442,7 +444,8 @@ functions |= {
     "greater": functions["gt"], "less": functions["lt"], "greater_equal": functions["ge"],
     "less_equal": functions["le"], "not_equal": functions["ne"],
     "arcsin": functions["asin"], "arccos": functions["acos"], "arctan": functions["atan"],
-    "arctan2": functions["atan2"], "arctanh": functions["atanh"], "fix": functions["trunc"],
+    "arctan2": functions["atan2"], "arctanh": functions["atanh"],
+    "arccosh": functions["acosh"], "arcsinh": functions["asinh"], "fix": functions["trunc"],
     "gelu": function_of(normal.gelu),
     "softmax": softmax, "log_softmax": log_softmax,
     "tril": creation.tril, "triu": creation.triu, "clone": shape.clone, "equal": statistics.equal,
@@ -471,7 +474,7 @@ functions |= tables.methods
 creators: dict[str, Callable] = {
     "cat": with_out(join.cat), "concat": join.cat, "concatenate": join.cat,
     "stack": with_out(join.stack), "hstack": join.hstack, "vstack": join.vstack,
-    "einsum": contract.einsum, "meshgrid": together.meshgrid, "as_strided": shape.as_strided,
+    "einsum": contract.einsum, "meshgrid": together.meshgrid, "as_strided": strided.as_strided,
     "broadcast_tensors": together.broadcast_tensors, "finfo": finfo, "iinfo": iinfo,
 }  # fmt: skip
 for _name in (
@@ -505,6 +508,8 @@ def _attach() -> None:
     }  # fmt: skip
     for name, method in {**tables.own, **own}.items():
         setattr(Tensor, name, method)
+    for name, first in rare.SECOND.items():
+        setattr(Tensor, f"{name}_", getattr(Tensor, f"{first}_"))
     for name in "view view_as reshape_as expand expand_as repeat contiguous unfold".split():
         setattr(Tensor, name, getattr(shape, name))
     for method in (

@@ -23,6 +23,7 @@ from lucid.ops.padding import pad as pad_constant_of
 from lucid.ops.places import index_copy
 from lucid.ops.reduce import sum_
 from lucid.ops.scan import cumsum_
+from lucid.ops.strided import as_strided
 from lucid.ops.together import meshgrid
 from lucid.ops.view import diagonal as diagonal_view
 from lucid.ops.view import diagonal_back, reshape, subscript
@@ -420,7 +421,7 @@ def as_strided_scatter(x, src, size, stride, storage_offset: int | None = None):
         raise RuntimeError("as_strided_scatter: it has no gradient; detach() the tensors")
     y = x.clone()
     at = storage_offset if storage_offset is not None else 0
-    write(assign, shape.as_strided(y, size, stride, at), (src,), name="as_strided_scatter")
+    write(assign, as_strided(y, size, stride, at), (src,), name="as_strided_scatter")
     return y
 
 
@@ -528,7 +529,7 @@ def _copied(name: str, view: Callable) -> Callable:
 
 
 copies: dict[str, Callable] = {
-    f"{name}_copy": _copied(name, getattr(shape, name))
+    f"{name}_copy": _copied(name, as_strided if name == "as_strided" else getattr(shape, name))
     for name in (
         "as_strided diagonal expand narrow permute squeeze t transpose unbind unfold unsqueeze view"
     ).split()

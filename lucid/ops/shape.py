@@ -564,24 +564,3 @@ def clone(x, *, memory_format=None):
     if form is not None and form.endswith("contiguous_format"):
         return contiguous_copy(x)
     return copied(x)
-
-
-def as_strided(x, size, stride, storage_offset: int | None = None):
-    """A view by explicit strides; every element must lie in x's storage. Without a gradient.
-
-    >>> import lucid
-    >>> lucid.as_strided(lucid.arange(4), (2, 2), (1, 1), 1)
-    tensor([[1, 2],
-            [2, 3]])
-    """
-    if x._requires_grad:
-        raise RuntimeError("as_strided: has no gradient yet; use detach(), or other views")
-    lay = layout(tuple(size), tuple(stride), x.dtype, x._layout.device)
-    offset = x._offset if storage_offset is None else storage_offset
-    first, last = lay.span
-    if offset + first < 0 or (offset + last) * x.itemsize > x._storage.nbytes:
-        raise RuntimeError(
-            f"as_strided: size {tuple(size)} and stride {tuple(stride)} from {offset} reach "
-            f"beyond the storage of {x._storage.nbytes} bytes"
-        )
-    return wrap(x._storage, lay, offset)

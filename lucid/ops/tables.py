@@ -26,13 +26,14 @@ from lucid.ops import (
     parts,
     places,
     products,
+    rare,
     running,
     scatter,
     search,
-    shape,
     sort,
     sparse,
     stft,
+    strided,
     unique,
     windows,
 )
@@ -124,7 +125,8 @@ functions: dict[str, Callable] = {
 only_methods: dict[str, Callable] = {
     **_of(ldl, "geqrf ormqr"),
     **sparse.methods,
-    "as_strided": shape.as_strided,
+    "as_strided": strided.as_strided,
+    **rare.methods,
     "nonzero_static": unique.nonzero_static,
     **_of(legacy, "new resize resize_ resize_as_ new_empty_strided fill_diagonal_"),
     **_of(founding, "astype copy_data copy_grad zero_grad"),
@@ -136,7 +138,9 @@ in_place: tuple[str, ...] = (
     "index_reduce", "igamma", "igammac", "ldexp", "float_power", "gcd", "lcm", "addmm", "baddbmm",
     "sgn", "conj_physical", "mvlgamma", "true_divide",
 )  # fmt: skip
-properties: dict[str, Callable] = {**complex.properties, "is_free": founding.is_free}
+properties: dict[str, Callable] = {
+    **complex.properties, "is_free": founding.is_free, "names": rare.names,
+}  # fmt: skip
 # Methods whose arguments stand in another order than those of the function.
 own: dict[str, Callable] = {
     "polygamma": gamma.polygamma_of, "index_add_": places.index_add_,
