@@ -124,7 +124,6 @@ def test_pytorch_writes_what_is_read(tmp_path):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda torch: torch.ones(2, 2).to_sparse(), "sparse tensor"),
         (lambda torch: torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8), "quantized"),
         (lambda torch: torch.nn.Linear(1, 1), "torch.nn.modules.linear.Linear"),
         (lambda torch: torch.ones(2, dtype=torch.uint16), "uint16|UInt16|storage|dtype"),
@@ -137,6 +136,65 @@ def test_what_is_no_data_is_named(make, message, tmp_path):
     for zipped in (True, False):
         torch.save(make(torch), tmp_path / "x", _use_new_zipfile_serialization=zipped)
         with pytest.raises(ValueError, match=message):
+            lucid.load(tmp_path / "x")
+
+
+def sparse_values(library):
+    x = library.sparse_coo_tensor(
+        library.tensor([[0, 1, 0], [2, 0, 2]]), library.tensor([1.0, 2.0, 3.0]), (2, 3)
+    )
+    rows = library.sparse_coo_tensor(library.tensor([[1]]), library.ones(1, 2), (4, 2))
+    return {"coo": x, "whole": x.coalesce(), "rows": rows, "csr": x.to_sparse_csr()}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize("writer", ["lucid", "torch"])
+def test_sparse_tensors(writer, tmp_path):
+    given = sparse_values(lucid)
+    if writer == "torch":
+        torch = pytest.importorskip("torch")
+        torch.save(sparse_values(torch), tmp_path / "x")
+    else:
+        lucid.save(given, tmp_path / "x", format="torch")
+    found = lucid.load(tmp_path / "x")
+    for name, x in given.items():
+        y = found[name]
+        assert y.layout == x.layout and y.shape == x.shape and y.dtype is x.dtype
+        assert y.is_coalesced() == x.is_coalesced() or name == "rows"
+        assert lucid.equal(y._values(), x._values())
+        assert lucid.equal(y.to_dense(), x.to_dense())
+    if writer == "lucid":
+        torch = pytest.importorskip("torch")
+        read = torch.load(tmp_path / "x", weights_only=True)
+        for name, x in given.items():
+            assert read[name].to_dense().tolist() == x.to_dense().tolist()
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_sparse_tensors_that_do_not_fit(tmp_path):
+    torch = pytest.importorskip("torch")
+
+    class Wrong:
+        def __init__(self, *parts):
+            self.parts = parts
+
+        def __reduce__(self):
+            return torch._utils._rebuild_sparse_tensor, self.parts
+
+    at, values = torch.tensor([[0, 5]]), torch.ones(2)
+    large = torch.zeros(1, dtype=torch.int64).expand(1, 2**40)
+    for parts, said in (
+        ((torch.sparse_coo, (at, values, torch.Size([3]), False)), "place 5 lies outside"),
+        ((torch.sparse_coo, (at, values, torch.Size([3]))), "made of tensors and a size"),
+        ((torch.sparse_coo, (at, [1.0], torch.Size([9]), False)), "made of tensors and a size"),
+        ((torch.sparse_coo, (large, values, torch.Size([9]), False)), "made of tensors and a size"),
+        ((torch.sparse_coo, (at.flip(1), values, torch.Size([9]), True)), "repeat or go back"),
+        ((torch.sparse_csr, (at[0], at[0], values, torch.Size([1, 9]))), "crow_indices"),
+        ((torch.sparse_csc, (at[0], at[0], values, torch.Size([1, 9]))), "torch.sparse_csc"),
+        ((torch.strided, (at, values, torch.Size([9]), False)), "has the layout"),
+    ):
+        torch.save(Wrong(*parts), tmp_path / "x")
+        with pytest.raises(ValueError, match=said):
             lucid.load(tmp_path / "x")
 
 

@@ -25,6 +25,7 @@ from lucid.layout import layout
 from lucid.lazy import lazy
 
 nn = lazy("lucid.nn")
+sparse = lazy("lucid.sparse")
 
 MOST_DIMS = 64
 STORAGES = {
@@ -80,7 +81,6 @@ def find(module: str, name: str, instead: Any = None) -> Any:
 
 
 REFUSED = {
-    "_rebuild_sparse": "a sparse tensor",
     "_rebuild_q": "a quantized tensor",
     "_rebuild_nested": "a nested tensor",
     "_rebuild_meta": "a tensor without data",
@@ -183,9 +183,32 @@ def _with_attributes(x: Any, state: Any) -> Any:
 
 
 def _layout(name: Any) -> Any:
-    if name != "torch.strided":
+    found = name.removeprefix("torch.") if isinstance(name, str) else ""
+    if found not in (lucid.strided, lucid.sparse_coo, lucid.sparse_csr):
         raise Malformed(f"the layout {str(name)[:80]} is not supported")
-    return lucid.strided
+    return found
+
+
+def _sparse_tensor(kind: Any, parts: Any) -> Any:
+    """A sparse tensor of its places, values and size, all checked to fit."""
+    if kind not in (lucid.sparse_coo, lucid.sparse_csr) or not isinstance(parts, tuple):
+        raise Malformed(f"a sparse tensor has the layout {str(kind)[:80]}")
+    places, rest = parts[: -2 if kind == lucid.sparse_coo else -1], parts[len(parts) - 2 :]
+    size, known = rest if kind == lucid.sparse_coo else (rest[-1], None)
+    fits = len(parts) == 4 and all(type(x) is lucid.Tensor and _all_stored(x) for x in places)
+    if not fits or not isinstance(size, tuple) or not is_sizes(list(size)) or len(size) > MOST_DIMS:
+        raise Malformed("a sparse tensor is made of tensors and a size")
+    try:
+        if kind == lucid.sparse_csr:
+            return sparse.sparse_csr_tensor(*places, size)
+        return sparse.sparse_coo_tensor(*places, size, is_coalesced=known is True)
+    except (ValueError, TypeError, IndexError, RuntimeError) as error:
+        raise Malformed(f"a sparse tensor does not fit together: {error}") from error
+
+
+def _all_stored(x: Any) -> bool:
+    """Whether the file has bytes for as many elements: a stride of 0 makes many of few."""
+    return x.numel() * x.dtype.itemsize <= x._storage.nbytes
 
 
 def _device(instead: Any, kind: Any, index: Any = None) -> Any:
@@ -346,6 +369,8 @@ NAMES: dict[str, Any] = {
         "torch._utils._rebuild_tensor_v3": _rebuild,
         "torch._utils._rebuild_parameter": _parameter,
         "torch._utils._rebuild_parameter_with_state": _parameter,
+        "torch._utils._rebuild_sparse_tensor": _sparse_tensor,
+        "torch._utils._rebuild_sparse_csr_tensor": _sparse_tensor,
         "torch._tensor._rebuild_from_type_v2": _from_type,
         "torch.serialization._get_layout": _layout,
         "torch.Tensor": None,

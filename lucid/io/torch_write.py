@@ -161,6 +161,8 @@ class Pickler:
         return code + b"u"
 
     def _tensor(self, x: Any, path: str) -> bytes:
+        if x.layout != lucid.strided:
+            return self._sparse(x, path)
         parameter = type(x) is nn.Parameter
         if not parameter and type(x) is not lucid.Tensor:
             raise TypeError(
@@ -180,6 +182,18 @@ class Pickler:
             rebuild = "torch._utils _rebuild_parameter"
             code = self._call(rebuild, Code(code), x.requires_grad, hooks)
         return code
+
+    def _sparse(self, x: Any, path: str) -> bytes:
+        if x.layout == lucid.sparse_csr:
+            parts = (x.crow_indices(), x.col_indices(), x.values().detach(), tuple(x.shape))
+        else:
+            known = x.is_coalesced()
+            parts = (x._indices(), x._values().detach(), tuple(x.shape), known)
+        self._kept += parts  # what the memo knows by address
+        kind = Code(self._call("torch.serialization _get_layout", f"torch.{x.layout}"))
+        return self._call("torch._utils _rebuild_sparse_tensor", kind, Code(
+            b"(" + b"".join([self.pickle(part, path) for part in parts]) + b"t"
+        ))  # fmt: skip
 
     def _storage(self, x: Any, path: str) -> bytes:
         """("storage", type, key, location, count) and the instruction that looks it up."""
