@@ -527,3 +527,16 @@ def test_functions_of_torch_that_are_methods_or_of_layers():
     assert torch.asarray([1.0], requires_grad=True).requires_grad
     with pytest.raises(ValueError, match="asarray"):
         torch.asarray([1.0], copy=False)
+
+
+def test_choices_of_kernels_are_inert():
+    torch = importlib.import_module("lucid.compat.torch")
+    attention = importlib.import_module("lucid.compat.torch.nn.attention")
+    q = torch.randn(1, 2, 4, 8)
+    expected = torch.nn.functional.scaled_dot_product_attention(q, q, q)
+    for chosen in (attention.SDPBackend.MATH, [attention.SDPBackend.FLASH_ATTENTION]):
+        with attention.sdpa_kernel(chosen), torch.autograd.set_multithreading_enabled(False):
+            made = torch.nn.functional.scaled_dot_product_attention(q, q, q)
+        assert torch.equal(made, expected)
+    with pytest.raises(TypeError, match="sdpa_kernel"), attention.sdpa_kernel("math"):
+        pass

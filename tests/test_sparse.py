@@ -469,3 +469,44 @@ def test_pytorch_says_the_same():
         found += [v.grad, w.grad, c.indices(), c.values(), library.sparse.sum(c, 1).to_dense()]
     for a, b in zip(ours, theirs, strict=True):
         assert np.allclose(a.numpy(), b.numpy())
+
+
+@pytest.mark.parametrize("dense", [(), (3,)])
+@pytest.mark.parametrize("dim", [0, 1, -1])
+@pytest.mark.parametrize("form", ["coo", "csr"])
+def test_softmax(dim, dense, form):
+    if form == "csr" and dense:
+        return
+    x, array = pair(count=20, dense=dense)
+    x = x.to_sparse_csr() if form == "csr" else x
+    there = np.zeros(array.shape[:2], bool)
+    there[tuple(x.coalesce().indices().numpy())] = True
+    whole = np.where(there.reshape(5, 7, *(1,) * len(dense)), array, -np.inf)
+    if dim == -1 and dense:
+        whole = array
+    with np.errstate(all="ignore"):
+        e = np.exp(whole - whole.max(dim, keepdims=True))
+        expected = np.nan_to_num(e / e.sum(dim, keepdims=True))
+    if dim == -1 and dense:
+        expected = expected * there[..., None]
+    made = sparse.softmax(x, dim)
+    assert made.layout == x.layout and np.allclose(made.to_dense().numpy(), expected)
+    logs = sparse.log_softmax(x, dim).coalesce()
+    assert np.allclose(logs.values().numpy(), np.log(expected[there]))
+    assert sparse.softmax(x, dim, dtype=lucid.float32).dtype is lucid.float32
+
+
+def test_gradients_of_softmax():
+    at = lucid.tensor([[0, 0, 1, 0], [1, 3, 2, 1]])
+    v = lucid.tensor([1.0, 2.0, 3.0, -1.0], dtype=lucid.float64, requires_grad=True)
+    for function in (sparse.softmax, sparse.log_softmax):
+
+        def made(v, function=function):
+            return function(lucid.sparse_coo_tensor(at, v, (2, 4)), 1).to_dense()
+
+        assert lucid.autograd.gradcheck(made, (v,)) and lucid.autograd.gradgradcheck(made, (v,))
+    assert sparse.softmax(lucid.sparse_coo_tensor((2, 3)), 1)._nnz() == 0
+    with pytest.raises(TypeError, match="sparse.softmax: expected a sparse tensor"):
+        sparse.softmax(lucid.ones(2), 0)
+    with pytest.raises(IndexError, match="dim=2"):
+        sparse.softmax(lucid.sparse_coo_tensor((2, 3)), 2)

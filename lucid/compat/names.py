@@ -17,7 +17,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "torch.nn.parallel.distributed": (_OWN + "parallel",),
     "torch.nn.parallel.data_parallel": (_OWN + "parallel",),
     "torch.nn.parallel.scatter_gather": (_OWN + "parallel",),
-    "torch.nn.attention": ("lucid.nn.attention",),
+    "torch.nn.attention": (_OWN + "attention",),
     "torch.nn.attention.flex_attention": (_OWN + "flex_attention",),
     "torch.nn.utils": ("", "lucid.nn.utils", _OWN + "old_names"),
     "torch.nn.utils.clip_grad": ("", "lucid.nn.utils", _OWN + "old_names"),

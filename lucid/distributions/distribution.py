@@ -208,8 +208,39 @@ class Distribution:
 
 
 class ExponentialFamily(Distribution):
-    """Distributions whose density is e^(t(x) . theta - F(theta) + k(x)); a name to ask for with
-    isinstance. Entropies and divergences are those of each distribution."""
+    """Distributions whose density is e^(t(x) . theta - F(theta) + k(x)).
+
+    A subclass of one's own that gives theta as the tuple `_natural_params`, F as
+    `_log_normalizer(*theta)` and the mean of k as `_mean_carrier_measure` has its entropy, and its
+    divergence from others of its type, from the derivative of F (Nielsen and Nock, 2010). Those of
+    this package have formulas.
+    """
+
+    @property
+    def _natural_params(self) -> tuple[Tensor, ...]:
+        raise NotImplementedError(f"{type(self).__name__} gives no natural parameters")
+
+    def _log_normalizer(self, *natural_params: Tensor) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} gives no log-normalizer")
+
+    @property
+    def _mean_carrier_measure(self) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} gives no carrier measure")
+
+    def _normalizer_and_slopes(self) -> tuple[Tensor, list[Tensor], tuple[Tensor, ...]]:
+        """F, the natural parameters, and F's derivatives by them, which are the means of t."""
+        with lucid.enable_grad():
+            theta = [n if n.requires_grad else n.detach().requires_grad_()
+                     for n in self._natural_params]  # fmt: skip
+            made = self._log_normalizer(*theta)
+            return made, theta, lucid.autograd.grad(made.sum(), theta, create_graph=True)
+
+    def entropy(self) -> Tensor:
+        made, theta, slopes = self._normalizer_and_slopes()
+        events = len(self._event_shape)
+        for n, slope in zip(theta, slopes, strict=True):
+            made = made - (n * slope).sum(tuple(range(-events, 0))) if events else made - n * slope
+        return made - self._mean_carrier_measure
 
 
 class ProbsOrLogits(Distribution):

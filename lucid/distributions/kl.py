@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import lucid
 from lucid import Tensor
@@ -10,7 +10,7 @@ from lucid.distributions.bernoulli import Bernoulli, Binomial, Geometric
 from lucid.distributions.beta import Beta, Dirichlet
 from lucid.distributions.categorical import Categorical, OneHotCategorical
 from lucid.distributions.continuous import Cauchy, Gumbel, HalfCauchy, Laplace, Uniform
-from lucid.distributions.distribution import Distribution
+from lucid.distributions.distribution import Distribution, ExponentialFamily
 from lucid.distributions.gamma import Exponential, Gamma, InverseGamma
 from lucid.distributions.independent import Independent
 from lucid.distributions.multivariate_normal import MultivariateNormal, squared_distance
@@ -77,11 +77,28 @@ def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
         _found[key] = _lookup(*key)
     function = _found[key]
     if function is None:
-        raise NotImplementedError(
-            f"kl_divergence: no formula for {key[0].__name__} and {key[1].__name__}; give one with "
-            "register_kl"
-        )
+        return _unknown(p, q)
     return function(p, q)
+
+
+def _unknown(p: Distribution, q: Distribution) -> NoReturn:
+    raise NotImplementedError(
+        f"kl_divergence: no formula for {type(p).__name__} and {type(q).__name__}; give one with "
+        "register_kl"
+    )
+
+
+@register_kl(ExponentialFamily, ExponentialFamily)
+def _exponential_family(p: Any, q: Any) -> Tensor:
+    """F(theta_q) - F(theta_p) - (theta_q - theta_p) . F'(theta_p), of two of one type."""
+    if type(p) is not type(q) or type(p)._log_normalizer is ExponentialFamily._log_normalizer:
+        _unknown(p, q)
+    made, theta, slopes = p._normalizer_and_slopes()
+    other = q._natural_params
+    made = q._log_normalizer(*other) - made
+    for n, m, slope in zip(theta, other, slopes, strict=True):
+        made = made - sum_rightmost((m - n) * slope, len(q.event_shape))
+    return made
 
 
 def _infinite(like: Tensor) -> Tensor:

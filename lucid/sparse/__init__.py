@@ -8,9 +8,10 @@ from lucid.sparse import rows
 from lucid.sparse.csr import CSRTensor, sparse_csr_tensor
 from lucid.sparse.make import from_dense, masked, sparse_coo_tensor
 from lucid.sparse.multiply import addmm, mm, spmm, sum
+from lucid.sparse.normalize import log_softmax, softmax
 from lucid.sparse.tensor import SparseTensor
 
 __all__ = [
-    "CSRTensor", "SparseTensor", "addmm", "from_dense", "masked", "mm", "rows",
-    "sparse_coo_tensor", "sparse_csr_tensor", "spmm", "sum",
+    "CSRTensor", "SparseTensor", "addmm", "from_dense", "log_softmax", "masked", "mm", "rows",
+    "softmax", "sparse_coo_tensor", "sparse_csr_tensor", "spmm", "sum",
 ]  # fmt: skip
