@@ -90,6 +90,28 @@ def test_weights_that_ops_have_made():
         F.embedding(i, w.softmax(1), sparse=True).sum().backward()
 
 
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_gather(dim):
+    i = lucid.tensor(RNG.integers(0, 3, (2, 3)))
+    found = []
+    for sparse_grad in (True, False):
+        x = lucid.tensor(TABLE, requires_grad=True)
+        y = lucid.gather(x, dim, i, sparse_grad=sparse_grad)
+        y.pow(2).sum().backward()
+        assert x.grad.is_sparse == sparse_grad
+        found.append((y.detach().numpy(), x.grad.to_dense().numpy()))
+    assert np.array_equal(found[0][0], found[1][0]) and np.allclose(found[0][1], found[1][1])
+    x = lucid.tensor(TABLE, requires_grad=True)
+    x.gather(dim, i, sparse_grad=True).sum().backward()
+    assert x.grad._nnz() == 6 and x.grad.sparse_dim() == 2
+    with pytest.raises(lucid.error.TraceError, match="gather with sparse_grad=True"):
+        lucid.compile(lambda x: x.gather(dim, i, sparse_grad=True))(x)
+    _, tangent = lucid.func.jvp(
+        lambda x: x.gather(dim, i, sparse_grad=True).sum(), (x,), (lucid.ones(6, 3).double(),)
+    )
+    assert tangent.item() == 6
+
+
 BAGS = {
     "2-d": (READ, None, {}),
     "offsets": (np.array([1, 2, 1, 0]), np.array([0, 0, 3]), {}),

@@ -388,7 +388,8 @@ def test_nested(name):
 
 # Which record has which reason to be in no case.
 NEVER_MAPPED = {
-    "strided": "its strides are those of one tensor", "put_into_": "put is mapped", "put_into_add_": "put is mapped",
+    "strided": "its strides are those of one tensor",
+    "put_into_": "put is mapped", "put_into_add_": "put is mapped",
     "full": "its input is a number", "count": "its inputs are numbers", "eye": "no inputs",
     "window_counts": "no inputs", "adaptive_counts": "no inputs",
     "fill_places": "its size depends on values", "bernoulli_numbers": "test_random",

@@ -7,22 +7,27 @@ from typing import Any
 
 from lucid.apply import apply
 from lucid.array import Array
+from lucid.autograd.mode import is_grad_enabled
+from lucid.lazy import lazy
 from lucid.op import normal_dim
 from lucid.ops import cast as casts
 from lucid.ops import creation, gather, index
 from lucid.ops.scatter import same_kind, same_rank, scatter_reduce, source_of
 
+_sparse = lazy("lucid.sparse")
+
 
 def gather_along(x, dim: int, index, *, sparse_grad: bool = False):
-    """y[.., i, ..] = x[.., index[.., i, ..], ..] along dim.
+    """y[.., i, ..] = x[.., index[.., i, ..], ..] along dim. With sparse_grad the gradient of x is a
+    sparse tensor of the elements that were read.
 
     >>> import lucid
     >>> lucid.gather(lucid.tensor([[1, 2], [3, 4]]), 1, lucid.tensor([[1], [0]]))
     tensor([[2],
             [3]])
     """
-    if sparse_grad:
-        raise NotImplementedError("gather: sparse_grad is not supported")
+    if sparse_grad and is_grad_enabled() and x.requires_grad and x.ndim:
+        return _sparse.rows.gather(x, normal_dim("gather", dim, x.ndim), index)
     rank = len(x._layout.shape)
     if rank != len(index._layout.shape):
         same_rank("gather", x, index)

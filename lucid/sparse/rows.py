@@ -1,6 +1,7 @@
-"""Rows of a table with a sparse gradient: the places that were read, and what they are given.
+"""Reads with a sparse gradient: of the rows of a table, and of elements along a dimension.
 
-Called by ops/embedding.py where `sparse=True` and a gradient is recorded.
+Called by ops/embedding.py where `sparse=True`, and by `gather(sparse_grad=True)`, where a gradient
+is recorded.
 """
 
 from typing import Any
@@ -38,13 +39,48 @@ class sparse_embedding(Function):
         return take(weight, list(ctx.saved_tensors), 0)
 
 
+class sparse_gather(Function):
+    """y[.., i, ..] = x[.., index[.., i, ..], ..] along dim; the gradient of x is sparse."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, dim: int, index: Any) -> Any:
+        ctx.save_for_backward(index)
+        ctx.save_for_forward(index)
+        ctx.size, ctx.dim = tuple(x.shape), dim
+        return lucid.gather(x, dim, index)
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> tuple[None | SparseTensor, None, None]:
+        (index,) = ctx.saved_tensors
+        shape = tuple(index.shape)
+        places = []
+        for d, n in enumerate(shape):
+            at = lucid.arange(n).reshape((n, *(1,) * (len(shape) - d - 1)))
+            at = index.to(lucid.int64) if d == ctx.dim else at.expand(shape)
+            places.append(at.reshape(-1))
+        at = lucid.stack(places)
+        return build(at, g.reshape(-1), ctx.size, g.numel() < 2), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, x: Any, dim: Any, index: Any) -> Any:
+        return lucid.gather(x, ctx.dim, ctx.saved_tensors[0])
+
+
+def gather(x: Any, dim: int, index: Any) -> Any:
+    """`lucid.gather(x, dim, index)` with a sparse gradient."""
+    _refuse_in_programs("gather with sparse_grad=True", "sparse_grad=False")
+    return sparse_gather.apply(x, dim, index)
+
+
+def _refuse_in_programs(what: str, instead: str) -> None:
+    if (tracer := program()) is not None:
+        tracer.refuse(what, f"use {instead}, or call it outside of what is compiled")
+
+
 def _check(name: str, by_frequency: bool) -> None:
     if by_frequency:
         raise RuntimeError(f"{name}: scale_grad_by_freq does not go with sparse gradients")
-    if (tracer := program()) is not None:
-        tracer.refuse(
-            f"{name} with sparse=True", "use sparse=False, or call it outside of what is compiled"
-        )
+    _refuse_in_programs(f"{name} with sparse=True", "sparse=False")
 
 
 def embedding(indices: Any, weight: Any, skipped: int | None, by_frequency: bool) -> Any:
