@@ -10,6 +10,7 @@ import lucid.special  # its records have samples here
 from lucid import optim
 from lucid.op import REGISTRY, Elementwise
 from lucid.ops.overwrite import assembled, overwritten
+from lucid.write import write
 
 SAMPLES = {}
 
@@ -116,9 +117,11 @@ def subscripts(n, kind):
         for k in range(1, 8)
     ]
     here = deep.detach().clone()
-    for k in range(1, 8):
-        for add in (False, True):
-            here.index_put_((i,) * k, R(2, *deep.shape[k:], kind=kind).detach(), accumulate=add)
+    for k in range(1, 8):  # as in-place writes to large tensors
+        given = R(2, *deep.shape[k:], kind=kind).detach()
+        for add in ("", "add_"):
+            into = REGISTRY[f"put_into_{add}{k}"]
+            write(into, here, (given, *(i,) * k), (0, tuple(here.shape)))
     nonzero = (x.detach() > 0.5).nonzero()
     # The second derivative of a subscript: what is read from an element of this number on.
     subscript_at = REGISTRY["subscript_at"]

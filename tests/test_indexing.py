@@ -8,6 +8,7 @@ import pytest
 import lucid
 from lucid import apply as funnel
 from lucid.autograd.check import gradcheck, gradgradcheck
+from lucid.ops import gather
 
 RNG = np.random.default_rng(0)
 A = RNG.standard_normal((4, 5, 3))
@@ -457,9 +458,17 @@ def writes():
     }
 
 
+@pytest.fixture
+def in_place(monkeypatch):
+    """Small tensors are written to in place too, as large ones are."""
+    monkeypatch.setattr(gather, "LARGE", 0)
+
+
+@pytest.mark.parametrize("large", [0, gather.LARGE])
 @pytest.mark.parametrize("name", writes())
 @pytest.mark.parametrize("kind", ["row-major", "transposed", "strided", "of a leaf", "expanded"])
-def test_writes_touch_only_their_places(name, kind):
+def test_writes_touch_only_their_places(name, kind, large, monkeypatch):
+    monkeypatch.setattr(gather, "LARGE", large)
     ours, theirs = writes()[name]
     array = RNG.standard_normal((4, 5, 3))
     if kind == "transposed":
@@ -485,7 +494,7 @@ def test_writes_touch_only_their_places(name, kind):
 
 
 @pytest.mark.parametrize("name", writes())
-def test_a_place_outside_is_told_before_anything_is_written(name):
+def test_a_place_outside_is_told_before_anything_is_written(name, in_place):
     x = lucid.zeros(2, 3, 3).double()
     with pytest.raises((IndexError, RuntimeError)):
         writes()[name][0](x)
@@ -498,7 +507,7 @@ def test_a_place_outside_is_told_before_anything_is_written(name):
     assert x.tolist() == [0] * 4
 
 
-def test_writes_from_the_same_memory():
+def test_writes_from_the_same_memory(in_place):
     x = lucid.arange(6.0)
     x.index_add_(0, lucid.tensor([0, 1, 2]), x[3:])
     assert x.tolist() == [3, 5, 7, 3, 4, 5]
@@ -508,7 +517,7 @@ def test_writes_from_the_same_memory():
     assert lucid.zeros(3).index_put_((lucid.tensor([True, False, True]),), lucid.ones(2)).tolist()
 
 
-def test_writes_at_places_are_recorded_where_asked():
+def test_writes_at_places_are_recorded_where_asked(in_place):
     i = lucid.tensor([0, 2, 1])
 
     def written(x, v, add):

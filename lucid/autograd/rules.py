@@ -91,16 +91,8 @@ def pull_back(
         return tracer.rules(node, needed, arrived), not recipe.direct
     if create and (noted := journal()) is not None:
         noted.refuse("gradients are differentiated inside")
-    if create or recipe.direct or tracing() is not None or _sparse(arrived):
-        pairs = zip(recipe.names, kept, strict=True)
-        saved = recipe.fixed | {name: unpack(node, name, s, create) for name, s in pairs}
-        if (
-            create
-            and issubclass(recipe.op, Composite)
-            and not saved.keys().isdisjoint(recipe.op.hidden)
-        ):
-            saved = _recomputed(recipe, saved)
-        return rules_of(recipe, needed, saved, arrived), not create and not recipe.direct
+    if create or recipe.direct or tracing() is not None:
+        return _as_ops(node, kept, needed, arrived, create)
     inputs: list[Any] = []
     marks: list[Any] = [recipe, needed]
     for g in arrived:
@@ -126,13 +118,26 @@ def pull_back(
     key = tuple(marks)
     found = planned.get(key)
     if found is None:
+        if any([g is not None and g._storage is None for g in arrived]):
+            return _as_ops(node, kept, needed, arrived, False)  # no plan can read a sparse one
         found = keep_plan(key, _plan(node, kept, needed, arrived))
     return found(tuple(inputs)), type(found) is Fused or (fresh and found.single)
 
 
-def _sparse(arrived: Sequence[Any]) -> bool:
-    """Whether a cotangent has no bytes that a plan could read."""
-    return any([g is not None and g._storage is None for g in arrived])
+def _as_ops(
+    node: Node, kept: tuple, needed: tuple, arrived: list, create: bool
+) -> tuple[Sequence[Any], bool]:
+    """The rules as ordinary ops, recorded where they are to be differentiated."""
+    recipe = node.recipe
+    pairs = zip(recipe.names, kept, strict=True)
+    saved = recipe.fixed | {name: unpack(node, name, s, create) for name, s in pairs}
+    if (
+        create
+        and issubclass(recipe.op, Composite)
+        and not saved.keys().isdisjoint(recipe.op.hidden)
+    ):
+        saved = _recomputed(recipe, saved)
+    return rules_of(recipe, needed, saved, arrived), not create and not recipe.direct
 
 
 class Passed:

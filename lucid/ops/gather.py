@@ -4,6 +4,7 @@ Reading is pointwise and fuses. Writing is a serial scan over the places, in par
 other dimensions, so that repeated places add up in order, the same on any number of threads.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -273,16 +274,24 @@ def put_zeros(v: Any, places: Sequence[Any], size: Sequence[int], first: int) ->
 def put_into(name: str, x: Any, v: Any, places: Sequence[Any], first: int, add: bool) -> Any:
     """In place: v at those places of x, added or in place of what was there. Only they are touched
     where nothing is recorded; a place outside of x is told before anything is written."""
-    shape = tuple(x.shape)
-    if not _touches_alone(x, (v, *places)):
+    if x._layout.numel < LARGE or not _touches_alone(x, (v, *places)):
         return write(assign, x, (put(x, v, places, first, add),), name=name)
-    n = len(places)
+    shape, n = tuple(x.shape), len(places)
     middle = broadcast_shapes("index", *(tuple(p.shape) for p in places))
     if tuple(v.shape) != (*shape[:first], *middle, *shape[first + n :]) or 0 in shape:
         return write(assign, x, (put(x, v, places, first, add),), name=name)
     within = (1,) * first + shape[first : first + n]
-    take(expand(zeros((), dtype=bool_), within), places, first)
+    take(_nothing(within), places, first)
     return write(_INTO[n, add], x, (v, *places), (first, shape), name)
+
+
+LARGE = 1 << 16  # elements that are copied twice in the time that the other way takes to begin
+
+
+@functools.lru_cache(64)
+def _nothing(shape: tuple[int, ...]) -> Any:
+    """A tensor of this shape, of one byte, to read places from."""
+    return expand(zeros((), dtype=bool_), shape)
 
 
 def _touches_alone(x: Any, others: Sequence[Any]) -> bool:
