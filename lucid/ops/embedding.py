@@ -19,7 +19,7 @@ from lucid.ops.statistics import max as max_
 from lucid.ops.statistics import norm
 from lucid.ops.view import reshape
 
-_sparse = lazy("lucid.sparse")
+_rows = lazy("lucid.sparse.rows")
 
 
 class scaled_gradient(Elementwise):
@@ -60,7 +60,7 @@ def embedding(
     if max_norm is not None:
         renormalize(weight, input, max_norm, norm_type)
     if sparse and is_grad_enabled() and weight.requires_grad:
-        return _sparse.rows.embedding(input, weight, row, scale_grad_by_freq)
+        return _rows.embedding(input, weight, row, scale_grad_by_freq)
     y = take(weight, [input], 0)
     if scale_grad_by_freq:
         y = scaled_gradient(y, reshape(_rarity(input, weight), (*input.shape, 1)))
@@ -156,9 +156,7 @@ def embedding_bag(
         flat, bags, count = _flat_bags(input, offsets, include_last_offset)
         factor = per_sample_weights
         factor = None if factor is None else reshape(factor, (factor.numel(),))[: flat.shape[0]]
-        return _sparse.rows.embedding_bag(
-            flat, weight, bags, count, mode, factor, row, scale_grad_by_freq
-        )
+        return _rows.embedding_bag(flat, weight, bags, count, mode, factor, row, scale_grad_by_freq)
     places, there, factor = _bags(input, offsets, include_last_offset, per_sample_weights)
     if row is not None:
         counts = places != row

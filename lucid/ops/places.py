@@ -14,7 +14,7 @@ from lucid.ops import cast as casts
 from lucid.ops import creation, gather, index
 from lucid.ops.scatter import same_kind, same_rank, scatter_reduce, source_of
 
-_sparse = lazy("lucid.sparse")
+_rows = lazy("lucid.sparse.rows")
 
 
 def gather_along(x, dim: int, index, *, sparse_grad: bool = False):
@@ -27,7 +27,7 @@ def gather_along(x, dim: int, index, *, sparse_grad: bool = False):
             [3]])
     """
     if sparse_grad and is_grad_enabled() and x.requires_grad and x.ndim:
-        return _sparse.rows.gather(x, normal_dim("gather", dim, x.ndim), index)
+        return _rows.gather(x, normal_dim("gather", dim, x.ndim), index)
     rank = len(x._layout.shape)
     if rank != len(index._layout.shape):
         same_rank("gather", x, index)
