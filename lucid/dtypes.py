@@ -6,8 +6,11 @@ Used by everything below the tensor. A dtype is a singleton, compared by identit
 import struct
 from typing import Final
 
-import ml_dtypes
 import numpy as np
+
+from lucid.lazy import lazy
+
+ml_dtypes = lazy("ml_dtypes")
 
 # The order of the categories is the order of promotion: bool < integer < floating < complex.
 BOOL: Final = 0
@@ -32,12 +35,21 @@ class dtype:
         self.itemsize = itemsize
         self.category = category
         self.signed = signed
-        self.numpy: np.dtype = np.dtype(array)  # type: ignore[call-overload]
+        if array is not None:
+            self.numpy: np.dtype = np.dtype(array)  # type: ignore[call-overload]
         self.compute: dtype = self  # the type in which kernels do arithmetic on it
         self.parts: dtype = self  # of a complex type: that of its real and imaginary parts
         # Reads one element from a buffer, ten times as fast as through an array.
         letter = LETTERS.get(name)
         self.reader = struct.Struct(f"={letter}") if letter else None
+
+    def __getattr__(self, name: str) -> np.dtype:
+        # NumPy's type of bfloat16 comes with a library of its own, which few programs need.
+        if name != "numpy":
+            raise AttributeError(f"'dtype' object has no attribute {name!r}")
+        self.numpy = np.dtype(getattr(ml_dtypes, self.name))
+        BY_NUMPY[self.numpy] = self
+        return self.numpy
 
     def __repr__(self) -> str:
         return f"lucid.{self.name}"
@@ -78,7 +90,7 @@ int16: Final = dtype("int16", 2, INTEGER, True, np.int16)
 int32: Final = dtype("int32", 4, INTEGER, True, np.int32)
 int64: Final = dtype("int64", 8, INTEGER, True, np.int64)
 float16: Final = dtype("float16", 2, FLOATING, True, np.float16)
-bfloat16: Final = dtype("bfloat16", 2, FLOATING, True, ml_dtypes.bfloat16)
+bfloat16: Final = dtype("bfloat16", 2, FLOATING, True, None)
 float32: Final = dtype("float32", 4, FLOATING, True, np.float32)
 float64: Final = dtype("float64", 8, FLOATING, True, np.float64)
 float16.compute = bfloat16.compute = float32
@@ -89,16 +101,23 @@ complex64.parts, complex128.parts = float32, float64
 
 ALL: Final = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64)
 BY_NAME: Final = {d.name: d for d in (*ALL, complex64, complex128)}
-BY_NUMPY: Final = {d.numpy: d for d in (*ALL, complex64, complex128)}
+BY_NUMPY: Final = {d.numpy: d for d in (*ALL, complex64, complex128) if d is not bfloat16}
 
 
 def _by_name(name: str) -> dtype:
     return BY_NAME[name]
 
 
+def known(array_dtype: np.dtype) -> dtype | None:
+    """The dtype of a NumPy dtype, None for one that is not supported."""
+    if array_dtype.name == "bfloat16" and array_dtype == bfloat16.numpy:
+        return bfloat16
+    return BY_NUMPY.get(array_dtype)
+
+
 def from_numpy(array_dtype: np.dtype) -> dtype:
     """The dtype of a NumPy dtype; TypeError names what is not supported."""
-    found = BY_NUMPY.get(np.dtype(array_dtype))
+    found = known(np.dtype(array_dtype))
     if found is None:
         names = ", ".join(BY_NAME)
         raise TypeError(f"NumPy dtype {array_dtype} is not supported; supported are {names}")

@@ -9,7 +9,6 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
-from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import Any
 
@@ -63,10 +62,10 @@ def after_import(name: str, module: str, function: str) -> None:
     if name in sys.modules:
         getattr(importlib.import_module(module), function)()
     else:
-        sys.meta_path.insert(0, _After(name, module, function))
+        sys.meta_path.insert(0, _After(name, module, function))  # type: ignore[arg-type]
 
 
-class _After(MetaPathFinder):
+class _After:  # a MetaPathFinder: importlib.abc would load thirty modules
     """Waits for one module. It is asked for every import, so it says no quickly."""
 
     def __init__(self, name: str, module: str, function: str):

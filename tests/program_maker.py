@@ -57,6 +57,9 @@ class Maker:
         if rng.random() < 0.4:
             self.afterwards()
         program.calls = rng.choice([2, 3, 4])
+        if any(3 in shape for *_, shape in program.arguments) and rng.random() < 0.3:
+            program.calls = 4
+            program.sizes = (3, *rng.choices([1, 2, 4, 5, 6, 7, 17], k=3))
         return program
 
     def attempt(self, line):

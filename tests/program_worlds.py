@@ -132,14 +132,14 @@ class World:
         self.last = ()
 
     def fresh(self, call):
-        """The arguments of a call: laid out as for every call."""
+        """The arguments of a call: laid out as for every call, a 3 being `sizes[call]`."""
         program, made = self.program, []
         rng = np.random.default_rng(program.seed + call)
         for seed, form, kind, shape in program.arguments:
+            if program.sizes:
+                shape = tuple([program.sizes[call] if n == 3 else n for n in shape])
             if form == "parameter":
                 made.append(self.space["p"])
-            elif form == "grown" and call:
-                made.append(data(rng, kind, (5, *shape[1:])))
             else:
                 made.append(argument(rng, seed, form, kind, shape, made))
         return made
@@ -191,6 +191,7 @@ class Program:
     result: str
     after: list = dataclasses.field(default_factory=list)  # run by the caller, on `out`
     calls: int = 3
+    sizes: tuple = ()  # what a size of 3 is in each call
 
     def source(self):
         names = ", ".join(f"a{i}" for i in range(len(self.arguments)))
@@ -201,6 +202,7 @@ class Program:
         kinds = [f"a{i}: {form} {kind}{shape}" for i, (_, form, kind, shape) in
                  enumerate(self.arguments)]  # fmt: skip
         head = f"# seed {self.seed}; {'; '.join(kinds)}; m: {self.model}; opt: {self.optimizer}"
+        head += f"; 3 becomes {', '.join(map(str, self.sizes))}" if self.sizes else ""
         after = [f"# after: {line}" for line in self.after]
         return "\n".join([head, self.source(), *after])
 

@@ -67,7 +67,9 @@ def lines_of(paths: list[Path]) -> int:
 
 
 def test_the_core_is_small():
-    core = [*PACKAGE.glob("*.py"), *(PACKAGE / name for name in CORE_FILES)]
+    above = {"__init__.py", "__main__.py", "random.py"}  # of Lucid's files; they stand on all else
+    core = [path for path in PACKAGE.glob("*.py") if path.name not in above]
+    core += [PACKAGE / name for name in CORE_FILES]
     for folder in CORE_FOLDERS:
         core += (PACKAGE / folder).rglob("*.py")
     total = lines_of(core)

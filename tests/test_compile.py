@@ -156,6 +156,24 @@ def test_a_bad_index_leaves_the_weights():
     assert lucid.equal(before, table.weight)
 
 
+@pytest.mark.parametrize(
+    "pick",
+    [
+        lambda x, i: (x.mean(0) * 1.5).gather(0, i[0]),  # a number, computed
+        lambda x, i: lucid.full((3,), 2.0).gather(0, i),  # the same everywhere
+        lambda x, i: (x.sum() * 1.5).expand(3).index_select(0, i),  # a number, spread out
+        lambda x, i: F.embedding(i, lucid.ones(3, 2)),
+    ],
+)
+def test_places_are_checked_where_what_is_read_does_not_depend_on_them(pick):
+    compiled = lucid.compile(pick)
+    x, good, bad = lucid.tensor(2.0), lucid.tensor([0, 0]), lucid.tensor([3, 3])
+    assert lucid.equal(compiled(x, good), pick(x, good))
+    for f in (pick, compiled):
+        with pytest.raises(IndexError, match="index 3 is out of range"):
+            f(x, bad)
+
+
 def test_values_are_refused_with_the_line():
     @lucid.compile
     def f(x):

@@ -403,3 +403,28 @@ def test_plans_are_bounded():
     for k in range(150):
         assert compiled(lucid.ones(1), k).item() == k + 1
     assert sum(map(len, compiled.plans.values())) <= 64
+
+
+class Plain(tuple):
+    """A tuple by another name, without constructor."""
+
+
+def test_tuples_of_any_class_are_results():
+    x = lucid.tensor([[1.0, 5.0], [7.0, 2.0]])
+    found = lucid.compile(lambda x: x.max(0))(x)
+    assert type(found) is type(x.max(0))
+    assert found.values.tolist() == [7, 5] and found.indices.tolist() == [1, 0]
+    found = lucid.compile(lambda x: (Plain((x + 1, x.shape)),))(x)
+    assert type(found[0]) is Plain and found[0][0].tolist() == [[2, 6], [8, 3]]
+    assert type(found[0][1]) is lucid.Size and found[0][1] == (2, 2)
+
+
+def test_what_would_keep_tensors_of_the_trace_is_refused():
+    def attribute(x):
+        made = Plain((x + 1,))
+        made.rest = x * 2
+        return made
+
+    for f in (attribute, lambda x: lambda: x * 2, lambda x: frozenset([x * 2])):
+        with pytest.raises(TraceError, match="make anew"):
+            lucid.compile(f)(lucid.ones(2))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import lucid
+from tests.programs import run_python
 
 NAMES = "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64".split()
 # Rows and columns in the order of NAMES: what two tensors with dimensions give.
@@ -85,3 +86,16 @@ def test_default_dtype():
 def test_what_is_no_number_makes_no_tensor(data):
     with pytest.raises(TypeError, match="tensor: cannot make a tensor of"):
         lucid.tensor(data)
+
+
+def test_arrays_of_bfloat16_are_known_whoever_loaded_their_type():
+    for order in ("ml_dtypes, lucid", "lucid, ml_dtypes"):
+        done = run_python(f"""
+            import numpy as np
+            import {order}
+            a = np.array([1.5, -2.0], ml_dtypes.bfloat16)
+            for x in (lucid.from_numpy(a), lucid.as_tensor(a), lucid.tensor(a)):
+                assert x.dtype is lucid.bfloat16 and x.tolist() == [1.5, -2.0]
+            assert lucid.ones(2, dtype=lucid.bfloat16).numpy().dtype == a.dtype
+        """)
+        assert done.returncode == 0, done.stderr

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from lucid.lazy import lazy
+from tests.programs import run_python
 
 
 def test_nothing_is_loaded_before_the_first_read():
@@ -49,3 +50,16 @@ def test_exports_load_on_first_use(tmp_path, monkeypatch):
     assert parcel.thing is parcel.sub.thing
     with pytest.raises(AttributeError, match="no attribute 'other'"):
         parcel.other  # noqa: B018
+
+
+def test_importing_lucid_loads_little():
+    """What NumPy has not loaded already: `import lucid` is to cost less than 60 ms."""
+    code = """
+        import sys, numpy
+        before = set(sys.modules)
+        import lucid
+        for name in ("llvmlite", "ml_dtypes", "pathlib", "importlib.resources", "tempfile", "rich"):
+            assert name not in set(sys.modules) - before, name
+    """
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr

@@ -9,6 +9,7 @@ from scipy import special
 
 import lucid
 from lucid import nn
+from lucid.nn import functional as F
 
 
 def array(tensor):
@@ -470,3 +471,18 @@ def test_options_of_linear_cross_entropy():
             peak = lucid.memory.stats()["peak"] - before
         peaks.append(peak)
     assert peaks[1] < peaks[0] / 3
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
+def test_ctc_loss_of_16_bits_is_that_of_32_rounded(kind):
+    rng = np.random.default_rng(5)
+    half = lucid.tensor(rng.standard_normal((6, 2, 5)), dtype=getattr(lucid, kind)).log_softmax(2)
+    losses, slopes = [], []
+    for x in (half.detach(), half.detach().float()):
+        x.requires_grad_()
+        loss = F.ctc_loss(x, lucid.tensor([[1, 2], [3, 3]]), [6, 6], [2, 2])
+        loss.backward()
+        assert loss.dtype is x.dtype is x.grad.dtype
+        losses.append(loss.to(half.dtype))
+        slopes.append(x.grad.to(half.dtype))
+    assert lucid.equal(*losses) and lucid.equal(*slopes)

@@ -171,6 +171,22 @@ def test_running(name):
     np.testing.assert_array_equal(y.numpy(), getattr(np, name)(i, axis=1, dtype=np.int64))
 
 
+@pytest.mark.parametrize("shape, dim", [((1,), 0), ((3, 1), 1), ((1, 4), 0), ((2, 1, 4), 1)])
+def test_running_over_one(shape, dim):
+    """A dimension of size 1, contiguous or not: each element is its own result."""
+    a = RNG.uniform(0.5, 2.0, shape)
+    for x in layouts(a):
+        for name in ("cumsum", "cumprod", "logcumsumexp"):
+            np.testing.assert_array_equal(getattr(x, name)(dim).numpy(), a)
+        for name in ("cummax", "cummin"):
+            values, places = getattr(x, name)(dim)
+            np.testing.assert_array_equal(values.numpy(), a)
+            assert not places.any()
+    x = lucid.tensor(a, requires_grad=True)
+    (x.cumsum(dim) * x.cumprod(dim)).sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 2 * a)
+
+
 def test_bad_dimensions():
     x = lucid.zeros(2, 3)
     for name in ("sum", "mean", "amax", "any", "var", "logsumexp", "cumsum", "max", "softmax"):

@@ -34,17 +34,31 @@ def holds_promise(x: Any) -> bool:
 
 
 _NUMPY = os.path.dirname(np.__file__)
+_EMPTY = types.CellType()
 _PLAIN = (
-    bool, int, float, complex, str, bytes, type(None), type(Ellipsis), type, range, slice, tuple,
+    bool, int, float, complex, str, bytes, type(None), type(Ellipsis), type, range, slice,
     frozenset, dtype, device, types.FunctionType, types.BuiltinFunctionType, types.ModuleType,
 )  # fmt: skip
+
+
+def _keeps_tensor(x: Any) -> bool:
+    """Whether a function or a set, made in the trace, has a tensor in it."""
+    if isinstance(x, types.FunctionType):
+        cells = [c.cell_contents for c in x.__closure__ or () if c != _EMPTY]
+        x = [cells, x.__defaults__, x.__kwdefaults__]
+    elif isinstance(x, frozenset):
+        x = list(x)
+    else:
+        return False
+    return any(isinstance(y, Array) for y in flatten(x)[0])
 
 
 def check_results(results: Sequence[Any], older: Sequence[Any]) -> None:
     """Refuse to give out the same new object at each call."""
     known = set(map(id, older))
     for y in results:
-        if not isinstance(y, (Array, *_PLAIN)) and id(y) not in known:
+        plain = isinstance(y, (Array, *_PLAIN)) and not _keeps_tensor(y)
+        if not plain and id(y) not in known:
             raise TraceError(
                 f"compile: the function returns a {type(y).__name__}, which each call would have "
                 "to make anew: return tensors and numbers in tuples, lists, dicts or dataclasses"

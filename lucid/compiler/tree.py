@@ -25,7 +25,7 @@ def _flatten(tree: Any, leaves: list[Any]) -> Form:
         leaves.append(tree)
         return LEAF
     kind = type(tree)
-    if kind is tuple or kind is list or (isinstance(tree, tuple) and hasattr(kind, "_fields")):
+    if kind is tuple or kind is list or _is_plain_tuple(tree):
         return (kind, len(tree), *[_flatten(item, leaves) for item in tree])
     if isinstance(tree, dict):
         return (kind, tuple(tree), *[_flatten(item, leaves) for item in tree.values()])
@@ -34,6 +34,11 @@ def _flatten(tree: Any, leaves: list[Any]) -> Form:
         return (kind, names, *[_flatten(getattr(tree, name), leaves) for name in names])
     leaves.append(tree)
     return LEAF
+
+
+def _is_plain_tuple(tree: Any) -> bool:
+    """A tuple of a class of its own, with or without names, that has its items and no more."""
+    return isinstance(tree, tuple) and not getattr(tree, "__dict__", None)
 
 
 def unflatten(form: Form, leaves: Sequence[Any]) -> Any:
@@ -49,7 +54,7 @@ def _unflatten(form: Form, leaves: Iterator[Any]) -> Any:
     if kind is tuple or kind is list:
         return kind(made)
     if issubclass(kind, tuple):
-        return kind(*made)
+        return tuple.__new__(kind, made)
     if issubclass(kind, dict):
         filled = kind() if kind in (dict,) else _empty(kind)
         filled.update(zip(names, made, strict=True))

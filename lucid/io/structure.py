@@ -117,7 +117,7 @@ class Encoder:
 
     def _array(self, x: Any, path: str) -> dict[str, Any]:
         array = np.asarray(x)
-        if array.dtype not in dtypes.BY_NUMPY:
+        if dtypes.known(array.dtype) is None:
             kind = array.dtype
             raise TypeError(f"lucid.save: {path or 'the object'} is a NumPy array of {kind}")
         name = self._name(path)

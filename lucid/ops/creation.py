@@ -498,6 +498,6 @@ def as_tensor(data: Any, dtype=None, device=None):
     _place(device)
     if isinstance(data, Tensor):
         return to_dtype(data, dtype or data._layout.dtype)
-    if isinstance(data, np.ndarray) and data.flags.writeable and data.dtype in dtypes.BY_NUMPY:
-        return to_dtype(from_numpy(data), dtype or dtypes.BY_NUMPY[data.dtype])
+    if isinstance(data, np.ndarray) and data.flags.writeable and dtypes.known(data.dtype):
+        return to_dtype(from_numpy(data), dtype or dtypes.from_numpy(data.dtype))
     return tensor(data, dtype=dtype)

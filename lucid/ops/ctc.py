@@ -14,6 +14,7 @@ from lucid.kernel import expr
 from lucid.kernel.expr import Expr, math
 from lucid.kernel.loops import Map, Store
 from lucid.op import Composite, Opaque
+from lucid.ops.cast import to_dtype
 from lucid.ops.creation import tensor, zeros
 from lucid.ops.elementwise import where
 from lucid.ops.gather import scatter_plus
@@ -221,7 +222,7 @@ def ctc_loss(
     inside = np.arange(frames)[:, None] < given
     kind = log_probs.dtype.compute
     loss = ctc_(
-        log_probs,
+        to_dtype(log_probs, kind),
         tensor(labels, dtype=int64),
         tensor(skip, dtype=bool_),
         tensor(inside, dtype=bool_),
@@ -230,10 +231,12 @@ def ctc_loss(
         zero=bool(zero_infinity),
     )
     if reduction == "mean":
-        return (loss / tensor(np.maximum(wanted, 1), dtype=loss.dtype)).mean()
-    if reduction == "sum":
-        return loss.sum()
-    return reshape(loss, ()) if single else loss
+        loss = (loss / tensor(np.maximum(wanted, 1), dtype=loss.dtype)).mean()
+    elif reduction == "sum":
+        loss = loss.sum()
+    elif single:
+        loss = reshape(loss, ())
+    return to_dtype(loss, log_probs.dtype)
 
 
 def _lengths(name: str, lengths: Any, batch: int, most: int | None) -> np.ndarray:

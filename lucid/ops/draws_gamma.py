@@ -3,9 +3,7 @@
 lucid.distributions makes Gamma, Beta, Dirichlet and StudentT of it; ops/tables.py publishes it.
 """
 
-import ml_dtypes
-
-from lucid.dtypes import FLOATING, dtype, float64
+from lucid.dtypes import FLOATING, dtype, float64, ml_dtypes
 from lucid.kernel import expr
 from lucid.kernel.expr import math
 from lucid.ops.draws_tried import Tried, normal_of, uniform_pair

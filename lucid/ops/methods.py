@@ -7,12 +7,10 @@ from collections.abc import Callable
 from types import NoneType
 from typing import Any
 
-import ml_dtypes
-
 from lucid import dtypes
 from lucid.apply import apply
 from lucid.array import Array
-from lucid.dtypes import FLOATING, dtype
+from lucid.dtypes import FLOATING, dtype, ml_dtypes
 from lucid.op import REGISTRY, Elementwise, Op
 from lucid.ops import (
     blend,

@@ -10,13 +10,12 @@ import threading
 from math import log2, prod, sqrt
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from lucid import dtypes
 from lucid.apply import apply
 from lucid.array import Array
-from lucid.dtypes import COMPLEX, FLOATING, bool_, dtype, float32, float64, int64
+from lucid.dtypes import COMPLEX, FLOATING, bool_, dtype, float32, float64, int64, ml_dtypes
 from lucid.kernel import expr
 from lucid.kernel.expr import Expr, math
 from lucid.kernel.loops import Axis, Scan, Store

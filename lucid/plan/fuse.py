@@ -236,7 +236,7 @@ class Partition:
         found = group.memo.get(key)
         if found is None:
             # The indices are kept with the entry: their ids must stay theirs.
-            made = self._pull_new(value, index, group)
+            made = _with_checks(self._pull_new(value, index, group), index)
             group.touched.add(id(value))
             found = group.memo[key] = (made, index, group.attempts)
         elif found[2] < group.attempts and not value.weak:
@@ -306,6 +306,19 @@ class Partition:
 def compute(x: Expr) -> Expr:
     """The expression in its type's arithmetic type (bfloat16 computes in float32)."""
     return expr.cast(x, x.dtype.compute)
+
+
+def _with_checks(made: Expr, index: Sequence[Expr]) -> Expr:
+    """The element, with the checks of its place: what is the same at every place, as a number
+    that was spread out is, has dropped them."""
+    places = [i for i in index if i.op not in ("index", "const")]
+    checks = [x for x in expr.postorder(places) if x.op == "checked"]
+    inside = {id(x) for x in expr.postorder([made])} if checks else set()
+    for check in checks:
+        if id(check) not in inside:
+            _, condition, bad = check.args
+            made = expr.checked(made, condition, check.attr, bad)  # type: ignore[arg-type]
+    return made
 
 
 def position(items: list[Value], value: Value) -> int:

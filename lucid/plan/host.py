@@ -8,9 +8,9 @@ words. BLAS runs on one thread meanwhile, so that bits do not depend on how many
 import contextlib
 import ctypes
 import itertools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -149,11 +149,12 @@ def one_blas_thread() -> Iterator[None]:
 def _setters() -> list[tuple[Any, Any]]:
     """(get, set) of the number of threads of the OpenBLAS libraries that NumPy and SciPy bring."""
     found = []
-    root = Path(np.__file__).parent.parent
-    for folder in ("numpy.libs", "scipy.libs"):
-        for path in sorted(root.glob(f"{folder}/*openblas*")):
+    root = os.path.dirname(os.path.dirname(np.__file__))
+    for folder in (f"{root}/numpy.libs", f"{root}/scipy.libs"):
+        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        for name in [n for n in names if "openblas" in n]:
             with contextlib.suppress(OSError, AttributeError):
-                library = ctypes.CDLL(str(path))
+                library = ctypes.CDLL(f"{folder}/{name}")
                 for prefix, suffix in (("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", "")):
                     get = getattr(library, f"{prefix}openblas_get_num_threads{suffix}", None)
                     put = getattr(library, f"{prefix}openblas_set_num_threads{suffix}", None)

@@ -209,8 +209,22 @@ def simplify(nest: Nest, apart: frozenset[str] = frozenset()) -> None:
         )
     nest.grid = [a for a in nest.grid if a not in ones]
     nest.inner = [a for a in nest.inner if a not in ones]
+    if not nest.inner:
+        _write_out_steps(nest)
     _drop_still_dimensions(nest)
     _merge(nest, apart)
+
+
+def _write_out_steps(nest: Nest) -> None:
+    """A scan of one step carries no state: what it starts from and comes to, as expressions."""
+    known: dict[tuple, Expr] = {}
+    rule = lambda x: known.get((x.op, x.attr))  # noqa: E731
+    for s in [s for s in nest.stages if isinstance(s, Scan)]:
+        known.update({("state", (s.number, i)): x for i, x in enumerate(s.initial)})
+        for i, x in enumerate(expr.rewrite(s.update, rule)):
+            known["next", (s.number, i)] = known["folded", (s.number, i)] = x
+    stages = [Map((), s.stores) if isinstance(s, Scan) else s for s in nest.stages]
+    nest.stages = rebuild(stages, rule, lambda store: store)
 
 
 def _drop_still_dimensions(nest: Nest) -> None:
@@ -570,7 +584,7 @@ def split(nest: Nest, vector: str) -> tuple[Nest, Nest] | None:
     second = Nest(
         nest.name + "_join",
         {
-            **{n: replace(a) for n, a in nest.arrays.items() if n in used_by(maps)},
+            **{n: replace(nest.arrays[n]) for n in dict.fromkeys([n for n, _ in uses(maps)])},
             **{n: replace(a, role="in") for n, a in partial.items()},
         },
         {"block": blocks, **nest.extents},
@@ -582,7 +596,3 @@ def split(nest: Nest, vector: str) -> tuple[Nest, Nest] | None:
     simplify(first)
     simplify(second)
     return first, second
-
-
-def used_by(stages: Sequence[Stage]) -> set[str]:
-    return {name for name, _ in uses(stages)}
