@@ -1,6 +1,6 @@
 """Probability distributions under PyTorch's names. Loaded on first use."""
 
-from lucid.distributions import constraint_registry, constraints, kl, transforms
+from lucid.distributions import constraints, kl, transforms
 from lucid.distributions import kl_pairs as kl_pairs  # registers its formulas
 from lucid.distributions.bernoulli import Bernoulli, Binomial, Geometric
 from lucid.distributions.beta import Beta, Dirichlet
@@ -69,7 +69,7 @@ __all__ = [
     "PowerTransform", "RelaxedBernoulli", "RelaxedOneHotCategorical", "ReshapeTransform",
     "SigmoidTransform", "SoftmaxTransform", "SoftplusTransform", "StackTransform",
     "StickBreakingTransform", "StudentT", "TanhTransform", "Transform", "TransformedDistribution",
-    "Uniform", "VonMises", "Weibull", "Wishart", "biject_to", "constraint_registry",
+    "Uniform", "VonMises", "Weibull", "Wishart", "biject_to",
     "constraints", "identity_transform", "kl", "kl_divergence", "register_kl", "transform_to",
     "transforms",
 ]  # fmt: skip
