@@ -14,9 +14,8 @@ from harness import CASES, array, case, labels, main, rows
 # Why a case is slower than PyTorch, by the beginning of its name.
 CAUSES = {
     "stack 8": "each part's gradient is a copy of its own; PyTorch's show the cotangent's bytes",
-    "stack 2": "a view and its Node for each part, before one call joins them",
-    "conv2d 3-64": "three channels: runs of k of 21 numbers, and lines copied with their padding",
     "conv2d grouped": "16 columns fill one of the four vectors of the register tile",
+    "conv2d depthwise 32": "a copy with borders, and 49 taps written out",
     "conv2d depthwise": "step 1 runs on planes; the weight's gradient reads the input for each tap",
     "conv": "row-major input is turned to channels side by side, and the result back",
     "adaptive_avg_pool2d 7": "the windows of each element are divided out, where a table would do",
@@ -24,7 +23,6 @@ CAUSES = {
     "bincount": "checks each number, and reads all twice before for the extremes",
     "pad2d reflection": "three reads of a vector, those that are turned around one by one",
     "pad2d": "the gradient folds as many places for an inner element as for one at the border",
-    "clip_grad_norm_": "a norm and a product for each tensor, as calls of their own",
     "LBFGS": "a call for each product of vectors and each parameter",
     "lstm": "the products of a step, 32 rows by 1024 columns, and cells in a form of their own",
     "embedding_bag mean": "the number of entries is counted in kernels of its own",
