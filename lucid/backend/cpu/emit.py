@@ -77,6 +77,17 @@ class Emitter:
                 done[id(node)] = self.apply(node, [done[id(a)] for a in node.args], count)
         return [done[id(root)] for root in roots]
 
+    def together(self, root: Expr, given: Sequence[Sequence[Value]], count: int) -> list[Value]:
+        """The root for several lists of arguments, operation by operation."""
+        every: list[dict[int, Value]] = [{} for _ in given]
+        for node in postorder([root]):
+            for done, args in zip(every, given, strict=True):
+                if node.op == "arg":
+                    done[id(node)] = args[node.attr]
+                else:
+                    done[id(node)] = self.apply(node, [done[id(a)] for a in node.args], count)
+        return [done[id(root)] for done in every]
+
     # Leaves
 
     def _const(self, node: Expr, count: int) -> Value:

@@ -15,6 +15,8 @@ from lucid.dtypes import dtype
 from lucid.kernel import expr as e
 from lucid.kernel.expr import Expr
 
+UNITS = 4  # vectors of a long epilogue that are worked on together
+
 
 @dataclass(frozen=True)
 class Epilogue:
@@ -97,28 +99,40 @@ def emit_block(
         ]
         out = f.address(block.c, m * block.c_row, memory(epilogue.output))
 
-        def vector_at(j: Value, mask: Value | None, bases=bases, sums=sums, out=out) -> None:
-            n = block.first_column + j
+        def vectors_at(j: Value, mask: Value | None, count: int, bases=bases, sums=sums, out=out):
             line = f"<{tile.lanes} x {tile.element}>"
-            if mask is not None and epilogue.inside:
-                values = [f.masked_load(line, f.address(sums, j, tile.element), mask)]
-            else:
-                values = [f.load(line, sums, j)]
-            for k, kind in enumerate(epilogue.kinds):
-                access = epilogue.accesses[k]
-                values.append(
-                    _read(f, bases[k], kind, access, n, block.column_strides[k], tile.lanes, mask)
-                )
-            made = emitter.evaluate([value], values, tile.lanes)[0]
-            _write(f, made, out, epilogue, n, block.c_column, mask)
+            places = [j + u * tile.lanes for u in range(count)]
+            given = []
+            for at in places:
+                if mask is not None and epilogue.inside:
+                    values = [f.masked_load(line, f.address(sums, at, tile.element), mask)]
+                else:
+                    values = [f.load(line, sums, at)]
+                for k, kind in enumerate(epilogue.kinds):
+                    access, s_n = epilogue.accesses[k], block.column_strides[k]
+                    n = block.first_column + at
+                    values.append(_read(f, bases[k], kind, access, n, s_n, tile.lanes, mask))
+                given.append(values)
+            for at, made in zip(places, emitter.together(value, given, tile.lanes), strict=True):
+                n = block.first_column + at
+                _write(f, made, out, epilogue, n, block.c_column, mask)
 
+        # Several vectors side by side, so that long chains of operations overlap.
+        step = tile.lanes * (1 if "avx512" in flags and _short(epilogue.value) else UNITS)
         whole: Value | int = 0
-        if "avx512" not in flags:  # masks cost little there, and halve the code
-            whole = block.columns & -tile.lanes
-            with f.loop(0, whole, tile.lanes) as j:
-                vector_at(j, None)
+        if step > tile.lanes or "avx512" not in flags:
+            whole = block.columns // step * step
+            with f.loop(0, whole, step) as j:
+                vectors_at(j, None, step // tile.lanes)
         with f.loop(whole, block.columns, tile.lanes) as j:
-            vector_at(j, f.first_lanes(block.columns - j, tile.lanes))
+            vectors_at(j, f.first_lanes(block.columns - j, tile.lanes), 1)
+
+
+def _short(value: Expr) -> bool:
+    """Whether there is little to overlap."""
+    return sum(bool(n.args) for n in e.postorder([value])) < 12 and not any(
+        n.op in e.MATH for n in e.postorder([value])
+    )
 
 
 def _emit_along_rows(
