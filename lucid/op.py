@@ -129,8 +129,12 @@ class Op(metaclass=OpMeta):
     @classmethod
     def call(cls, *args: Any, **kwargs: Any) -> Any:
         """Call with inputs by position and static parameters by name (or after the inputs)."""
-        if not kwargs and len(args) == len(cls.inputs) and cls.usual is not None:
-            return cls.dispatch(cls, args, cls.usual)
+        if not kwargs:
+            n, more = len(cls.inputs), len(args) - len(cls.inputs)
+            if more == 0 and cls.usual is not None:
+                return cls.dispatch(cls, args, cls.usual)
+            if more == len(cls.statics):
+                return cls.dispatch(cls, args[:n], args[n:])
         return cls.dispatch(cls, *cls.bind(args, kwargs))
 
     @classmethod

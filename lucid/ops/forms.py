@@ -58,9 +58,9 @@ def with_out(function: Callable) -> Callable:
     def wrapped(*args: Any, out: Any = None, **kwargs: Any) -> Any:
         if not args and "input" in kwargs:
             args = (kwargs.pop("input"),)
-        y = function(*args, **kwargs)
         if out is None:
-            return y
+            return function(*args, **kwargs)
+        y = function(*args, **kwargs)
         if isinstance(y, tuple):
             return tuple(write_out(assign, o, (v,)) for o, v in zip(out, y, strict=True))
         return write_out(assign, out, (y,))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from lucid.apply import apply
 from lucid.array import Array
 from lucid.dtypes import COMPLEX, FLOATING, dtype, get_default_dtype
 from lucid.op import Composite, normal_dim, normal_dims
@@ -34,7 +35,7 @@ def sum(x, dim=None, keepdim: bool = False, *, dtype: dtype | None = None):
     tensor([3., 3.])
     """
     x = x if dtype is None else to_dtype(x, dtype)
-    return sum_(x, _dims("sum", x, dim), keepdim)
+    return apply(sum_, (x,), (_dims("sum", x, dim), keepdim))
 
 
 def _dims(name: str, x: Any, dim: Any) -> tuple[int, ...]:
@@ -83,7 +84,7 @@ def mean(x, dim=None, keepdim: bool = False, *, dtype: dtype | None = None):
     """
     if dtype is not None or x.dtype.category != COMPLEX:
         x = _floating("mean", x, dtype)
-    return mean_(x, _dims("mean", x, dim), keepdim)
+    return apply(mean_, (x,), (_dims("mean", x, dim), keepdim))
 
 
 class var_(Composite):
