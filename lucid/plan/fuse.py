@@ -447,9 +447,12 @@ class Program:
         self.alone |= folds
 
     def _copies(self, group: Group) -> set[int]:
-        """Copies of the views that the folds read, whose strides stood in the way."""
+        """Copies of the views that the folds, and what is computed for them, read: their strides
+        stood in the way."""
         made = set()
-        for equation in [r.equation for r in group.folds if r.equation is not None]:
+        readers = [r.equation for r in group.folds if r.equation is not None]
+        readers += [e for e in group.computed.values() if not issubclass(e.op, View)]
+        for equation in readers:
             at = next(i for i, e in enumerate(self.graph.equations) if e is equation)
             for v in [v for v in equation.inputs if v.equation and issubclass(v.equation.op, View)]:
                 copy = Equation(find("clone"), (v,), (), line=equation.line, unit=equation.unit)
