@@ -48,7 +48,6 @@ class dtype:
         if name != "numpy":
             raise AttributeError(f"'dtype' object has no attribute {name!r}")
         self.numpy = np.dtype(getattr(ml_dtypes, self.name))
-        BY_NUMPY[self.numpy] = self
         return self.numpy
 
     def __repr__(self) -> str:

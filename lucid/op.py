@@ -92,8 +92,15 @@ class Op(metaclass=OpMeta):
     dispatch: ClassVar[Callable]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Calling a record calls the op."""
-        return cls.call(*args, **kwargs)
+        """Calling a record calls the op: inputs by position, static parameters after them or by
+        name."""
+        if not kwargs:
+            n, more = len(cls.inputs), len(args) - len(cls.inputs)
+            if more == 0 and cls.usual is not None:
+                return cls.dispatch(cls, args, cls.usual)
+            if more == len(cls.statics):
+                return cls.dispatch(cls, args[:n], args[n:])
+        return cls.dispatch(cls, *cls.bind(args, kwargs))
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -125,17 +132,6 @@ class Op(metaclass=OpMeta):
     def signature(cls) -> Callable | None:
         """The function whose parameters name the inputs and static parameters."""
         return getattr(cls, "body", None)
-
-    @classmethod
-    def call(cls, *args: Any, **kwargs: Any) -> Any:
-        """Call with inputs by position and static parameters by name (or after the inputs)."""
-        if not kwargs:
-            n, more = len(cls.inputs), len(args) - len(cls.inputs)
-            if more == 0 and cls.usual is not None:
-                return cls.dispatch(cls, args, cls.usual)
-            if more == len(cls.statics):
-                return cls.dispatch(cls, args[:n], args[n:])
-        return cls.dispatch(cls, *cls.bind(args, kwargs))
 
     @classmethod
     def bind(cls, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[tuple, tuple]:
@@ -419,7 +415,7 @@ class Composite(Op, abstract=True):
         kind = kinds.pop()
         alone = not isinstance(made, tuple)
         outputs = [
-            find("cast").call(y, kind) if i < cls.count and y.dtype is kind.compute else y
+            find("cast")(y, kind) if i < cls.count and y.dtype is kind.compute else y
             for i, y in enumerate((made,) if alone else made)
         ]
         return outputs[0] if alone else tuple(outputs)
@@ -439,7 +435,7 @@ def widened(x: Any) -> Any:
     kind = getattr(x, "dtype", None)
     if kind is None or not hasattr(x, "_layout") or kind.category != FLOATING:
         return x
-    return x if kind.compute is kind else find("cast").call(x, kind.compute)
+    return x if kind.compute is kind else find("cast")(x, kind.compute)
 
 
 def normal_dim(op: str, dim: int, rank: int) -> int:

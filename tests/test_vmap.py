@@ -401,7 +401,7 @@ NEVER_MAPPED = {
     "standard_gamma": "test_random", "poisson_numbers": "test_random",
     "binomial_numbers": "test_random",
     "overwritten": "made in compiled programs", "assembled": "made in compiled programs",
-    "strided_view": "made in compiled programs", "compiled": "a Node's",
+    "compiled": "a Node's",
     "cond": "made in compiled programs", "loop": "made in compiled programs",
     "packed_right": "made in compiled programs", "prepacked": "made in compiled programs",
 }  # fmt: skip

@@ -17,8 +17,8 @@ from lucid.plan import nest
 from lucid.plan.form import key_of
 from lucid.plan.fuse import Group
 from lucid.plan.keep import keep
-from lucid.plan.lower import name_of, operands_of
-from lucid.plan.steps import HEAD, Bound, Operand, Step, bits, nest_step
+from lucid.plan.lower import name_of, nbytes, operands_of
+from lucid.plan.steps import HEAD, Bound, Operand, Step, bits, nest_step, users_of
 
 _bands = lazy("lucid.backend.cpu.bands")
 _threads = lazy("lucid.backend.cpu.threads")
@@ -54,11 +54,12 @@ class Run:
 def bands(context: Any) -> None:
     """Put runs of steps together where that keeps values in the cache."""
     steps: list[Step] = context.steps
+    users = users_of(steps)
     result: list[tuple[Step, Group | None]] = []
     i = 0
     while i < len(steps):
         run = _run(context, i)
-        joined = None if run is None else _joined(context, run)
+        joined = None if run is None else _joined(context, run, users)
         if run is None or joined is None:
             result.append((steps[i], context.groups.get(i)))
             i += 1
@@ -117,19 +118,9 @@ def _operands(band: Band) -> list[tuple[Operand, tuple[int, ...]]]:
     return list(zip(band.step.operands, band.apart, strict=True))
 
 
-def _nbytes(o: Operand) -> int:
-    """From the first to the last byte."""
-    last = sum((n - 1) * s for n, s in zip(o.shape, o.strides, strict=True))
-    return (last + 1) * o.dtype.itemsize
-
-
-def _joined(context: Any, run: Run) -> Step | None:
-    """The run as one step, where it pays."""
+def _joined(context: Any, run: Run, users: dict[int, set[int]]) -> Step | None:
+    """The run as one step, where it pays. users: by value, the steps that it is an operand of."""
     inside = range(run.start, run.start + len(run.bands))
-    users: dict[int, set[int]] = {}
-    for i, s in enumerate(context.steps):
-        for o in s.operands:
-            users.setdefault(id(o.value), set()).add(i)
     made = {key for band in run.bands for key in band.made}
     every = {id(o.value): o for band in run.bands for o in band.step.operands}
     size = sum(prod(o.shape) * o.dtype.itemsize for o in every.values())
@@ -141,10 +132,10 @@ def _joined(context: Any, run: Run) -> Step | None:
     room = 0
     for key in made:
         o = every[key]
-        dense = prod(o.shape) * o.dtype.itemsize == _nbytes(o)
+        dense = prod(o.shape) * o.dtype.itemsize == nbytes(o)
         if dense and users[key] <= set(inside) and key not in context.outputs:
             local[key] = room
-            room += -(-_nbytes(o) // ALIGN) * ALIGN
+            room += -(-nbytes(o) // ALIGN) * ALIGN
     outer = {id(o.value): o for i in inside for o in context.steps[i].operands}
     shared = [replace(outer[key], offset=0) for key in every if key not in local]
     numbers = {id(o.value): _bands.FIRST + n for n, o in enumerate(shared)}

@@ -16,7 +16,7 @@ from lucid.kernel.expr import Expr
 from lucid.plan.commit import written_by
 from lucid.plan.fuse import Group
 from lucid.plan.lower import name_of
-from lucid.plan.steps import Operand, Step
+from lucid.plan.steps import Operand, Step, users_of
 
 # What an expression may not read: places, run-time numbers, folds.
 FOREIGN = {"index", "scalar", "load", "word", "size", "folded", "state", "next", "checked"}
@@ -37,10 +37,7 @@ class Tail:
 def epilogues(context: Any, into: dict[int, Value]) -> None:
     """Put kernels into the products before them. into: by output's id, the input it overwrites."""
     steps: dict[int, Step] = dict(enumerate(context.steps))
-    users: dict[int, set[int]] = {}
-    for i, s in steps.items():
-        for o in s.operands:
-            users.setdefault(id(o.value), set()).add(i)
+    users = users_of(context.steps)
     for i in sorted(context.groups):
         found = _found(context, steps, users, into, i)
         if found is None:

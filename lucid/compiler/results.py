@@ -27,10 +27,15 @@ def is_number(x: Any) -> bool:
 
 def holds_promise(x: Any) -> bool:
     """Whether it is, or holds, a tensor of this trace."""
-    leaves, form = flatten(x)
+    return any(isinstance(y._storage, Promise) for y in _tensors_in(x))
+
+
+def _tensors_in(x: Any) -> list[Any]:
+    """The tensors of a nest, or of a set."""
+    leaves, _ = flatten(x)
     if len(leaves) == 1 and isinstance(leaves[0], (set, frozenset)):
-        leaves = list(leaves[0])
-    return any(isinstance(y, Array) and isinstance(y._storage, Promise) for y in leaves)
+        leaves, _ = flatten(list(leaves[0]))
+    return [y for y in leaves if isinstance(y, Array)]
 
 
 _NUMPY = os.path.dirname(np.__file__)
@@ -45,12 +50,8 @@ def _keeps_tensor(x: Any) -> bool:
     """Whether a function or a set, made in the trace, has a tensor in it."""
     if isinstance(x, types.FunctionType):
         cells = [c.cell_contents for c in x.__closure__ or () if c != _EMPTY]
-        x = [cells, x.__defaults__, x.__kwdefaults__]
-    elif isinstance(x, frozenset):
-        x = list(x)
-    else:
-        return False
-    return any(isinstance(y, Array) for y in flatten(x)[0])
+        return bool(_tensors_in([cells, x.__defaults__, x.__kwdefaults__]))
+    return isinstance(x, frozenset) and bool(_tensors_in(x))
 
 
 def check_results(results: Sequence[Any], older: Sequence[Any]) -> None:

@@ -28,7 +28,8 @@ from lucid.graph import Graph, Value, preserved
 from lucid.layout import Layout, layout
 from lucid.lines import user_line
 from lucid.op import Op, View, find
-from lucid.ops.overwrite import overwritten, strided_view
+from lucid.ops.overwrite import overwritten
+from lucid.ops.strided import strided
 from lucid.ops.view import reshape
 
 Chain = tuple[tuple[type[Op], tuple], ...]
@@ -172,7 +173,7 @@ class Program:
                 self.refuse("a view over the memory of a strided tensor", "use contiguous() first")
             raise Restart(id(cell.storage))
         flat: Chain = () if base.ndim == 1 else ((reshape, ((base.numel,),)),)
-        return (*flat, (strided_view, (lay.shape, lay.strides, first)))
+        return (*flat, (strided, (lay.shape, lay.strides, first)))
 
     def _add(self, op: type[Op], inputs: Sequence[Value], params: tuple) -> Value:
         value = self.graph.add(op, inputs, params)[0]

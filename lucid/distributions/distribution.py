@@ -254,3 +254,17 @@ class ProbsOrLogits(Distribution):
     def param_shape(self) -> Size:
         """The shape of the parameter that was given."""
         return self._param.shape
+
+
+class Centred(Distribution):
+    """A distribution about `loc`, which is its mean and its mode."""
+
+    loc: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    @property
+    def mode(self) -> Tensor:
+        return self.loc

@@ -17,7 +17,7 @@ from lucid.distributions.multivariate_normal import MultivariateNormal, squared_
 from lucid.distributions.normal import HalfNormal, Normal
 from lucid.distributions.poisson import Poisson
 from lucid.distributions.transformed import TransformedDistribution
-from lucid.distributions.utils import euler_constant, sum_rightmost
+from lucid.distributions.utils import euler_constant, log_beta, sum_rightmost
 
 __all__ = ["kl_divergence", "register_kl"]
 
@@ -273,8 +273,7 @@ def _uniform_beta(p: Any, q: Any) -> Tensor:
     a, b = q.concentration1, q.concentration0
     ones = (a - 1) * (_total(p.high) - _total(p.low) - width)
     zeros = (b - 1) * (_total(1 - p.high) - _total(1 - p.low) + width)
-    beta = a.lgamma() + b.lgamma() - (a + b).lgamma()
-    made = beta - width.log() - (ones - zeros) / width
+    made = log_beta(a, b) - width.log() - (ones - zeros) / width
     return lucid.where((p.high > 1) | (p.low < 0), math.inf, made)
 
 

@@ -6,11 +6,11 @@ from typing import Any
 import lucid
 from lucid import Size, Tensor
 from lucid.distributions import constraints
-from lucid.distributions.distribution import Distribution
+from lucid.distributions.distribution import Centred
 from lucid.distributions.utils import floating, lazy_property
 
 
-class LowRankMultivariateNormal(Distribution):
+class LowRankMultivariateNormal(Centred):
     """LowRankMultivariateNormal(loc, cov_factor W, cov_diag d): normal vectors of the covariance
     W W^T + diag(d).
 
@@ -67,14 +67,6 @@ class LowRankMultivariateNormal(Distribution):
 
     def _expanded(self, new: Any, shape: Size) -> None:
         new._scaled, new._capacitance, new._root = self._scaled, self._capacitance, self._root
-
-    @property
-    def mean(self) -> Tensor:
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
 
     @property
     def variance(self) -> Tensor:

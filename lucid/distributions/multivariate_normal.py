@@ -6,11 +6,11 @@ from typing import Any
 import lucid
 from lucid import Size, Tensor
 from lucid.distributions import constraints
-from lucid.distributions.distribution import Distribution
+from lucid.distributions.distribution import Centred
 from lucid.distributions.utils import floating, lazy_property, one_of
 
 
-class MultivariateNormal(Distribution):
+class MultivariateNormal(Centred):
     """MultivariateNormal(loc, covariance_matrix, precision_matrix or scale_tril): normal vectors.
 
     loc is (..., n), one of the matrices (..., n, n). The density is
@@ -88,14 +88,6 @@ class MultivariateNormal(Distribution):
         """The inverse of the covariance."""
         factor, n = self._unbroadcasted_scale_tril, self._event_shape[0]
         return lucid.cholesky_inverse(factor).expand((*self._batch_shape, n, n))
-
-    @property
-    def mean(self) -> Tensor:
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
 
     @property
     def variance(self) -> Tensor:

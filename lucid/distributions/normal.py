@@ -6,13 +6,13 @@ from typing import Any
 import lucid
 from lucid import Size, Tensor
 from lucid.distributions import constraints
-from lucid.distributions.distribution import ExponentialFamily
+from lucid.distributions.distribution import Centred, ExponentialFamily
 from lucid.distributions.utils import broadcast_all, floating
 
 _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 
 
-class Normal(ExponentialFamily):
+class Normal(Centred, ExponentialFamily):
     """Normal(loc, scale): density e^(-z^2 / 2) / (scale sqrt(2 pi)), z = (x - loc) / scale.
 
     >>> import lucid
@@ -28,14 +28,6 @@ class Normal(ExponentialFamily):
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None):
         self.loc, self.scale = floating(*broadcast_all(loc, scale))
         super().__init__(self.loc.shape, (), validate_args)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
 
     @property
     def stddev(self) -> Tensor:

@@ -7,7 +7,7 @@ import lucid
 from lucid import Tensor
 from lucid.distributions import constraints
 from lucid.distributions.distribution import Distribution
-from lucid.distributions.utils import broadcast_all, euler_constant, floating
+from lucid.distributions.utils import broadcast_all, euler_constant, floating, log_beta
 from lucid.ops.draws_gamma import _standard_gamma
 
 nan, inf = float("nan"), float("inf")
@@ -225,7 +225,7 @@ class Kumaraswamy(_Quantiles):
         """The mean of x^n: b B(1 + n / a, b)."""
         a, b = self.concentration1, self.concentration0
         first = 1 + n / a
-        return b * (first.lgamma() + b.lgamma() - (first + b).lgamma()).exp()
+        return b * log_beta(first, b).exp()
 
     @property
     def mean(self) -> Tensor:
@@ -305,12 +305,10 @@ class FisherSnedecor(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
         a, b, ratio = 0.5 * self.df1, 0.5 * self.df2, self.df1 / self.df2
-        beta = a.lgamma() + b.lgamma() - (a + b).lgamma()
         rest = (a + b) * (ratio * value).log1p()
-        return a * ratio.log() + (a - 1) * value.log() - rest - beta
+        return a * ratio.log() + (a - 1) * value.log() - rest - log_beta(a, b)
 
     def entropy(self) -> Tensor:
         a, b = 0.5 * self.df1, 0.5 * self.df2
-        beta = a.lgamma() + b.lgamma() - (a + b).lgamma()
-        made = beta + (1 - a) * a.digamma() - (1 + b) * b.digamma()
+        made = log_beta(a, b) + (1 - a) * a.digamma() - (1 + b) * b.digamma()
         return made + (a + b) * (a + b).digamma() + (b / a).log()

@@ -36,6 +36,11 @@ def floating(*values: Tensor) -> tuple[Tensor, ...]:
     return tuple(v if v.is_floating_point() else v.to(kind) for v in values)
 
 
+def log_beta(a: Tensor, b: Tensor) -> Tensor:
+    """log B(a, b) = log Gamma(a) + log Gamma(b) - log Gamma(a + b)."""
+    return a.lgamma() + b.lgamma() - (a + b).lgamma()
+
+
 def clamp_probs(probs: Tensor) -> Tensor:
     """Away from 0 and 1 by the type's precision, so that logarithms are finite."""
     eps = lucid.finfo(probs.dtype).eps

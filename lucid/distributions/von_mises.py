@@ -6,13 +6,13 @@ from typing import Any
 import lucid
 from lucid import Tensor
 from lucid.distributions import constraints
-from lucid.distributions.distribution import Distribution
+from lucid.distributions.distribution import Centred
 from lucid.distributions.utils import broadcast_all, floating
 
 _special: Any = lucid.special
 
 
-class VonMises(Distribution):
+class VonMises(Centred):
     """VonMises(loc, concentration k): angles in radians with density e^(k cos(x - loc)) / (2 pi
     I0(k)), known up to turns; samples lie in [-pi, pi).
 
@@ -30,14 +30,6 @@ class VonMises(Distribution):
     def __init__(self, loc: Any, concentration: Any, validate_args: bool | None = None):
         self.loc, self.concentration = floating(*broadcast_all(loc, concentration))
         super().__init__(self.loc.shape, (), validate_args)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
 
     @property
     def variance(self) -> Tensor:

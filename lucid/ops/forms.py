@@ -24,7 +24,7 @@ def function_of(record: type[Op]) -> Callable:
         if out is None:
             if not kwargs and len(args) == arity and usual is not None:
                 return apply(record, args, usual)
-            return record.call(*args, **kwargs)
+            return record(*args, **kwargs)
         return write_out(record, out, *record.bind(args, kwargs))
 
     function.__name__ = function.__qualname__ = record.name
@@ -58,9 +58,9 @@ def with_out(function: Callable) -> Callable:
     def wrapped(*args: Any, out: Any = None, **kwargs: Any) -> Any:
         if not args and "input" in kwargs:
             args = (kwargs.pop("input"),)
-        if out is None:
-            return function(*args, **kwargs)
         y = function(*args, **kwargs)
+        if out is None:
+            return y
         if isinstance(y, tuple):
             return tuple(write_out(assign, o, (v,)) for o, v in zip(out, y, strict=True))
         return write_out(assign, out, (y,))

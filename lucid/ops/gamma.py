@@ -147,7 +147,7 @@ def polygamma(n: int, x: Any) -> Any:
         raise ValueError(f"polygamma: n is {n}; it must not be negative")
     if n > MOST:
         raise NotImplementedError(f"polygamma: n is {n}; orders up to {MOST} are supported")
-    return polygamma_(x, n=n) if n else find("digamma").call(x)
+    return polygamma_(x, n=n) if n else find("digamma")(x)
 
 
 def polygamma_of(self: Any, n: int) -> Any:

@@ -7,28 +7,9 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from lucid.kernel import expr
-from lucid.op import Opaque, View, find
+from lucid.op import Opaque, find
 from lucid.plan.copies import copy_step
 from lucid.plan.steps import Operand
-
-
-class strided_view(View):
-    """A view by explicit strides of elements in one row; the first is at `first`."""
-
-    public = False
-
-    def shape(shape, *, size, steps, first):
-        return size
-
-    def strides(shape, strides, offset, *, size, steps, first):
-        return tuple(s * strides[0] for s in steps), offset + first * strides[0]
-
-    def pull(shape, index, *, size, steps, first):
-        at = expr.size(first)
-        for i, step in zip(index, steps, strict=True):
-            at = at + i * expr.size(step)
-        return [at]
 
 
 class overwritten(Opaque):

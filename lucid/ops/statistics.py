@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from lucid.apply import apply
 from lucid.array import Array
 from lucid.dtypes import COMPLEX, FLOATING, dtype, get_default_dtype
 from lucid.op import Composite, normal_dim, normal_dims
@@ -35,7 +34,7 @@ def sum(x, dim=None, keepdim: bool = False, *, dtype: dtype | None = None):
     tensor([3., 3.])
     """
     x = x if dtype is None else to_dtype(x, dtype)
-    return apply(sum_, (x,), (_dims("sum", x, dim), keepdim))
+    return sum_(x, _dims("sum", x, dim), keepdim)
 
 
 def _dims(name: str, x: Any, dim: Any) -> tuple[int, ...]:
@@ -84,7 +83,7 @@ def mean(x, dim=None, keepdim: bool = False, *, dtype: dtype | None = None):
     """
     if dtype is not None or x.dtype.category != COMPLEX:
         x = _floating("mean", x, dtype)
-    return apply(mean_, (x,), (_dims("mean", x, dim), keepdim))
+    return mean_(x, _dims("mean", x, dim), keepdim)
 
 
 class var_(Composite):
@@ -416,7 +415,7 @@ def norm(x, p=2, dim=None, keepdim: bool = False, dtype=None):
         return to_dtype(sum_(x != 0, dims, keepdim), x.dtype)
     if p == 1:
         return sum_(abs_(x), dims, keepdim)
-    return norm_.dispatch(norm_, (x,), (float(p), dims, keepdim))
+    return norm_(x, float(p), dims, keepdim)
 
 
 class norm_(Composite):

@@ -1,6 +1,6 @@
 """Views by explicit strides: `as_strided`.
 
-Called by users, and by `as_strided_scatter` in parts.py.
+Called by users, and by `as_strided_scatter` in parts.py; compiler/trace.py takes the view alone.
 """
 
 from typing import Any

@@ -296,7 +296,7 @@ def _place(context: Context) -> Lowered:
     )
 
 
-def nbytes(value: Value) -> int:
+def nbytes(value: Value | Operand) -> int:
     """With the gaps that its strides leave."""
     strides = value.strides or contiguous_strides(value.shape)
     if 0 in value.shape:

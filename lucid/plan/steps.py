@@ -113,3 +113,12 @@ def bits(number: Number, kind: dtype) -> int:
     if kind.category == FLOATING:
         return struct.unpack("<q", struct.pack("<d", float(number)))[0]
     return int(number)
+
+
+def users_of(steps: Sequence[Step]) -> dict[int, set[int]]:
+    """By the id of a value, the numbers of the steps that read or write it."""
+    found: dict[int, set[int]] = {}
+    for i, step in enumerate(steps):
+        for o in step.operands:
+            found.setdefault(id(o.value), set()).add(i)
+    return found

@@ -60,7 +60,7 @@ def machine() -> Machine:
 def _measured(threads: int) -> Machine:
     with lucid.no_grad():
         x = lucid.ones(threads * 65536)
-        flops = 2.0 * CHAINS * DEGREE * x.numel() / _best(lambda: multiply_adds.call(x), 40)
+        flops = 2.0 * CHAINS * DEGREE * x.numel() / _best(lambda: multiply_adds(x), 40)
         a = lucid.ones(SIDE, SIDE)
         flops = max(flops, 2.0 * SIDE**3 / _best(lambda: a @ a, 20))
         long = lucid.ones(1 << 26)

@@ -123,7 +123,7 @@ def part_resized(
         dims = sorted((0, 1), key=lambda d: chosen[d][2] / chosen[d][1])  # what shrinks most first
         for d in dims:
             first, table = _table(*chosen[d])
-            y = band.call(y, first, table, first, table, 2 + d)
+            y = band(y, first, table, first, table, 2 + d)
         return y
 
     return _as_floating(x, work)
