@@ -42,6 +42,11 @@ print(loss.item())
 """
 
 
+# 60 ms where `import numpy` takes 85 ms of processor time: a machine at half its speed takes twice
+# the time for both, so what is compared is the ratio.
+BUDGET = 0.7
+
+
 def seconds(code: str, repeats: int, **variables: str) -> float:
     """The median time of a fresh Python process that runs `code`."""
     times = []
@@ -72,18 +77,20 @@ def imports(repeats: int) -> list[dict]:
                 walls[name].append(taken)
                 work[name].append(_child_seconds() - before)
     rows = []
+    # An import is one thread's work, so processor time says the same on a busy machine.
+    spent = {name: statistics.median(work[name]) * 1e3 for name in programs}
     for name in programs:
-        # An import is one thread's work, so processor time says the same on a busy machine.
-        above = statistics.median(work[name]) - statistics.median(work["import numpy"])
+        above = spent[name] - spent["import numpy"]
         rows.append({
             "process": name,
             "wall ms": round(statistics.median(walls[name]) * 1e3, 1),
-            "processor ms": round(statistics.median(work[name]) * 1e3, 1),
-            "above numpy": round(above * 1e3, 1),
+            "processor ms": round(spent[name], 1),
+            "above numpy": round(above, 1),
+            "of numpy": round(above / (spent["import numpy"] - spent["python"]), 2),
         })  # fmt: skip
-    budget = next(row for row in rows if row["process"] == "import lucid")
-    budget["budget"] = 60
-    budget["met"] = "yes" if budget["above numpy"] <= 60 else "NO"
+    row = next(row for row in rows if row["process"] == "import lucid")
+    row["budget"] = BUDGET
+    row["met"] = "yes" if row["of numpy"] <= BUDGET else "NO"
     return rows
 
 

@@ -6,61 +6,63 @@ generated into machine code. `nn`, `optim`, `data`, `io` load on first use.
 
 from math import e, inf, nan, pi
 
-from lucid import autograd, memory
-from lucid.autograd.mode import (
-    enable_grad,
-    grad_enabled,
-    inference_mode,
-    is_grad_enabled,
-    no_grad,
-    propagate_grad_mode,
-    set_grad_enabled,
-)
-from lucid.caches import clear_plans as _clear_plans
-from lucid.config import VERSION as __version__
-from lucid.device import device
-from lucid.dtypes import (
-    bfloat16,
-    complex64,
-    complex128,
-    dtype,
-    float16,
-    float32,
-    float64,
-    get_default_dtype,
-    int8,
-    int16,
-    int32,
-    int64,
-    promote,
-    set_default_dtype,
-    uint8,
-)
-from lucid.dtypes import bool_ as bool
-from lucid.error import OutOfMemoryError
-from lucid.lazy import after_import, exports, lazy
-from lucid.ops import creators as _creators
-from lucid.ops import functions as _functions
-from lucid.ops.random import (
-    Generator,
-    bernoulli,
-    default_generator,
-    get_rng_state,
-    initial_seed,
-    manual_seed,
-    normal,
-    rand,
-    rand_like,
-    randint,
-    randint_like,
-    randn,
-    randn_like,
-    randperm,
-    seed,
-    set_rng_state,
-)
-from lucid.printing import set_printoptions
-from lucid.tensor import Size, Tensor
+from lucid.lazy import after_import, exports, lazy, uncollected
+
+with uncollected():
+    from lucid import autograd, memory
+    from lucid.autograd.mode import (
+        enable_grad,
+        grad_enabled,
+        inference_mode,
+        is_grad_enabled,
+        no_grad,
+        propagate_grad_mode,
+        set_grad_enabled,
+    )
+    from lucid.caches import clear_plans as _clear_plans
+    from lucid.config import VERSION as __version__
+    from lucid.device import device
+    from lucid.dtypes import (
+        bfloat16,
+        complex64,
+        complex128,
+        dtype,
+        float16,
+        float32,
+        float64,
+        get_default_dtype,
+        int8,
+        int16,
+        int32,
+        int64,
+        promote,
+        set_default_dtype,
+        uint8,
+    )
+    from lucid.dtypes import bool_ as bool
+    from lucid.error import OutOfMemoryError
+    from lucid.ops import creators as _creators
+    from lucid.ops import functions as _functions
+    from lucid.ops.random import (
+        Generator,
+        bernoulli,
+        default_generator,
+        get_rng_state,
+        initial_seed,
+        manual_seed,
+        normal,
+        rand,
+        rand_like,
+        randint,
+        randint_like,
+        randn,
+        randn_like,
+        randperm,
+        seed,
+        set_rng_state,
+    )
+    from lucid.printing import set_printoptions
+    from lucid.tensor import Size, Tensor
 
 globals().update(_functions)
 globals().update(_creators)

@@ -64,6 +64,16 @@ class Rule:
 class OpMeta(type):
     """The type of records."""
 
+    def __new__(
+        meta, name: str, bases: tuple[type, ...], members: dict[str, Any], **kwargs: Any
+    ) -> "OpMeta":
+        if bases:  # records are written without self or cls: their functions are static
+            members = {
+                key: staticmethod(value) if isinstance(value, FunctionType) else value
+                for key, value in members.items()
+            }
+        return super().__new__(meta, name, bases, members, **kwargs)
+
     def __repr__(cls) -> str:
         return cls.__name__
 
@@ -104,10 +114,6 @@ class Op(metaclass=OpMeta):
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        for key, value in list(vars(cls).items()):
-            # Records are written without self or cls; their functions are static.
-            if isinstance(value, FunctionType):
-                setattr(cls, key, staticmethod(value))
         own = {k[4:]: Rule(getattr(cls, k)) for k in vars(cls) if k.startswith("vjp_")}
         cls.rules = {**cls.rules, **own}  # an abstract family's rules are inherited
         if abstract:

@@ -19,7 +19,6 @@ def function_of(record: type[Op]) -> Callable:
     """The public function of an elementwise record, with `out=`."""
     arity, usual = len(record.inputs), record.usual
 
-    @functools.wraps(record, updated=())
     def function(*args: Any, out: Any = None, **kwargs: Any) -> Any:
         if out is None:
             if not kwargs and len(args) == arity and usual is not None:
@@ -28,8 +27,7 @@ def function_of(record: type[Op]) -> Callable:
         return write_out(record, out, *record.bind(args, kwargs))
 
     function.__name__ = function.__qualname__ = record.name
-    function.__doc__ = record.__doc__
-    function.__dict__.pop("__wrapped__", None)
+    function.__module__, function.__doc__ = record.__module__, record.__doc__
     function.record = record  # type: ignore[attr-defined]
     return function
 

@@ -5,7 +5,6 @@ LLVM (llvmlite holds one of its own around every call), so threads may compile a
 """
 
 import ctypes
-import importlib.util
 import os
 import re
 import sys
@@ -19,7 +18,7 @@ from lucid.config import settings
 from lucid.kernel import cache
 from lucid.lazy import lazy
 
-llvm = lazy("llvmlite.binding")
+llvm, finder = lazy("llvmlite.binding"), lazy("importlib.util")
 
 # Explicit vector IR gains nothing from the standard pipelines, which take twice the time.
 PASSES = (
@@ -209,7 +208,7 @@ def _load_by_llvm(image: bytes, exports: list[str], extra: Mapping[str, int]) ->
 
 def _llvm_version() -> str:
     """What tells one LLVM from another, without the cost of loading it."""
-    found = importlib.util.find_spec("llvmlite")
+    found = finder.find_spec("llvmlite")
     if found is None or not found.submodule_search_locations:
         raise ImportError("llvmlite is not installed; it comes with `pip install lucid`")
     marks = []

@@ -6,7 +6,7 @@ compiler.py builds its LLVM target machine from it; the emitters ask its flags w
 import functools
 import platform
 import sys
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lucid.config import settings
 from lucid.lazy import lazy
@@ -25,8 +25,7 @@ LEVELS = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "plain": "x86-64"}
 EXTRAS = ("avx512vnni", "avx512bf16", "avx512fp16", "avx512vbmi")
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """What code is generated for. `cpu` and `features` are LLVM's; `flags` holds the name and the
     features that emitters may rely on ("fma", "avx512bf16", "avx512vnni", ...). `mad` is one
     fused operation where "fma" is a flag, a product and a sum elsewhere."""
