@@ -420,3 +420,12 @@ def test_tensors_that_take_anothers_place():
     assert memory == z.untyped_storage() and memory.data_ptr() == z.untyped_storage().data_ptr()
     assert memory.nbytes() >= 16 and len(memory) == memory.size()
     assert memory != lucid.zeros(1).untyped_storage()
+    numbers = lucid.arange(5)[3:].storage()
+    assert numbers.tolist() == [0, 1, 2, 3, 4] and numbers[3] == 3
+    assert len(numbers) == numbers.size() == 5 and numbers.dtype is lucid.int64
+    assert numbers.nbytes() == 5 * numbers.element_size() == len(numbers.untyped())
+    for name in ("int_repr", "q_scale", "q_zero_point"):
+        with pytest.raises(RuntimeError, match=f"{name}: only quantized"):
+            getattr(z, name)()
+    with pytest.raises(RuntimeError, match="log_prob"):
+        z.reinforce(1.0)

@@ -158,6 +158,67 @@ def untyped_storage(x) -> UntypedStorage:
     return UntypedStorage(x)
 
 
+class TypedStorage(UntypedStorage):
+    """The memory of a tensor as numbers of its dtype, in the order of their addresses."""
+
+    def __init__(self, x: Any):
+        super().__init__(x)
+        self.dtype = x.dtype
+        count = self._block.nbytes // x.dtype.itemsize
+        self._elements = as_strided(x.detach(), (count,), (1,), 0)
+
+    def element_size(self) -> int:
+        """The bytes of one number."""
+        return self.dtype.itemsize
+
+    def size(self) -> int:
+        """How many numbers there are."""
+        return len(self._elements)
+
+    __len__ = size
+
+    def __getitem__(self, place: int) -> Any:
+        return self._elements[place].item()
+
+    def tolist(self) -> list:
+        """All numbers."""
+        return self._elements.tolist()
+
+    def untyped(self) -> UntypedStorage:
+        """The same memory as bytes."""
+        return UntypedStorage(self._elements)
+
+
+def storage(x) -> TypedStorage:
+    """The memory that this tensor and its views show, as numbers of this tensor's dtype.
+
+    >>> import lucid
+    >>> lucid.tensor([1.0, 2.0, 3.0])[1:].storage().tolist()
+    [1.0, 2.0, 3.0]
+    """
+    if x._storage is None:
+        raise RuntimeError("storage: this tensor has no memory yet")
+    return TypedStorage(x)
+
+
+def _of_quantized(name: str) -> Callable:
+    def method(x) -> Any:
+        raise RuntimeError(
+            f"{name}: only quantized tensors have one, and there are none; this is {x.dtype!r}"
+        )
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = "RuntimeError: there are no quantized tensors."
+    return method
+
+
+def reinforce(x, reward: Any) -> Any:
+    """RuntimeError, as in PyTorch: draws are trained through `log_prob` of their distribution."""
+    raise RuntimeError(
+        "reinforce: draw from lucid.distributions and call (-d.log_prob(x) * reward).backward()"
+    )
+
+
 def names(x) -> tuple:
     """None for each dimension: they have no names."""
     return (None,) * x.ndim
@@ -167,7 +228,8 @@ methods: dict[str, Callable] = {
     function.__name__: function
     for function in (
         is_same_size, is_nonzero, is_set_to, is_conj, is_neg, is_shared, adjoint, apply_, map_,
-        map2_, as_strided_, set_, polygamma_, untyped_storage, hash.hash_tensor,
+        map2_, as_strided_, set_, polygamma_, untyped_storage, storage, reinforce,
+        hash.hash_tensor, *map(_of_quantized, ("int_repr", "q_scale", "q_zero_point")),
     )
 }  # fmt: skip
 # In-place methods under a second name.

@@ -31,7 +31,8 @@ MANY = {
     "mode", "nonzero", "dsplit", "hsplit", "sort", "split", "split_with_sizes", "std_mean",
     "tensor_split", "topk", "type", "unbind", "unique", "unique_consecutive", "unsafe_split",
     "var_mean", "vsplit", "cummax", "cummin", "kthvalue", "tolist", "item", "frexp", "slogdet",
-    "__dlpack__", "__dlpack_device__", "__reduce_ex__", "__array__", "register_hook",
+    "__dlpack__", "__dlpack_device__", "__reduce_ex__", "__array__", "register_hook", "storage",
+    "untyped_storage", "int_repr", "q_scale", "q_zero_point", "reinforce",
 }  # fmt: skip
 # Results that a checker should know, by name.
 RESULTS = {
