@@ -229,9 +229,10 @@ methods: dict[str, Callable] = {
     for function in (
         is_same_size, is_nonzero, is_set_to, is_conj, is_neg, is_shared, adjoint, apply_, map_,
         map2_, as_strided_, set_, polygamma_, untyped_storage, storage, reinforce,
-        hash.hash_tensor, *map(_of_quantized, ("int_repr", "q_scale", "q_zero_point")),
+        hash.hash_tensor,
     )
 }  # fmt: skip
+methods |= {name: _of_quantized(name) for name in ("int_repr", "q_scale", "q_zero_point")}
 # In-place methods under a second name.
 SECOND = {
     "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh",
