@@ -86,6 +86,7 @@ class Op(metaclass=OpMeta):
     statics: ClassVar[tuple[str, ...]] = ()
     defaults: ClassVar[dict[str, Any]] = {}
     rules: ClassVar[dict[str, Rule]] = {}
+    ruled: ClassVar[tuple[bool, ...]] = ()  # which of the inputs have a rule
     count: ClassVar[int] = 1  # outputs
     hidden: ClassVar[tuple[str, ...]] = ()  # names of outputs kept for the rules alone
     autocast: ClassVar[str] = "widest"
@@ -127,6 +128,7 @@ class Op(metaclass=OpMeta):
             cls.inputs = inputs[1:] if inputs[:1] == ("b",) else inputs
             if issubclass(cls, View):
                 cls.inputs = ("x",)  # `shape` names the input's shape
+        cls.ruled = tuple([name in cls.rules for name in cls.inputs])
         known = all(name in cls.defaults for name in cls.statics)
         cls.usual = tuple(cls.defaults[name] for name in cls.statics) if known else None
         cls.label = vars(cls).get("label") or cls.label or cls.name.rstrip("_")

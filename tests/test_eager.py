@@ -7,8 +7,9 @@ import pytest
 
 import lucid.tensor  # noqa: F401 - apply makes Tensors from then on
 from lucid import memory
-from lucid.apply import apply, fused
+from lucid.apply import apply
 from lucid.autograd.mode import no_grad
+from lucid.fused import fused
 from lucid.ops import creation, elementwise, transcendental, view
 from lucid.write import write
 

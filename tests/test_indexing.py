@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid import apply as funnel
+from lucid import fused
 from lucid.autograd.check import gradcheck, gradgradcheck
 from lucid.ops import gather
 
@@ -285,8 +285,8 @@ def test_one_plan_serves_the_gradients_of_all_subscripts():
         wanted[i, j] += 2
         np.testing.assert_array_equal(x.grad.numpy(), wanted)
         if number == 0:
-            before = len(funnel.planned)
-    assert len(funnel.planned) == before
+            before = len(fused.planned)
+    assert len(fused.planned) == before
     # The second derivative reads what the subscript read.
     (g,) = lucid.autograd.grad((x[2:0:-1, 1::2] ** 3).sum(), x, create_graph=True)
     g.sum().backward()

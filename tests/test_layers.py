@@ -28,6 +28,7 @@ ROWS = [
         "lucid.autograd.packing",
         "lucid.caches",
         "lucid.apply",
+        "lucid.fused",
         "lucid.tensor",
         "lucid.write",
     ],

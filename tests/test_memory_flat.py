@@ -8,7 +8,7 @@ import gc
 import pytest
 
 import lucid
-from lucid import apply, caches, memory, nn, write
+from lucid import apply, caches, fused, memory, nn, write
 from lucid.ops import once
 
 
@@ -97,7 +97,7 @@ def test_caches_are_bounded(monkeypatch):
     monkeypatch.setattr(caches, "MOST_PLANS", 32)
     w = lucid.ones(3, requires_grad=True)
     bounded = {
-        "entries": apply._entries, "plans": apply.planned, "views": apply._views,
+        "entries": apply._entries, "plans": fused.planned, "views": apply._views,
         "writes": write._entries, "subscripts": once.known, "recipes": apply._recipes,
     }  # fmt: skip
     caches.clear_plans()

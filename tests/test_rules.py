@@ -5,7 +5,7 @@ import pytest
 
 import lucid
 import lucid.nn.functional as F
-from lucid.apply import fused
+from lucid.fused import fused
 from lucid.op import REGISTRY, Elementwise
 
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from lucid.apply import CPU, Fused, apply, keep_plan, planned, record, trace_call, wrap
+from lucid.apply import CPU, apply, record, trace_call, wrap
 from lucid.array import Array
 from lucid.autograd.node import Node, Recipe, Saved
 from lucid.autograd.packing import Packed, packs
 from lucid.dtypes import FLOATING
+from lucid.fused import Fused, keep_plan, planned
 from lucid.layout import Layout, contiguous_strides, layout
 from lucid.op import Composite, Elementwise, find, widened
 from lucid.ops.cast import to_dtype

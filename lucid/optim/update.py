@@ -11,8 +11,9 @@ from contextvars import ContextVar
 from typing import Any
 
 import lucid
-from lucid.apply import fused, trace_call
+from lucid.apply import trace_call
 from lucid.backend.cpu.threads import get_num_threads
+from lucid.fused import fused
 from lucid.ops.gather import put_into, take
 from lucid.plan.rows import join
 from lucid.plan.run import Plan
