@@ -3,6 +3,7 @@
 autograd/rules.py runs the rules of a Node so, and optim/update.py the update of a parameter.
 """
 
+import operator
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,7 +19,7 @@ planned: dict[tuple, Any] = kept_plans({})
 class Fused:
     """A function of tensors as one plan: call it with the inputs. No gradient is recorded."""
 
-    __slots__ = ("entry", "present")
+    __slots__ = ("entry", "launch", "spread")
 
     def __init__(self, function: Callable, inputs: Sequence, name: str):
         present: list[bool] = []
@@ -30,18 +31,21 @@ class Fused:
 
         graph = funnel.trace_call(outputs_only, inputs)
         self.entry = plans.launch.unhidden(funnel._entry(graph, [None] * len(graph.outputs), name))
-        self.present = None if all(present) else tuple(present)
+        self.launch = funnel._native()[1]
+        # Where each output stands among the results, None, which is put last, elsewhere.
+        places = iter(range(len(present)))
+        order = [next(places) if there else -1 for there in present]
+        self.spread = None if all(present) else operator.itemgetter(*order, -1)
 
     def __call__(self, inputs: tuple) -> tuple:
         """The function's outputs, of which some may be None."""
-        start = time.perf_counter() if settings.debug else 0.0
-        outputs = funnel._native()[1](self.entry, inputs)
         if settings.debug:
+            start = time.perf_counter()
+            outputs = self.launch(self.entry, inputs)
             plans.call.report(self.entry[-1].segment, time.perf_counter() - start)
-        if self.present is None:
-            return outputs
-        rest = iter(outputs)
-        return tuple([next(rest) if there else None for there in self.present])
+        else:
+            outputs = self.launch(self.entry, inputs)
+        return outputs if self.spread is None else self.spread((*outputs, None))[:-1]
 
 
 def fused(key: tuple, function: Callable, inputs: tuple, name: str) -> tuple:

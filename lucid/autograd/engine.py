@@ -198,8 +198,9 @@ class Pass:
             arrived = [*arrived, *[self.sum_at(e) if need else None for e, need in edges]]
             fresh = False
         results, fresh = self.call(node, arrived, needed, fresh)
-        for i, (e, g, need) in enumerate(zip(node.edges, results, needed, strict=True)):
-            if need and g is not None:
+        for i, g in enumerate(results):
+            if g is not None and needed[i]:
+                e: Any = node.edges[i]
                 if i < node.onto:
                     self.clear(e)
                 self.deliver(e[0], e[1], g, fresh)
@@ -227,7 +228,7 @@ class Pass:
         known, fresh = self.fresh, True
         for g in arrived:
             if id(g) in known:
-                known.discard(id(g))
+                known.remove(id(g))
             elif g is not None:
                 fresh = False
         return fresh

@@ -88,11 +88,12 @@ def pull_back(
     if packs and any([type(s) is Packed for s in kept]):
         pairs = zip(recipe.names, kept, strict=True)
         kept = tuple([unpacked(node, n, s) if type(s) is Packed else s for n, s in pairs])
-    if not create and (tracer := tracing()) is not None and tracer.whole:
+    tracer = tracing()
+    if not create and tracer is not None and tracer.whole:
         return tracer.rules(node, needed, arrived), not recipe.direct
     if create and (noted := journal()) is not None:
         noted.refuse("gradients are differentiated inside")
-    if create or recipe.direct or tracing() is not None:
+    if create or recipe.direct or tracer is not None:
         return _as_ops(node, kept, needed, arrived, create)
     inputs: list[Any] = []
     marks: list[Any] = [recipe, needed]
@@ -105,7 +106,7 @@ def pull_back(
     if recipe.kept:
         for s in kept:
             if type(s) is Saved:
-                block, lay, offset, version, *_ = s
+                block, lay, offset, version, _, _ = s
                 if block.version != version:
                     raise _overwritten(node, recipe.names[kept.index(s)], s)
                 # A native call takes the address as well as a tensor.
