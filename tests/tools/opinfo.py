@@ -1,4 +1,4 @@
-"""Runs the samples of PyTorch's own op tests on Lucid and compares: results, dtypes, gradients, errors.
+"""Runs the samples of PyTorch's own op tests on Lucid: results, dtypes, gradients, errors.
 
     python tests/tools/opinfo.py [--only REGEX] [--part 1/4] [--dtypes float64,float32,int64,...]
                                  [--json FILE] [--verbose]
