@@ -1,5 +1,6 @@
 """Late loading: `lazy()` for a heavy module, `exports()` for the names of a package,
-`after_import()` for what follows the import of another library, and `uncollected()` around imports.
+`after_import()` for what follows the import of another library, and `uncollected()` around all
+that makes many objects at once.
 
 Called by every file that needs llvmlite, safetensors, rich or a subpackage of Lucid on first use
 only, so that `import lucid` stays within 60 ms of `import numpy`. It imports nothing of Lucid.
@@ -60,8 +61,8 @@ def exports(
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Without garbage collection: what an import makes stays, and to look through it a dozen times
-    takes a tenth of the import."""
+    """Without garbage collection, for what makes much that stays: to look through it a dozen times
+    takes a tenth of an import, and a quarter of a trace."""
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -24,7 +24,7 @@ from lucid.compiler.tree import flatten, names_of
 from lucid.config import settings
 from lucid.dtypes import get_default_dtype
 from lucid.error import TraceError
-from lucid.lazy import lazy
+from lucid.lazy import lazy, uncollected
 from lucid.tensor import Tensor
 from lucid.tracing import casting, tracing
 
@@ -204,6 +204,7 @@ class Compiled:
         key = (*_surroundings(), form, *[_kind(x) for x in leaves])
         return self._known(key, leaves), leaves
 
+    @uncollected()
     def _traced(self, key: tuple, leaves: Sequence[Any], args: tuple, kwargs: dict) -> Runner:
         """Trace and plan, and keep the plan."""
         for runner in self.plans.get(key, ())[:1]:
