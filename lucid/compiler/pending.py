@@ -247,7 +247,7 @@ class Pending(Program):
     def put_unit(self, found: Unit, given: Sequence) -> list[Any]:
         places = tuple([self.value_of(x).place for x in given])
         self.rows.append((UNIT, found, places, _position()))
-        return [self._slot(v.shape, v.dtype) for v in found.graph.outputs]
+        return [self._slot(*kind) for kind in found.kinds]
 
     def _add(self, op: type[Op], inputs: Sequence[Any], params: tuple) -> Any:
         shape, kind = op.infer([(v.shape, v.dtype, False) for v in inputs], params)[0]

@@ -6,7 +6,6 @@ so the bits of a program are those of eager, however the planner fuses.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from lucid.apply import layouts_and_types, trace_call
@@ -19,33 +18,43 @@ Strides = tuple[int, ...] | None
 _units: dict[tuple, "Unit"] = kept_plans({})
 
 
-@dataclass(eq=False)
 class Unit:
-    """A graph, the strides of its outputs in eager, and by number how its folds are built."""
+    """A graph, the strides of its outputs in eager, and how its folds are built."""
 
-    graph: Graph
-    strides: list[Strides]
-    folds: dict[int, tuple]
-    present: tuple[bool, ...]  # which of the function's results are tensors
+    def __init__(
+        self, graph: Graph, strides: list[Strides], folds: dict[int, tuple], present: tuple
+    ):
+        self.strides = strides
+        self.present: tuple[bool, ...] = present  # which of the function's results are tensors
+        self.count = len(graph.inputs)
+        # Values are numbered: the inputs, then the outputs of one equation after another. What
+        # is a constant stands for itself.
+        numbers: dict[int, int] = {id(v): n for n, v in enumerate(graph.inputs)}
+        self.steps: list[tuple] = []
+        for i, e in enumerate(graph.equations):
+            given = tuple([numbers.get(id(v), v) for v in e.inputs])
+            kinds = [(v.shape, v.dtype, v.weak, v.place) for v in e.outputs]
+            self.steps.append((e.op, given, e.params, folds.get(i), kinds))
+            for v in e.outputs:
+                numbers[id(v)] = len(numbers)
+        self.outputs: list[int | Value] = [numbers.get(id(v), v) for v in graph.outputs]
+        self.kinds = [(v.shape, v.dtype) for v in graph.outputs]
 
     def put_into(
         self, graph: Graph, inputs: Sequence[Value], line: str, number: int
     ) -> list[Value]:
         """Add the unit's equations to a graph, on these inputs; returns its outputs."""
-        there = dict(zip(map(id, self.graph.inputs), inputs, strict=True))
-
-        def moved(v: Value) -> Value:
-            return there[id(v)] if v.equation is not None or id(v) in there else v
-
-        for i, e in enumerate(self.graph.equations):
-            made = Equation(e.op, tuple([moved(v) for v in e.inputs]), e.params)
-            made.line, made.unit, made.fold = line, number, self.folds.get(i)
+        assert len(inputs) == self.count
+        values = list(inputs)
+        for op, given, params, fold, kinds in self.steps:
+            read = tuple([values[v] if type(v) is int else v for v in given])
+            made = Equation(op, read, params, (), line, number, fold)
             made.outputs = tuple(
-                [Value(v.shape, v.dtype, v.weak, equation=made, place=v.place) for v in e.outputs]
+                [Value(shape, kind, weak, None, made, place) for shape, kind, weak, place in kinds]
             )
-            there.update(zip(map(id, e.outputs), made.outputs, strict=True))
+            values += made.outputs
             graph.equations.append(made)
-        results = [moved(v) for v in self.graph.outputs]
+        results = [v if isinstance(v, Value) else values[v] for v in self.outputs]
         for v in results:
             v.weak = v.weak and v.equation is None  # a tensor, whatever it is computed from
         return results
