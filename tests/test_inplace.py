@@ -244,3 +244,17 @@ def test_views_of_a_view_that_became_a_leaf_are_not_written():
     y[:1].mul_(3)
     y.sum().backward()
     assert leaf.grad.tolist() == [3.0, 1.0]
+
+
+def test_a_second_output_is_written_in_place():
+    def function(x):
+        var, mean = lucid.var_mean(x * 1.0, 0)
+        mean.mul_(2)  # it is the first output of another Node from here on
+        return var + mean
+
+    x = lucid.tensor([1.0, 2.0, 4.0], dtype=lucid.float64, requires_grad=True)
+    assert gradcheck(function, (x,))
+    for call in (function, lucid.compile(function)):
+        x.grad = None
+        call(x).backward()
+        np.testing.assert_allclose(x.grad.numpy(), (x.numpy(force=True) - 7 / 3) + 2 / 3)

@@ -1,11 +1,12 @@
 """lucid.lazy: nothing is imported before the first read, and what is missing says what helps."""
 
+import gc
 import subprocess
 import sys
 
 import pytest
 
-from lucid.lazy import lazy
+from lucid.lazy import lazy, uncollected
 from tests.programs import run_python
 
 
@@ -50,6 +51,28 @@ def test_exports_load_on_first_use(tmp_path, monkeypatch):
     assert parcel.thing is parcel.sub.thing
     with pytest.raises(AttributeError, match="no attribute 'other'"):
         parcel.other  # noqa: B018
+
+
+def test_the_collector_comes_back():
+    @uncollected()
+    def inside(wrong=False):
+        assert not gc.isenabled()
+        with uncollected():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+        if wrong:
+            raise ValueError
+
+    inside()
+    with pytest.raises(ValueError):
+        inside(wrong=True)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        inside()
+        assert not gc.isenabled()  # it was not theirs to enable
+    finally:
+        gc.enable()
 
 
 def test_importing_lucid_loads_little():
