@@ -24,7 +24,7 @@ def decompositions(n, kind):
     p = x @ x.t()
     made = [x.inverse(), lucid.linalg.solve(x, b), p.cholesky(), *x.qr(), *lucid.linalg.eigh(p)]
     made += [*lucid.linalg.svd(x), lucid.linalg.svdvals(x), x.slogdet()[1], x.det(), x.pinverse()]
-    factors = [*lucid.linalg.lu_factor(x.detach()), lucid.linalg.eig(x.detach())[0].abs()]
+    factors = [*lucid.linalg.lu(x), lucid.linalg.eig(x.detach())[0].abs()]
     factors += [*lucid.geqrf(x.detach()), lucid.hash_tensor(x.detach(), 1)]
     factors += [lucid.linalg.ldl_solve(*lucid.linalg.ldl_factor(p.detach()), b.detach())]
     return [*made, lucid.linalg.lstsq(x, b).solution, *factors]

@@ -105,6 +105,14 @@ def test_stft_and_back(options):
     np.testing.assert_allclose(x.grad.numpy(), np.ones((2, 50)), atol=1e-10)
 
 
+def test_one_dimension_as_a_number():
+    x = lucid.tensor(REAL)
+    for name in ("fftn", "ifft2", "rfftn", "hfft2", "irfftn", "ihfftn"):
+        function = getattr(fft, name)
+        assert function(x, dim=1).equal(function(x, dim=(1,)))
+        assert function(x, s=4, dim=0).equal(function(x, s=(4,), dim=(0,)))
+
+
 def test_errors():
     x = lucid.ones(4)
     for call, said in (

@@ -155,6 +155,46 @@ def test_factors_of_general_matrices():
         linalg.eigvals(leaf(SQUARE)).abs().sum().backward()
 
 
+@pytest.mark.parametrize("shape", [(3, 3), (3, 5), (5, 3), (2, 4, 3), (0, 2, 3)], ids=str)
+def test_gradients_of_lu(shape):
+    pytest.importorskip("scipy")
+    a = leaf(np.random.default_rng(1).normal(size=shape))
+    assert gradcheck(lambda x: linalg.lu_factor(x).LU, (a,))
+    assert gradcheck(lambda x: linalg.lu(x)[1:], (a,))
+
+
+def test_lu_and_ldl_solve_with_transposed_matrices_and_batches():
+    pytest.importorskip("scipy")
+    x, b = lucid.tensor(BATCH), lucid.tensor(RNG.normal(size=(3, 3)))
+    f, near = linalg.lu_factor(x), {"atol": 1e-12, "rtol": 0}
+    for product, options in (
+        (lambda y: x @ y, {}),
+        (lambda y: y @ x, {"left": False}),
+        (lambda y: x.mT @ y, {"adjoint": True}),
+        (lambda y: y @ x.mT, {"left": False, "adjoint": True}),
+    ):
+        assert product(linalg.lu_solve(*f, b, **options)).allclose(b.expand(2, 3, 3), **near)
+    s = x + x.mT
+    assert (s @ linalg.ldl_solve(*linalg.ldl_factor(s), b)).allclose(b.expand(2, 3, 3), **near)
+    parts = lucid.lu_unpack(*f, unpack_data=False)
+    assert parts.L.shape == parts.U.shape == (0,) and parts.P.shape == (2, 3, 3)
+    assert lucid.lu_unpack(*f, unpack_pivots=False).P.shape == (0,)
+
+
+def test_ranks_with_tensors_of_tolerances_and_without_elements():
+    a = lucid.tensor([[[1.0, 0.0], [0.0, 0.1]], [[4.0, 0.0], [0.0, 0.1]]])
+    tolerances = lucid.tensor([0.05, 0.2])
+    assert linalg.matrix_rank(a, atol=tolerances).tolist() == [2, 1]
+    assert linalg.matrix_rank(a, rtol=tolerances / 4).tolist() == [2, 1]
+    assert linalg.matrix_rank(a, atol=lucid.tensor([0.0, 0.2]), rtol=0.5).tolist() == [1, 1]
+    assert linalg.matrix_rank(a, 0.2).tolist() == [1, 1]
+    assert linalg.matrix_rank(lucid.zeros(2, 0, 3)).tolist() == [0, 0]
+    lower = lucid.tensor([[1.0, 5.0], [1.0, 1.0]])  # [[1, 1], [1, 1]] by its lower triangle
+    assert linalg.matrix_rank(lower, hermitian=True) == 1 and linalg.matrix_rank(lower) == 2
+    want = np.full((2, 2), 0.25)
+    np.testing.assert_allclose(linalg.pinv(lower, hermitian=True).numpy(), want, rtol=1e-6)
+
+
 def test_special():
     special = pytest.importorskip("scipy.special")
     a = np.random.default_rng(0).uniform(0.05, 0.95, 20)
@@ -176,6 +216,8 @@ def test_errors():
         (lambda: linalg.solve(lucid.eye(3), lucid.ones(2, 2)), RuntimeError, "do not fit"),
         (lambda: linalg.qr(x, "all"), RuntimeError, "mode"),
         (lambda: linalg.matrix_norm(x, 5), RuntimeError, "not known"),
+        (lambda: linalg.diagonal(x, dim1=1, dim2=-1), RuntimeError, "must differ"),
+        (lambda: linalg.vander(x, N=0), RuntimeError, "at least 1"),
     ):
         with pytest.raises(kind, match=said):
             call()

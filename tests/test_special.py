@@ -201,3 +201,8 @@ def test_against_pytorch():
             theirs = getattr(torch.special, name)(torch.tensor(x / 10), n).numpy()
             ours = getattr(S, name)(tensor(x / 10), n).numpy()
             np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-8, err_msg=name)
+
+
+def test_degrees_are_cut_to_whole_numbers():
+    x, n = tensor([0.5, 0.5, 2.0]), tensor([2.7, -0.5, -1.0])
+    assert S.legendre_polynomial_p(x, n).tolist() == [-0.125, 1.0, 0.0]

@@ -429,3 +429,49 @@ def test_tensors_that_take_anothers_place():
             getattr(z, name)()
     with pytest.raises(RuntimeError, match="log_prob"):
         z.reinforce(1.0)
+
+
+def test_places_that_are_cut_to_whole_numbers():
+    for arguments in ((3.1,), (-8.000001, -4.0), (0.1, -7.9, -4.0), (2.1, -2.9, -1.0)):
+        got = lucid.arange(*arguments, dtype=lucid.int64)
+        assert got.tolist() == list(range(*map(int, arguments))), arguments
+    assert lucid.arange(0.5, 6, 1.5, dtype=lucid.int32).tolist() == [0, 1, 2, 3]
+    with pytest.raises(RuntimeError, match="step must not be 0"):
+        lucid.arange(0, 3, 0.5, dtype=lucid.int64)
+    with pytest.raises(RuntimeError, match="m must not be negative"):
+        lucid.eye(2, -1)
+
+
+def test_covariances_of_one_variable_and_wrong_weights():
+    row = lucid.tensor([[1.0, 2.0, 4.0]])
+    np.testing.assert_allclose(lucid.cov(row).numpy(), np.cov(row.numpy()), rtol=1e-6)
+    assert lucid.cov(row).shape == lucid.corrcoef(row).shape == ()
+    assert lucid.diff(row, n=0, prepend=row).equal(row)
+    for weights, said in (
+        ({"fweights": lucid.ones(3)}, "whole numbers"),
+        ({"fweights": lucid.tensor([1, -1, 1])}, "fweights must not be negative"),
+        ({"aweights": lucid.tensor([1.0, -1.0, 1.0])}, "aweights must not be negative"),
+    ):
+        with pytest.raises(RuntimeError, match=said):
+            lucid.cov(row, **weights)
+
+
+def test_products_of_integers():
+    a = np.arange(6).reshape(2, 3)
+    x, w = lucid.tensor(a), lucid.tensor(a.T.copy())
+    want = a @ a.T
+    assert lucid.mm(x, w).tolist() == want.tolist()
+    assert lucid.bmm(x[None], w[None])[0].tolist() == want.tolist()
+    assert lucid.tensordot(x, w, 1).tolist() == lucid.einsum("ij,jk->ik", x, w).tolist()
+    y = lucid.ones(2, 2, dtype=lucid.int64)
+    assert lucid.addmm(y, x, w, alpha=2, beta=3).tolist() == (2 * want + 3).tolist()
+    assert lucid.baddbmm(y[None], x[None], w[None])[0].tolist() == (want + 1).tolist()
+    got = lucid.addmv(lucid.ones(2, dtype=lucid.int64), x, x[1], alpha=2)
+    assert got.dtype is lucid.int64 and got.tolist() == [29, 101]
+    with pytest.raises(RuntimeError, match=r"addmv: alpha = 0.5 is not whole"):
+        lucid.addmv(y[0], x, x[1], alpha=0.5)
+
+
+def test_a_scatter_by_strides_has_gradients():
+    x, src = lucid.tensor(A, requires_grad=True), lucid.tensor(M[:2, :2] * 1.0, requires_grad=True)
+    assert gradcheck(lambda x, s: lucid.as_strided_scatter(x, s, (2, 2), (1, 2), 1), (x, src))

@@ -16,6 +16,7 @@ from lucid.ops.shape import narrow
 from lucid.ops.statistics import norm, norm_
 from lucid.ops.view import expand, reshape
 from lucid.tensor import Tensor
+from lucid.tracing import program
 
 
 def diff(x, n: int = 1, dim: int = -1, prepend=None, append=None):
@@ -30,6 +31,8 @@ def diff(x, n: int = 1, dim: int = -1, prepend=None, append=None):
     d = normal_dim("diff", dim, x.ndim)
     if x.ndim == 0:
         raise RuntimeError("diff: a tensor of at least one dimension is needed")
+    if n == 0:
+        return x.clone()
     parts = [p for p in (prepend, x, append) if p is not None]
     x = cat(parts, d) if len(parts) > 1 else x
     for _ in range(n):
@@ -182,6 +185,10 @@ def cov(x, *, correction: int = 1, fweights=None, aweights=None):
         if given is not None:
             if tuple(given.shape) != (n,):
                 raise RuntimeError(f"cov: {name} of shape {tuple(given.shape)} for {n} columns")
+            if name == "fweights" and given.dtype.category >= FLOATING:
+                raise RuntimeError(f"cov: fweights must be whole numbers, got {given.dtype!r}")
+            if program() is None and bool((given < 0).any()):
+                raise RuntimeError(f"cov: {name} must not be negative")
             part = to_dtype(given, rows.dtype)
             weights = part if weights is None else weights * part
     if weights is None:
@@ -197,7 +204,7 @@ def cov(x, *, correction: int = 1, fweights=None, aweights=None):
             left = total - correction * (weights * to_dtype(aweights, rows.dtype)).sum() / total
         spread = rows - mean
         made = matmul(spread, (spread * weights).t()) / left
-    return reshape(made, ()) if x.ndim < 2 else made
+    return reshape(made, ()) if rows.shape[0] == 1 else made
 
 
 def corrcoef(x):

@@ -300,6 +300,22 @@ class integer_product(Composite):
         return reshape(y, tuple(shape))
 
 
+def _product(x: Any, w: Any) -> Any:
+    """The product of matrices or batches of them, of integers too."""
+    whole = x.dtype is w.dtype and x.dtype.category != FLOATING
+    return integer_product(x, w) if whole else product(x, w)
+
+
+def _check_factors(name: str, kind: Any, **factors: Any) -> None:
+    """alpha and beta of a sum of integers are whole: a fraction would be cut off."""
+    for letter, value in factors.items():
+        if kind.category < FLOATING and isinstance(value, float) and value != int(value):
+            raise RuntimeError(
+                f"{name}: {letter} = {value} is not whole, the tensors are {kind!r}; convert them "
+                "with to() first"
+            )
+
+
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     """linear(x, weight, bias) = x weight^T + bias: x (..., K), weight (N, K), bias (N).
 
@@ -347,7 +363,7 @@ def mm(x: Any, mat2: Any) -> Any:
     """
     _ranked("mm", x, 2)
     _ranked("mm", mat2, 2)
-    return product(x, mat2)
+    return _product(x, mat2)
 
 
 def bmm(x: Any, mat2: Any) -> Any:
@@ -361,7 +377,7 @@ def bmm(x: Any, mat2: Any) -> Any:
     _ranked("bmm", mat2, 3)
     if x.shape[0] != mat2.shape[0]:
         raise RuntimeError(f"bmm: batches of {x.shape[0]} and {mat2.shape[0]} differ")
-    return product(x, mat2)
+    return _product(x, mat2)
 
 
 def mv(x: Any, vec: Any) -> Any:
@@ -401,6 +417,16 @@ def outer(x: Any, vec2: Any) -> Any:
     return reshape(x, (x.shape[0], 1)) * reshape(vec2, (1, vec2.shape[0]))
 
 
+def scaled_sum(name: str, x: Any, made: Any, beta: float, alpha: float) -> Any:
+    """beta x + alpha made."""
+    _check_factors(name, made.dtype, alpha=alpha, beta=beta)
+    made = made if alpha == 1 else made * alpha
+    if beta == 0:  # x is not read: NaN in it does not count
+        size = broadcast_shapes(name, tuple(x.shape), tuple(made.shape))
+        return made if size == tuple(made.shape) else expand(made, size).clone()
+    return made + (x if beta == 1 else x * beta)
+
+
 def addmm(x: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """addmm = beta x + alpha (mat1 @ mat2).
 
@@ -409,9 +435,7 @@ def addmm(x: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) ->
     tensor([[4., 1.],
             [1., 4.]])
     """
-    y = mm(mat1, mat2)
-    y = y if alpha == 1 else y * alpha
-    return x + y if beta == 1 else y if beta == 0 else x * beta + y
+    return scaled_sum("addmm", x, mm(mat1, mat2), beta, alpha)
 
 
 def baddbmm(x: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
@@ -421,9 +445,7 @@ def baddbmm(x: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float =
     >>> lucid.baddbmm(lucid.ones(1, 1, 1), lucid.ones(1, 1, 2), lucid.ones(1, 2, 1))
     tensor([[[3.]]])
     """
-    y = bmm(batch1, batch2)
-    y = y if alpha == 1 else y * alpha
-    return x + y if beta == 1 else y if beta == 0 else x * beta + y
+    return scaled_sum("baddbmm", x, bmm(batch1, batch2), beta, alpha)
 
 
 def tensordot(x: Any, w: Any, dims: Any = 2) -> Any:
@@ -449,7 +471,7 @@ def tensordot(x: Any, w: Any, dims: Any = 2) -> Any:
         inner *= x.shape[d]
     a = reshape(permute(x, (*free_x, *left)), (_count(x, free_x), inner))
     b = reshape(permute(w, (*right, *free_w)), (inner, _count(w, free_w)))
-    return reshape(product(a, b), tuple(shape))
+    return reshape(_product(a, b), tuple(shape))
 
 
 def _count(x: Any, dims: Sequence[int]) -> int:
@@ -551,7 +573,7 @@ def _join(x: Any, a: str, w: Any, b: str, later: set[str]) -> tuple[Any, str]:
     if not inner and left.dtype.category == FLOATING and total(rows) == total(columns) == 1:
         y = left * right
     else:
-        y = product(left, right)
+        y = _product(left, right)
     shape = (*lead, *(sizes[c] for c in rows), *(sizes[c] for c in columns))
     return reshape(y, shape), "".join(batch + rows + columns)
 

@@ -270,12 +270,16 @@ def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=Fa
         y = apply(count_, (start, step), (-((start - end) // step), dtype or int64))
         return y.requires_grad_() if requires_grad else y
     start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
+    floating = any(isinstance(v, float) for v in (start, end, step))
+    if floating and dtype is int64:  # cut off first, as PyTorch does
+        start, end, step = (int(v) for v in (start, end, step))
     if step == 0:
         raise RuntimeError("arange: step must not be 0")
     if (end - start) * step < 0:
         raise RuntimeError(f"arange: from {start} to {end} by {step} goes the wrong way")
     n = ceil((end - start) / step)
-    floating = any(isinstance(v, float) for v in (start, end, step))
+    if floating and dtype is not None and dtype.category < FLOATING:
+        start, step = int(start), int(step)
     kind = dtype or (dtypes.get_default_dtype() if floating else int64)
     return _finish(apply(count_, (start, step), (n, kind)), requires_grad)
 
@@ -310,6 +314,9 @@ def eye(n: int, m: int | None = None, *, dtype=None, device=None, requires_grad=
             [0., 1.]])
     """
     _place(device)
+    for name, size in (("n", n), ("m", m)):
+        if size is not None and size < 0:
+            raise RuntimeError(f"eye: {name} must not be negative, got {size}")
     kind = dtype or dtypes.get_default_dtype()
     return _finish(eye_(n, n if m is None else m, kind), requires_grad)
 

@@ -132,6 +132,7 @@ def _factor(name: str, norm: str | None, n: int, inverse: bool) -> float:
 
 def _places(name: str, x: Any, s: Any, dim: Any) -> tuple[tuple[int, ...], list[int]]:
     """The dimensions of a transform and their sizes, which may be others than those of x."""
+    dim, s = ((v,) if isinstance(v, int) else v for v in (dim, s))
     if dim is None:
         rank = x.ndim if s is None else len(s)
         dim = range(x.ndim - rank, x.ndim)
@@ -176,6 +177,7 @@ def _one_sided(name: str, x: Any, s: Any, dim: Any, norm: Any) -> Any:
 
 def _to_real(name: str, x: Any, s: Any, dim: Any, norm: Any) -> Any:
     x = _given(name, x)
+    s = (s,) if isinstance(s, int) else s
     dims, sizes = _places(name, x, s, dim)
     if s is None or list(s)[-1] == -1:
         sizes[-1] = 2 * (x.shape[dims[-1]] - 1)

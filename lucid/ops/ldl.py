@@ -13,9 +13,10 @@ from lucid.error import LinAlgError
 from lucid.lazy import lazy
 from lucid.ops.contract import matmul
 from lucid.ops.host import Host, check_matrix, no_gradient
-from lucid.ops.linalg import householder_product
+from lucid.ops.linalg import householder_product, one_batch
 from lucid.ops.padding import pad
 from lucid.ops.shape import transpose
+from lucid.ops.view import expand
 
 _lapack = lazy("scipy.linalg.lapack", extra="scipy")
 
@@ -154,7 +155,8 @@ def ldl_factor(A, *, hermitian: bool = False):
 
 
 def ldl_solve(LD, pivots, B, *, hermitian: bool = False):
-    """The solution of A X = B, A (..., n, n) given by `ldl_factor`, B (..., n, k).
+    """The solution of A X = B, A (..., n, n) given by `ldl_factor`, B (..., n, k); leading
+    dimensions broadcast.
 
     >>> import lucid
     >>> A = lucid.tensor([[4.0, 2.0], [2.0, 5.0]])
@@ -163,16 +165,17 @@ def ldl_solve(LD, pivots, B, *, hermitian: bool = False):
             [1.]])
     """
     _check("ldl_solve", LD, hermitian)
-    if B.ndim < 2 or B.shape[-2] != LD.shape[-1] or tuple(B.shape[:-2]) != tuple(LD.shape[:-2]):
+    if B.ndim < 2 or B.shape[-2] != LD.shape[-1]:
         raise RuntimeError(
             f"linalg.ldl_solve: B {tuple(B.shape)} does not fit LD {tuple(LD.shape)}: its second "
-            "last dimension must be n, its leading ones those of LD"
+            "last dimension must be n"
         )
     if tuple(pivots.shape) != tuple(LD.shape[:-1]):
         raise RuntimeError(
             f"linalg.ldl_solve: pivots {tuple(pivots.shape)} must have shape {tuple(LD.shape[:-1])}"
         )
-    return ldl_solve_(LD, pivots.to(int32), B)
+    LD, B = one_batch("ldl_solve", LD, B)
+    return ldl_solve_(LD, expand(pivots.to(int32), tuple(LD.shape[:-1])), B)
 
 
 def geqrf(x):

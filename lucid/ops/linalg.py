@@ -30,7 +30,7 @@ from lucid.ops.factor import (
     svdvals_,
 )
 from lucid.ops.join import stack
-from lucid.ops.norms import matrix_norm
+from lucid.ops.norms import matrix_norm, mirrored
 from lucid.ops.reduce import sum_
 from lucid.ops.shape import movedim
 from lucid.ops.view import diagonal as diagonal_view
@@ -138,11 +138,11 @@ def solve(A, B, *, left: bool = True):
         B = B.unsqueeze(-1)
     if not left:
         return transposed(solve(transposed(A), transposed(B)))
-    x = solve_(*_one_batch("solve", A, B))
+    x = solve_(*one_batch("solve", A, B))
     return x.squeeze(-1) if vector else x
 
 
-def _one_batch(name: str, A: Any, B: Any) -> tuple[Any, Any]:
+def one_batch(name: str, A: Any, B: Any) -> tuple[Any, Any]:
     """Both with the same batch dimensions."""
     if tuple(A.shape[:-2]) == tuple(B.shape[:-2]):
         return A, B
@@ -179,7 +179,7 @@ def lstsq(A, B, rcond=None, *, driver: str | None = None):
     if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
         raise RuntimeError(f"linalg.lstsq: driver {driver!r} is not known")
     vector = B.ndim == 1 or (A.ndim - 1 == B.ndim and tuple(B.shape) == tuple(A.shape[:-1]))
-    A, B = _one_batch("lstsq", A, B.unsqueeze(-1) if vector else B)
+    A, B = one_batch("lstsq", A, B.unsqueeze(-1) if vector else B)
     x, rank, values = lstsq_(A, B, rcond)
     m, n = A.shape[-2:]
     if m > n and bool((rank == n).all()):
@@ -192,13 +192,13 @@ def lstsq(A, B, rcond=None, *, driver: str | None = None):
 
 def pinv(A, *, atol=None, rtol=None, hermitian: bool = False):
     """The Moore-Penrose inverse; singular values up to max(atol, rtol times the largest) count as
-    0, rtol being max(m, n) eps unless given.
+    0, rtol being max(m, n) eps unless given. hermitian: of the lower triangle and its mirror image.
 
     >>> import lucid
     >>> lucid.linalg.pinv(lucid.tensor([[2.0], [0.0]])).round()
     tensor([[0., 0.]])
     """
-    return pinv_(A, _number(atol), _number(rtol))
+    return pinv_(mirrored(A) if hermitian else A, _number(atol), _number(rtol))
 
 
 def _number(x: Any) -> float | None:
@@ -453,6 +453,8 @@ def diagonal(A, *, offset: int = 0, dim1: int = -2, dim2: int = -1):
     tensor([1, 4])
     """
     a, b = (normal_dim("linalg.diagonal", d, A.ndim) for d in (dim1, dim2))
+    if a == b:
+        raise RuntimeError(f"linalg.diagonal: dim1 and dim2 are both {a}; they must differ")
     return diagonal_view(A, offset, a, b)
 
 
@@ -464,6 +466,9 @@ def vander(x, N: int | None = None):
     tensor([[1, 2],
             [1, 3]])
     """
+    if N is not None and N < 1:
+        raise RuntimeError(f"linalg.vander: N must be at least 1, got {N}")
+    x = x.unsqueeze(0) if x.ndim == 0 else x
     n = x.shape[-1] if N is None else N
     columns = [ones(tuple(x.shape), dtype=x.dtype)]
     for _ in range(n - 1):

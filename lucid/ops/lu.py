@@ -1,5 +1,5 @@
 """LU factors and the eigenvalues of general matrices: what of `lucid.linalg` SciPy or complex
-numbers are needed for. They have no gradients yet, and say so."""
+numbers are needed for. Eigenvalues have no gradients yet, and say so."""
 
 import warnings
 from typing import Any, NamedTuple
@@ -9,9 +9,10 @@ import numpy as np
 from lucid.dtypes import int32
 from lucid.lazy import lazy
 from lucid.ops.complex import whole
-from lucid.ops.contract import matmul
-from lucid.ops.creation import eye, tril, triu
+from lucid.ops.contract import matmul, transposed
+from lucid.ops.creation import eye, tril, triu, zeros
 from lucid.ops.host import Host, check_matrix, no_gradient
+from lucid.ops.join import cat
 from lucid.ops.linalg import solve_triangular
 
 _scipy = lazy("scipy.linalg", extra="scipy")
@@ -47,7 +48,6 @@ class lu_(Host):
 
     label = "lu_factor"
     count = 2
-    vjp_x = no_gradient("linalg.lu_factor")
 
     def names(x):
         pass
@@ -64,6 +64,46 @@ class lu_(Host):
             for place in np.ndindex(*x.shape[:-2]):
                 packed[place], pivots[place] = _scipy.lu_factor(x[place])
         return packed, pivots + 1
+
+    def vjp_x(g, y, y1):
+        # P^T dA = dL U + L dU, dL strictly lower and dU upper triangular: the square of both is
+        # split; what of L or U is beside it is a solution with the other one's square.
+        m, n = y.shape[-2:]
+        k = min(m, n)
+        turned = transposed(y[..., :k, :k])
+        gl, gu = tril(g[..., :k], -1), triu(g[..., :k, :])
+        below = matmul(triu(turned, 1) + eye(k, dtype=y.dtype), gl[..., :k, :])
+        above = matmul(gu[..., :k], tril(turned))
+        if n > k:
+            below = below - matmul(gu[..., k:], transposed(y[..., k:]))
+        if m > k:
+            above = above - matmul(transposed(y[..., k:, :]), gl[..., k:, :])
+        made = solve_triangular(turned, tril(below, -1) + triu(above), upper=False, left=False)
+        made = cat([made, gu[..., k:]], -1) if n > k else made
+        made = solve_triangular(turned, made, upper=True, unitriangular=True)
+        if m > k:
+            rest = solve_triangular(turned, gl[..., k:, :], upper=False, left=False)
+            made = cat([made, rest], -2)
+        return matmul(exchanges_(y1, m, y.dtype), made)
+
+
+class exchanges_(Host):
+    """The matrix P, m x m, of the exchanges of rows in `pivots`."""
+
+    label = "lu_unpack"
+
+    def names(pivots, *, m, kind):
+        pass
+
+    def infer(types, params):
+        return [((*types[0][0][:-1], params[0], params[0]), params[1])]
+
+    def compute(pivots, m, kind):
+        rows = np.broadcast_to(np.arange(m), (*pivots.shape[:-1], m)).copy()
+        for place in np.ndindex(*pivots.shape[:-1]):
+            for i, j in enumerate(pivots[place] - 1):
+                rows[place][[i, j]] = rows[place][[j, i]]
+        return np.ascontiguousarray(np.swapaxes(np.eye(m, dtype=kind.numpy)[rows], -1, -2))
 
 
 class eig_(Host):
@@ -133,7 +173,8 @@ def lu_factor_ex(A, *, pivot: bool = True, check_errors: bool = False):
 
 
 def lu_unpack(LU_data, LU_pivots, unpack_data: bool = True, unpack_pivots: bool = True):
-    """(P, L, U) from what `lu_factor` returns: A = P L U.
+    """(P, L, U) from what `lu_factor` returns: A = P L U. P is empty without `unpack_pivots`,
+    L and U are without `unpack_data`.
 
     >>> import lucid
     >>> lucid.lu_unpack(*lucid.lu(lucid.tensor([[2.0]]))).U
@@ -141,24 +182,12 @@ def lu_unpack(LU_data, LU_pivots, unpack_data: bool = True, unpack_pivots: bool 
     """
     m, n = LU_data.shape[-2:]
     k = min(m, n)
+    none = zeros(0, dtype=LU_data.dtype)
+    p = exchanges_(LU_pivots, m, LU_data.dtype) if unpack_pivots else none
+    if not unpack_data:
+        return PLU(p, none, none)
     lower = tril(LU_data[..., :k], -1) + eye(m, k, dtype=LU_data.dtype)
-    return PLU(_permutation(LU_pivots, m, LU_data.dtype), lower, triu(LU_data[..., :k, :]))
-
-
-def _permutation(pivots: Any, m: int, kind: Any) -> Any:
-    """The matrix P of exchanges of rows."""
-    found = pivots.numpy()
-    rows = np.broadcast_to(np.arange(m), (*found.shape[:-1], m)).copy()
-    for place in np.ndindex(*found.shape[:-1]):
-        for i, j in enumerate(found[place] - 1):
-            rows[place][[i, j]] = rows[place][[j, i]]
-    made = np.zeros((*rows.shape, m))
-    np.put_along_axis(made, rows[..., None], 1.0, -1)
-    return _tensor(np.swapaxes(made, -1, -2), kind)
-
-
-def _tensor(array: np.ndarray, kind: Any) -> Any:
-    return eye(1, dtype=kind).new_tensor(array)
+    return PLU(p, lower, triu(LU_data[..., :k, :]))
 
 
 def lu(A, *, pivot: bool = True):
@@ -172,18 +201,23 @@ def lu(A, *, pivot: bool = True):
     return lu_unpack(*lu_factor(A, pivot=pivot))
 
 
-def lu_solve(LU, pivots, B, *, left: bool = True):
-    """X with A X = B, from what `lu_factor` returns of A.
+def lu_solve(LU, pivots, B, *, left: bool = True, adjoint: bool = False):
+    """X with A X = B (X A = B where not left), from what `lu_factor` returns of A; adjoint: with
+    A^T in the place of A.
 
     >>> import lucid
     >>> lucid.linalg.lu_solve(*lucid.lu(lucid.tensor([[2.0]])), lucid.ones(1, 1))
     tensor([[0.5000]])
     """
     if not left:
-        raise NotImplementedError("linalg.lu_solve: left=False is not supported")
-    p, lower, upper = lu_unpack(LU, pivots)
-    x = solve_triangular(lower, matmul(p.mT, B), upper=False, unitriangular=True)
-    return solve_triangular(upper, x, upper=True)
+        return transposed(lu_solve(LU, pivots, transposed(B), adjoint=not adjoint))
+    if adjoint:
+        x = solve_triangular(transposed(LU), B, upper=False)
+        x = solve_triangular(transposed(LU), x, upper=True, unitriangular=True)
+        return matmul(exchanges_(pivots, LU.shape[-1], LU.dtype), x)
+    p = exchanges_(pivots, LU.shape[-1], LU.dtype)
+    x = solve_triangular(LU, matmul(transposed(p), B), upper=False, unitriangular=True)
+    return solve_triangular(LU, x, upper=True)
 
 
 def lu_of(A, pivot: bool = True, get_infos: bool = False):

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from lucid.dtypes import int64
 from lucid.op import normal_dim
 from lucid.ops import statistics
 from lucid.ops.cast import to_dtype
-from lucid.ops.creation import tensor
+from lucid.ops.creation import as_tensor, tensor, tril, zeros
+from lucid.ops.elementwise import where
 from lucid.ops.factor import inv_, svdvals_
 from lucid.ops.reduce import sum_
 from lucid.ops.shape import movedim
@@ -92,17 +94,27 @@ def cond(A, p=None):
 
 
 def matrix_rank(A, tol=None, *, atol=None, rtol=None, hermitian: bool = False):
-    """How many singular values exceed max(atol, rtol times the largest).
+    """How many singular values exceed max(atol, rtol times the largest); both may be tensors, a
+    number for each matrix. hermitian: of the lower triangle and its mirror image.
 
     >>> import lucid
     >>> lucid.linalg.matrix_rank(lucid.ones(3, 3))
     tensor(1)
     """
-    s = svdvals_(A.detach())
+    A = A.detach()
+    s = svdvals_(mirrored(A) if hermitian else A)
+    if s.shape[-1] == 0:
+        return zeros(tuple(s.shape[:-1]), dtype=int64)
     atol = atol if tol is None else tol
-    rtol = 0.0 if tol is not None else rtol
-    if rtol is None:
-        rtol = 0.0 if atol else max(A.shape[-2:]) * float(np.finfo(A.dtype.numpy).eps)
-    limit = s.amax(-1, True) * rtol
-    limit = limit if atol is None else limit.maximum(tensor(atol, dtype=s.dtype))
-    return sum_(s > limit, (s.ndim - 1,), False)
+    atol, rtol = (t if t is None else to_dtype(as_tensor(t), s.dtype) for t in (atol, rtol))
+    if tol is None and rtol is None:
+        rtol = tensor(max(A.shape[-2:]) * float(np.finfo(A.dtype.numpy).eps), dtype=s.dtype)
+        rtol = rtol if atol is None else where(atol > 0, 0.0, rtol)
+    limit = s[..., 0] * (0.0 if rtol is None else rtol)
+    limit = limit if atol is None else atol.maximum(limit)
+    return sum_(s > limit.unsqueeze(-1), (s.ndim - 1,), False)
+
+
+def mirrored(A):
+    """Symmetric matrices from the lower triangles of A."""
+    return tril(A) + tril(A, -1).mT

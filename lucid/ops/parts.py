@@ -411,14 +411,12 @@ def slice_scatter(x, src, dim: int = 0, start=None, end=None, step: int = 1):
 
 
 def as_strided_scatter(x, src, size, stride, storage_offset: int | None = None):
-    """A copy of x with src where `as_strided` of it looks. It has no gradient.
+    """A copy of x with src where `as_strided` of it looks.
 
     >>> import lucid
     >>> lucid.as_strided_scatter(lucid.zeros(3), lucid.ones(2), (2,), (2,))
     tensor([1., 0., 1.])
     """
-    if x.requires_grad or src.requires_grad:
-        raise RuntimeError("as_strided_scatter: it has no gradient; detach() the tensors")
     y = x.clone()
     at = storage_offset if storage_offset is not None else 0
     write(assign, as_strided(y, size, stride, at), (src,), name="as_strided_scatter")

@@ -80,6 +80,7 @@ def _called(family: str, x: Any, n: Any) -> Any:
         if n <= MOST:
             return polynomial(x, family, n, 0)
         return _recurrence(family, x, n, n)
+    n = n.trunc() if n.dtype.category == FLOATING else n
     top = int(n.max().item()) if n.numel() else 0
     return _recurrence(family, x, n, max(top, 0))
 
@@ -103,8 +104,8 @@ def _function(family: str, letter: str, says: str, example: str) -> Callable:
     function.__name__ = function.__qualname__ = family
     function.__doc__ = f"""{letter}_n(x), {says} of degree n.
 
-    n is an int, or a tensor of whole numbers that broadcasts with x, whose greatest is read; 0 for
-    negative ones. The gradient is that in x.
+    n is an int, or a tensor of numbers that broadcasts with x, cut to whole ones, whose greatest is
+    read; 0 for negative ones. The gradient is that in x.
 
     >>> import lucid
     >>> lucid.special.{family}(lucid.tensor([0.5, 2.0]), 2)

@@ -1,21 +1,11 @@
 """Products with a sum, of vectors and of blocks: addmv, addr, addbmm, inner, vdot, kron, cross."""
 
-from typing import Any
-
 from lucid.layout import broadcast_shapes
 from lucid.op import Composite, normal_dim
-from lucid.ops.contract import bmm, dot, matmul, mv, outer
+from lucid.ops.contract import bmm, dot, matmul, mv, outer, scaled_sum
 from lucid.ops.join import roll
 from lucid.ops.reduce import sum_
 from lucid.ops.view import expand, reshape
-
-
-def _scaled_sum(x: Any, made: Any, beta: float, alpha: float) -> Any:
-    made = made if alpha == 1 else made * alpha
-    if beta == 0:  # x is not read: NaN in it does not count
-        size = broadcast_shapes("add", tuple(x.shape), tuple(made.shape))
-        return made if size == tuple(made.shape) else expand(made, size).clone()
-    return made + (x if beta == 1 else x * beta)
 
 
 def addmv(x, mat, vec, *, beta: float = 1, alpha: float = 1):
@@ -25,7 +15,7 @@ def addmv(x, mat, vec, *, beta: float = 1, alpha: float = 1):
     >>> lucid.addmv(lucid.ones(2), lucid.eye(2), lucid.tensor([1.0, 2.0]))
     tensor([2., 3.])
     """
-    return _scaled_sum(x, mv(mat, vec), beta, alpha)
+    return scaled_sum("addmv", x, mv(mat, vec), beta, alpha)
 
 
 def addr(x, vec1, vec2, *, beta: float = 1, alpha: float = 1):
@@ -35,7 +25,7 @@ def addr(x, vec1, vec2, *, beta: float = 1, alpha: float = 1):
     >>> lucid.addr(lucid.zeros(1, 2), lucid.ones(1), lucid.tensor([1.0, 2.0]))
     tensor([[1., 2.]])
     """
-    return _scaled_sum(x, outer(vec1, vec2), beta, alpha)
+    return scaled_sum("addr", x, outer(vec1, vec2), beta, alpha)
 
 
 def addbmm(x, batch1, batch2, *, beta: float = 1, alpha: float = 1):
@@ -45,7 +35,7 @@ def addbmm(x, batch1, batch2, *, beta: float = 1, alpha: float = 1):
     >>> lucid.addbmm(lucid.zeros(1, 1), lucid.ones(2, 1, 3), lucid.ones(2, 3, 1))
     tensor([[6.]])
     """
-    return _scaled_sum(x, sum_(bmm(batch1, batch2), (0,), False), beta, alpha)
+    return scaled_sum("addbmm", x, sum_(bmm(batch1, batch2), (0,), False), beta, alpha)
 
 
 def inner(x, other):

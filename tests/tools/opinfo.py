@@ -36,6 +36,8 @@ RANDOM = re.compile(
 )
 # The signs or the order of these are free: what is compared is left out.
 FREE = re.compile(r"^(linalg\.)?(svd|eig|eigh|qr|lu_factor|geqrf|eigvals)\b")
+MODULES = ["torch", "torch.nn.functional", "torch.linalg", "torch.fft", "torch.special"]
+MODULES += ["torch.signal.windows", "torch.masked", "torch.sparse"]
 SECONDS = 60
 TOLERANCE = {"float64": 1e-7, "float32": 2e-4, "complex128": 1e-7, "complex64": 2e-4}
 
@@ -96,7 +98,7 @@ def answer(function: Any) -> Any:
     owner = getattr(function, "__objclass__", None)
     if owner is not None and issubclass(torch.Tensor, owner):
         return getattr(lucid.Tensor, name)
-    for prefix in ("torch", "torch.nn.functional", "torch.linalg", "torch.fft", "torch.special"):
+    for prefix in MODULES:
         module = sys.modules[prefix]
         if getattr(module, name, None) is function:
             return getattr(finder.answer(prefix), name)
