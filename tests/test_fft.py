@@ -139,3 +139,12 @@ def test_pytorch_agrees():
         ours.abs().sum().backward()
         theirs.abs().sum().backward()
         np.testing.assert_allclose(x.grad.numpy(), t.grad.resolve_conj().numpy(), atol=1e-12)
+
+
+def test_windows_of_no_length_and_wrong_types():
+    windows = lucid.signal.windows
+    assert windows.cosine(0).shape == windows.cosine(0, sym=False).shape == (0,)
+    with pytest.raises(RuntimeError, match="floating dtype"):
+        windows.hann(4, dtype=lucid.int64)
+    with pytest.raises(ValueError, match="at least one factor"):
+        windows.general_cosine(4, a=[])

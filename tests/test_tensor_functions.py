@@ -474,4 +474,12 @@ def test_products_of_integers():
 
 def test_a_scatter_by_strides_has_gradients():
     x, src = lucid.tensor(A, requires_grad=True), lucid.tensor(M[:2, :2] * 1.0, requires_grad=True)
-    assert gradcheck(lambda x, s: lucid.as_strided_scatter(x, s, (2, 2), (1, 2), 1), (x, src))
+
+    def scattered(x, src):
+        return lucid.as_strided_scatter(x, src, (2, 2), (1, 2), 1)
+
+    assert gradcheck(scattered, (x, src))
+    assert scattered(x, src).equal(scattered(x.detach(), src.detach()))
+    assert gradcheck(lambda s: scattered(x.detach(), s), (src,))  # by the source alone
+    with pytest.raises(RuntimeError, match="contiguous"):
+        scattered(x.t(), src)

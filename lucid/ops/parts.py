@@ -23,7 +23,7 @@ from lucid.ops.padding import pad as pad_constant_of
 from lucid.ops.places import index_copy
 from lucid.ops.reduce import sum_
 from lucid.ops.scan import cumsum_
-from lucid.ops.strided import as_strided
+from lucid.ops.strided import as_strided, strided_places
 from lucid.ops.together import meshgrid
 from lucid.ops.view import diagonal as diagonal_view
 from lucid.ops.view import diagonal_back, reshape, subscript
@@ -411,14 +411,26 @@ def slice_scatter(x, src, dim: int = 0, start=None, end=None, step: int = 1):
 
 
 def as_strided_scatter(x, src, size, stride, storage_offset: int | None = None):
-    """A copy of x with src where `as_strided` of it looks.
+    """A copy of x with src where `as_strided` of it looks. Where a gradient is recorded x must
+    be contiguous.
 
     >>> import lucid
     >>> lucid.as_strided_scatter(lucid.zeros(3), lucid.ones(2), (2,), (2,))
     tensor([1., 0., 1.])
     """
-    y = x.clone()
     at = storage_offset if storage_offset is not None else 0
+    if x.requires_grad or src.requires_grad:
+        size, stride = tuple(size), tuple(stride)
+        _fits("as_strided_scatter", src, size)
+        if not x.is_contiguous():
+            raise RuntimeError(
+                f"as_strided_scatter: a gradient needs a contiguous x, got stride {x.stride()}; "
+                "call contiguous() first"
+            )
+        places = reshape(strided_places(size, stride, at), (src.numel(),))
+        flat, new = reshape(x, (x.numel(),)), reshape(to_dtype(src, x.dtype), (src.numel(),))
+        return reshape(index_copy(flat, 0, places, new), tuple(x.shape))
+    y = x.clone()
     write(assign, as_strided(y, size, stride, at), (src,), name="as_strided_scatter")
     return y
 

@@ -34,10 +34,15 @@ class strided(View):
         return [at]
 
     def vjp_x(g, x_meta, size, steps, first):
-        places = zeros((), dtype=int64) + first
-        for d, (n, step) in enumerate(zip(size, steps, strict=True)):
-            places = places + reshape(arange(n) * step, (n, *(1,) * (len(size) - d - 1)))
-        return put_zeros(g, [expand(places, size)], tuple(x_meta.shape), 0)
+        return put_zeros(g, [strided_places(size, steps, first)], tuple(x_meta.shape), 0)
+
+
+def strided_places(size: tuple[int, ...], steps: tuple[int, ...], first: int) -> Any:
+    """The numbers of the elements of a view by strides, from `first` on, in its shape."""
+    places = zeros((), dtype=int64) + first
+    for d, (n, step) in enumerate(zip(size, steps, strict=True)):
+        places = places + reshape(arange(n) * step, (n, *(1,) * (len(size) - d - 1)))
+    return expand(places, size)
 
 
 def as_strided(x, size: Any, stride: Any, storage_offset: int | None = None):

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from lucid.dtypes import float64, get_default_dtype
+from lucid.dtypes import FLOATING, float64, get_default_dtype
 from lucid.ops.bessel import i0
 from lucid.ops.cast import to_dtype
 from lucid.ops.creation import arange, ones, zeros
@@ -22,6 +22,8 @@ def _places(name: str, m: int, sym: bool) -> tuple[Any, int]:
 
 
 def _finish(y: Any, dtype: Any, requires_grad: bool) -> Any:
+    if dtype is not None and dtype.category != FLOATING:
+        raise RuntimeError(f"windows: a floating dtype is needed, got {dtype!r}")
     y = to_dtype(y, dtype or get_default_dtype())
     return y.requires_grad_() if requires_grad else y
 
@@ -36,6 +38,9 @@ def general_cosine(
     tensor([0., 1., 0.])
     """
     k, period = _places("general_cosine", M, sym)
+    a = tuple(a)
+    if not a:
+        raise ValueError("general_cosine: a must have at least one factor")
     if M == 1:
         return _finish(ones(1), dtype, requires_grad)
     y = zeros(M, dtype=float64)
@@ -84,7 +89,7 @@ def bartlett(M: int, *, sym: bool = True, dtype=None, device=None, requires_grad
 def cosine(M: int, *, sym: bool = True, dtype=None, device=None, requires_grad=False):
     """w[k] = sin(pi (k + 1/2) / M)."""
     k, period = _places("cosine", M, sym)
-    return _finish(((k + 0.5) * (math.pi / (period + 1))).sin(), dtype, requires_grad)
+    return _finish(((k + 0.5) * (math.pi / max(period + 1, 1))).sin(), dtype, requires_grad)
 
 
 def exponential(
