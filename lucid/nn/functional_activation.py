@@ -9,6 +9,7 @@ from typing import Any
 
 import lucid
 from lucid import ops
+from lucid.dtypes import FLOATING
 from lucid.ops import activation, softmax
 from lucid.write import write
 
@@ -93,6 +94,10 @@ def hardtanh(
     >>> F.hardtanh(lucid.tensor([-4.0, 0.5, 4.0])).tolist()
     [-1.0, 0.5, 1.0]
     """
+    if min_val > max_val:
+        raise ValueError(f"hardtanh: min_val {min_val} is above max_val {max_val}")
+    if input.dtype.category < FLOATING:  # integers stay integers
+        min_val, max_val = int(min_val), int(max_val)
     return _form(ops.hardtanh, inplace, input, min_val, max_val)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from lucid.dtypes import int64
 from lucid.layout import broadcast_shapes
 from lucid.op import normal_dim
-from lucid.ops.contract import product
+from lucid.ops.contract import matmul
 from lucid.ops.creation import tensor
 from lucid.ops.gather import take
 from lucid.ops.reduce import sum_
@@ -32,7 +32,7 @@ def cosine_similarity(x1, x2, dim: int = 1, eps: float = 1e-8):
     x1, x2 = broadcast_to(x1, shape), broadcast_to(x2, shape)
     unit1 = x1 / norm(x1, 2, d, True).clamp(min=eps)
     unit2 = x2 / norm(x2, 2, d, True).clamp(min=eps)
-    return sum_(unit1 * unit2, (d,), False)
+    return sum_(unit1 * unit2, (d,) if shape else (), False)
 
 
 def pairwise_distance(x1, x2, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False):
@@ -88,7 +88,7 @@ def bilinear(input1, input2, weight, bias=None):
         rows *= n
     flat1, flat2 = reshape(input1, (rows, n1)), reshape(input2, (rows, 1, n2))
     by_input = reshape(permute(weight, (1, 0, 2)), (n1, outputs * n2))
-    half = reshape(product(flat1, by_input), (rows, outputs, n2))
+    half = reshape(matmul(flat1, by_input), (rows, outputs, n2))
     y = reshape(sum_(half * flat2, (2,), False), (*lead, outputs))
     return y if bias is None else y + bias
 

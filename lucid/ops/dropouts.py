@@ -110,7 +110,7 @@ def feature_alpha_dropout(input, p: float = 0.5, training: bool = False, inplace
     >>> lucid.nn.functional.feature_alpha_dropout(lucid.ones(1, 3, 2)).sum().item()
     6.0
     """
-    if input.ndim < 2:
+    if training and input.ndim < 2:
         raise RuntimeError(
             f"feature_alpha_dropout: x must be (N, C, ...), got {tuple(input.shape)}"
         )

@@ -231,7 +231,14 @@ def cross_entropy(
     """
     reduction = legacy(reduction, size_average, reduce)
     check_reduction(reduction, "cross_entropy")
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ValueError(f"cross_entropy: label_smoothing is {label_smoothing}, not in [0, 1]")
     if target.dtype.category == FLOATING:
+        if ignore_index >= 0:
+            raise RuntimeError(
+                f"cross_entropy: ignore_index {ignore_index} needs targets of class indices, "
+                f"got probabilities ({target.dtype!r})"
+            )
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     scores, t = _class_inputs("cross_entropy", input, target, weight)
     variant = variant_of(cross_entropy_, weight is None, False)
@@ -251,7 +258,12 @@ def _soft_cross_entropy(x: Any, p: Any, weight: Any, reduction: str, smoothing: 
         p = p * (1.0 - smoothing) + smoothing / x.shape[d]
     terms = -log_softmax(x, d) * p
     if weight is not None:
-        terms = terms * reshape(weight, tuple(-1 if i == d else 1 for i in range(x.ndim)))
+        if tuple(weight.shape) != (x.shape[d],):
+            raise RuntimeError(
+                f"cross_entropy: weight has shape {tuple(weight.shape)} for {x.shape[d]} classes"
+            )
+        wide = tuple(x.shape[d] if i == d else 1 for i in range(x.ndim))
+        terms = terms * reshape(weight, wide)
     loss = sum_(terms, (d,), False)
     if reduction == "mean":
         return loss.sum() / (loss.numel() if loss.ndim else 1)

@@ -196,7 +196,7 @@ def gaussian_nll_loss(
 ):
     """(log v + (x - t)^2 / v) / 2 with v = max(var, eps); `full` adds log(2 pi) / 2.
 
-    var: of x's shape, or with a last dimension of 1 or without it, or a number. Raises ValueError
+    var: of x's shape, or with sizes of 1, or without the last dimension, or a number. Raises ValueError
     where it does not fit or is negative. Nix and Weigend, 1994.
 
     >>> import lucid
@@ -210,7 +210,9 @@ def gaussian_nll_loss(
     if tuple(var.shape) != shape:
         if shape[:-1] == tuple(var.shape):
             var = reshape(var, (*var.shape, 1))
-        elif tuple(var.shape[:-1]) != shape[:-1] or var.shape[-1:] != (1,):
+        elif len(shape) != var.ndim or any(
+            v not in (1, n) for v, n in zip(var.shape, shape, strict=True)
+        ):
             raise ValueError(
                 f"gaussian_nll_loss: var of shape {tuple(var.shape)} for an input {shape}"
             )

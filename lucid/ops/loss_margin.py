@@ -87,11 +87,11 @@ def multi_margin_loss(
 
 
 def _rows(name: str, x: Any, t: Any, rank: int) -> tuple[Any, Any, bool]:
-    """(N, C) scores and (N,) or (N, L) targets, from a single sample too."""
-    single = x.ndim == 1
-    if single:
-        x = reshape(x, (1, x.shape[0]))
-        t = reshape(t, (1, *(t.shape if rank else ())))
+    """(N, C) scores and (N,) or (N, L) targets, from a single sample or a single class too."""
+    single = x.ndim <= 1
+    if single and t.ndim <= 1 and t.numel() == (x.numel() if rank else 1):
+        x = reshape(x, (1, x.numel()))
+        t = reshape(t, (1, t.numel()) if rank else (1,))
     if x.ndim != 2 or t.ndim != 1 + rank or t.shape[0] != x.shape[0]:
         raise RuntimeError(
             f"{name}: targets of shape {tuple(t.shape)} do not fit scores of shape {tuple(x.shape)}"

@@ -309,7 +309,7 @@ def batch_norm(
 
     >>> import lucid
     >>> from lucid.nn import functional as F
-    >>> F.batch_norm(lucid.tensor([[1.0], [3.0]]), None, None, training=True, eps=0.0).tolist()
+    >>> F.batch_norm(lucid.tensor([[1.0], [3.0]]), None, None, training=True).round().tolist()
     [[-1.0], [1.0]]
     """
     if input.ndim < 2:
@@ -329,7 +329,9 @@ def batch_norm(
         given = (input, running_mean, running_var, weight, bias)
         return variant.dispatch(variant, tuple(v for v in given if v is not None), (float(eps),))
     count = input.numel() // max(input.shape[1], 1)
-    if count <= 1:
+    if eps <= 0.0:
+        raise ValueError(f"batch_norm: eps must be positive in training, got {eps}")
+    if count == 1:
         raise ValueError(
             f"batch_norm: more than one value per channel is needed in training, got shape "
             f"{tuple(input.shape)}"
@@ -339,6 +341,8 @@ def batch_norm(
     if running_mean is None and running_var is None:
         return variant.dispatch(variant, inputs, (float(eps),))
     y, mean, variance = _with_statistics(variant, inputs, (float(eps),))
+    if not count:  # of nothing: the running statistics stay as they are
+        return y
     _update(running_mean, reshape(mean, (input.shape[1],)), momentum, 1.0)
     _update(running_var, reshape(variance, (input.shape[1],)), momentum, count / (count - 1))
     return y

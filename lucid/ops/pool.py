@@ -10,13 +10,13 @@ from math import prod
 from typing import Any
 
 from lucid.autograd.mode import is_grad_enabled
-from lucid.dtypes import bool_, int64
+from lucid.dtypes import FLOATING, bool_, int64
 from lucid.kernel import expr, loops
 from lucid.kernel.expr import Expr
 from lucid.kernel.loops import Axis, Scan, Store
 from lucid.layout import contiguous_strides
 from lucid.op import Opaque, Pointwise, Reduction
-from lucid.ops.elementwise import div, mul
+from lucid.ops.elementwise import div, div_trunc, mul
 from lucid.ops.gather import gather_, in_range
 from lucid.ops.spatial import batched, flat, several, unbatched
 from lucid.ops.view import reshape
@@ -294,7 +294,7 @@ class window_counts(Pointwise):
 def window(name: str, x: Any, rank: int, kernel, stride, padding, dilation, ceil: bool) -> tuple:
     """The statics of `Windows` from what the caller gave."""
     kernel = several(name, kernel, rank)
-    stride = kernel if stride is None or stride == [] else several(name, stride, rank)
+    stride = kernel if stride is None or stride in ([], ()) else several(name, stride, rank)
     padding, dilation = several(name, padding, rank), several(name, dilation, rank)
     for k, p, s, d in zip(kernel, padding, stride, dilation, strict=True):
         if k < 1 or s < 1 or d < 1 or p < 0:
@@ -372,16 +372,23 @@ def _avg_pool(rank: int, x, kernel, stride, padding, ceil_mode, count_include_pa
     if divisor is not None:
         if divisor == 0:
             raise RuntimeError(f"{name}: divisor_override must not be 0")
-        y = mul(total, 1.0 / divisor)
+        y = _over(total, divisor)
     elif (count_include_pad or not any(padding)) and not ceil_mode:
-        y = mul(total, 1.0 / prod(kernel))
+        y = _over(total, prod(kernel))
     else:
         shape = tuple(x.shape[-rank:])
         counts = window_counts(
             size, shape, kernel, stride, padding, bool(count_include_pad), x.dtype.compute
         )
-        y = div(total, counts.to(x.dtype))
+        y = _over(total, counts.to(x.dtype))
     return unbatched(y, single)
+
+
+def _over(total: Any, count: Any) -> Any:
+    """total / count; for integers without what is behind the point."""
+    if total.dtype.category != FLOATING:
+        return div_trunc(total, count)
+    return mul(total, 1.0 / count) if isinstance(count, (int, float)) else div(total, count)
 
 
 def avg_pool1d(

@@ -412,7 +412,7 @@ def norm(x, p=2, dim=None, keepdim: bool = False, dtype=None):
     if p == float("-inf"):
         return amin_(abs_(x), dims, keepdim)
     if p == 0:
-        return to_dtype(sum_(x != 0, dims, keepdim), x.dtype)
+        return sum_(where(x == 0, x * 0.0, 1.0), dims, keepdim)  # with a gradient, of zeros
     if p == 1:
         return sum_(abs_(x), dims, keepdim)
     return norm_(x, float(p), dims, keepdim)

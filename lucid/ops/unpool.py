@@ -203,8 +203,10 @@ def _fractional(rank, x, kernel, output_size, output_ratio, return_indices, samp
     needed = (*x.shape[:2], rank)
     if samples is None:
         samples = rand(needed, dtype=x.dtype)
-    elif tuple(samples.shape) != needed:
+    elif samples.shape[0] < needed[0] or tuple(samples.shape[1:]) != needed[1:]:
         raise RuntimeError(f"{name}: _random_samples must have shape {needed}")
+    else:
+        samples = samples[: needed[0]]
     y, places = fractional_windows(x, samples, kernel, size)
     y = unbatched(y, single)
     return (y, unbatched(places, single)) if return_indices else y
