@@ -164,6 +164,8 @@ def test_batch_norm_forms():
         layer(lucid.zeros(1, 2, 1, 1))
     with pytest.raises(ValueError, match=r"expected 4D input \(got 2D input\)"):
         nn.BatchNorm2d(2)(lucid.zeros(1, 2))
+    with pytest.raises(ValueError, match="eps must be positive"):
+        nn.BatchNorm1d(2, eps=0.0)(lucid.zeros(3, 2))
 
 
 def test_layer_norm():
@@ -301,6 +303,68 @@ def test_label_smoothing():
         nn.CrossEntropyLoss(label_smoothing=e)(lucid.tensor(x), lucid.tensor(t)),
         -(smooth * log).sum(1).mean(),
     )
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+def test_probabilities_as_targets_with_weights(reduction):
+    x, p, w, e = (
+        sample(4, 3, 2),
+        special.softmax(sample(4, 3, 2, seed=1), 1),
+        sample(3, seed=2),
+        0.1,
+    )
+    each = -(w[:, None] * special.log_softmax(x, 1) * (p * (1 - e) + e / 3)).sum(1)
+    expected = {"none": each, "sum": each.sum(), "mean": each.mean()}[reduction]
+    loss = nn.CrossEntropyLoss(lucid.tensor(w), reduction=reduction, label_smoothing=e)
+    close(loss(lucid.tensor(x), lucid.tensor(p)), expected)
+    with pytest.raises(RuntimeError, match=r"weight has shape \(2,\) for 3 classes"):
+        F.cross_entropy(lucid.tensor(x), lucid.tensor(p), lucid.ones(2))
+    with pytest.raises(RuntimeError, match="ignore_index 1 needs"):
+        F.cross_entropy(lucid.tensor(x), lucid.tensor(p), ignore_index=1)
+    with pytest.raises(ValueError, match="label_smoothing is 1.5"):
+        F.cross_entropy(lucid.tensor(x), lucid.tensor(p), label_smoothing=1.5)
+
+
+def test_losses_of_few_dimensions():
+    one = lucid.tensor(0.5)
+    assert F.multilabel_margin_loss(one, lucid.tensor(0)).item() == 0
+    assert F.multi_margin_loss(one, lucid.tensor(0)).item() == 0
+    assert F.cosine_similarity(one, one, 0).item() == pytest.approx(1)
+    with pytest.raises(RuntimeError, match=r"\(2,\) do not fit scores of shape \(\)"):
+        F.multilabel_margin_loss(one, lucid.tensor([0, -1]))
+    x, t, v = sample(4, 3), sample(4, 3, seed=1), np.abs(sample(1, 3, seed=2))
+    given = (lucid.tensor(a) for a in (x, t, v))
+    close(F.gaussian_nll_loss(*given), ((np.log(v) + (x - t) ** 2 / v) / 2).mean())
+    with pytest.raises(ValueError, match=r"var of shape \(2, 3\)"):
+        F.gaussian_nll_loss(lucid.tensor(x), lucid.tensor(t), lucid.ones(2, 3))
+
+
+def test_arguments_have_pytorchs_names():
+    x = lucid.ones(2, 3)
+    layers = nn.Linear(3, 3), nn.ReLU(), nn.Dropout(), nn.LayerNorm(3), nn.BatchNorm1d(3)
+    for layer in (*layers, nn.Sequential(*layers), nn.Flatten(), nn.AvgPool1d(1)):
+        assert layer(input=x).shape == (2, 3)
+    assert nn.CrossEntropyLoss()(input=x, target=lucid.zeros(2, dtype=lucid.int64)).shape == ()
+    assert nn.Bilinear(3, 3, 1)(input1=x, input2=x).shape == (2, 1)
+    assert nn.CosineEmbeddingLoss()(input1=x, input2=x, target=lucid.ones(2)).item() < 1e-6
+
+
+def test_integers_stay_integers():
+    x = lucid.tensor([[-3, 0, 2]])
+    assert F.hardtanh(x).tolist() == [[-1, 0, 1]]
+    assert F.linear(x, lucid.tensor([[1, 1, 1], [0, 1, 2]]), lucid.tensor([5, 6])).tolist() == [
+        [4, 10]
+    ]
+    assert F.bilinear(x, x, lucid.ones(1, 3, 3, dtype=lucid.int64)).tolist() == [[1]]
+    with pytest.raises(ValueError, match=r"min_val 0.5 is above max_val -0.5"):
+        F.hardtanh(x, 0.5, -0.5)
+
+
+def test_the_count_of_elements_has_a_gradient_of_zeros():
+    x = lucid.tensor([[1.0, 0.0, 2.0]], requires_grad=True)
+    count = lucid.linalg.vector_norm(x, 0) + F.pdist(lucid.cat([x, x + 1]), 0).sum()
+    count.backward()
+    assert count.item() == 5 and x.grad.tolist() == [[0.0, 0.0, 0.0]]
 
 
 def test_losses_refuse_and_translate():

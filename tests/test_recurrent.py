@@ -158,6 +158,11 @@ def test_errors_name_what_does_not_fit():
         model(lucid.zeros(2, 2, 3), (lucid.zeros(1, 3, 4), lucid.zeros(1, 3, 4)))
     with pytest.raises(ValueError, match="float64"):
         model(lucid.zeros(2, 2, 3, dtype=lucid.float64))
+    for name, value in (("bias", 1), ("batch_first", "False"), ("input_size", 3.0)):
+        with pytest.raises(TypeError, match=f"{name} should be of type"):
+            nn.GRU(**{"input_size": 3, "hidden_size": 4, name: value})
+    with pytest.raises(ValueError, match="input_size must be greater"):
+        nn.RNN(0, 4)
     with pytest.raises(ValueError, match="proj_size"):
         nn.GRU(3, 4, proj_size=2)
     with pytest.raises(ValueError, match="nonlinearity"):

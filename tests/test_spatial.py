@@ -199,6 +199,7 @@ def test_dropout_of_channels(layer):
 
 
 def test_alpha_dropout_keeps_mean_and_variance():
+    assert F.feature_alpha_dropout(lucid.ones(3)).tolist() == [1, 1, 1]  # nothing to do
     lucid.manual_seed(3)
     x = lucid.randn(100, 50, 10)
     for layer in (nn.AlphaDropout(0.3), nn.FeatureAlphaDropout(0.3)):
@@ -241,6 +242,41 @@ def test_empty_batches():
     x = lucid.ones(0, 2, 5, 5)
     for layer in (nn.Conv2d(2, 3, 3), nn.MaxPool2d(2), nn.ReflectionPad2d(1), nn.Upsample(7)):
         assert layer(x).shape[0] == 0
+    norm = nn.BatchNorm2d(2)  # keeps its statistics, but for the count
+    norm(x).sum().backward()
+    assert norm.running_mean.tolist() == [0.0, 0.0] and norm.running_var.tolist() == [1.0, 1.0]
+    assert norm.num_batches_tracked == 1 and norm.weight.grad.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_integers_are_convolved_exactly(rank):
+    rng = np.random.default_rng(rank)
+    x, w = rng.integers(-9, 9, (2, 4, *(7, 6, 5)[:rank])), rng.integers(-9, 9, (6, 2, *(2,) * rank))
+    conv = getattr(F, f"conv{rank}d")
+    given = {"stride": 2, "padding": 2, "dilation": 3, "groups": 2}
+    made = conv(lucid.tensor(x), lucid.tensor(w), lucid.arange(6), **given)
+    real = (lucid.tensor(v.astype(float)) for v in (x, w, np.arange(6)))
+    assert made.dtype is lucid.int64
+    np.testing.assert_array_equal(made.numpy(), conv(*real, **given).numpy())
+    big = lucid.tensor([[[2**62 + 1, 1]]])
+    assert F.conv1d(big, lucid.tensor([[[1, -1]]])).item() == 2**62
+    with pytest.raises(RuntimeError, match=r"conv_transpose1d: floating tensors .*int64"):
+        F.conv_transpose1d(big, lucid.tensor([[[1, -1]]]))
+
+
+def test_integers_are_averaged_towards_zero():
+    x = lucid.tensor([[[-7, 2, -3, 4, 6]]])
+    assert F.avg_pool1d(x, 2, ()).tolist() == [[[-2, 0]]]
+    assert F.avg_pool1d(x, 3, 1, 1).tolist() == [[[-1, -2, 1, 2, 3]]]
+    assert F.avg_pool1d(x, 3, 1, 1, count_include_pad=False).tolist() == [[[-2, -2, 1, 2, 5]]]
+    assert F.avg_pool2d(x.unsqueeze(1), (1, 2), divisor_override=3).tolist() == [[[[-1, 0]]]]
+
+
+def test_samples_of_fractional_pooling_may_be_of_a_larger_batch():
+    x, samples = lucid.rand(4, 8, 8), lucid.rand(2, 4, 2)
+    one = F.fractional_max_pool2d(x, 2, output_size=5, _random_samples=samples)
+    both = F.fractional_max_pool2d(x.expand(2, 4, 8, 8), 2, output_size=5, _random_samples=samples)
+    assert one.tolist() == both[0].tolist()
 
 
 @pytest.mark.parametrize(

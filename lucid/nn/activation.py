@@ -26,8 +26,8 @@ class ReLU(_InPlace):
     [0.0, 2.0]
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.relu(x, self.inplace)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.relu(input, self.inplace)
 
 
 class SiLU(_InPlace):
@@ -38,8 +38,8 @@ class SiLU(_InPlace):
     0.0
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.silu(x, self.inplace)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.silu(input, self.inplace)
 
 
 class LeakyReLU(Module):
@@ -55,8 +55,8 @@ class LeakyReLU(Module):
         self.negative_slope = negative_slope
         self.inplace = inplace
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.leaky_relu(x, self.negative_slope, self.inplace)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.leaky_relu(input, self.negative_slope, self.inplace)
 
     def extra_repr(self) -> str:
         return f"negative_slope={self.negative_slope}" + (", inplace=True" * self.inplace)
@@ -76,8 +76,8 @@ class GELU(Module):
         super().__init__()
         self.approximate = approximate
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.gelu(x, approximate=self.approximate)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.gelu(input, approximate=self.approximate)
 
     def extra_repr(self) -> str:
         return f"approximate={self.approximate!r}"
@@ -91,8 +91,8 @@ class Sigmoid(Module):
     0.5
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.sigmoid(x)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.sigmoid(input)
 
 
 class Tanh(Module):
@@ -103,8 +103,8 @@ class Tanh(Module):
     0.0
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.tanh(x)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.tanh(input)
 
 
 class _AlongDim(Module):
@@ -126,8 +126,8 @@ class Softmax(_AlongDim):
     [0.25, 0.25, 0.25, 0.25]
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.softmax(x, self.dim)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.softmax(input, self.dim)
 
 
 class LogSoftmax(_AlongDim):
@@ -138,5 +138,5 @@ class LogSoftmax(_AlongDim):
     [0.0]
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.log_softmax(x, self.dim)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.log_softmax(input, self.dim)

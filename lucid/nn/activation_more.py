@@ -19,8 +19,8 @@ class LogSigmoid(Module):
     -0.6931
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.logsigmoid(x)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.logsigmoid(input)
 
 
 class Softsign(Module):
@@ -31,8 +31,8 @@ class Softsign(Module):
     0.5
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.softsign(x)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.softsign(input)
 
 
 class Tanhshrink(Module):
@@ -43,8 +43,8 @@ class Tanhshrink(Module):
     0.0
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.tanhshrink(x)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.tanhshrink(input)
 
 
 class Softmax2d(Module):
@@ -55,10 +55,10 @@ class Softmax2d(Module):
     [0.5, 0.5]
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        if x.dim() not in (3, 4):
-            raise ValueError(f"Softmax2d: expected input to be 3D or 4D, got {x.dim()}D")
-        return F.softmax(x, -3)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        if input.dim() not in (3, 4):
+            raise ValueError(f"Softmax2d: expected input to be 3D or 4D, got {input.dim()}D")
+        return F.softmax(input, -3)
 
 
 class Softmin(Module):
@@ -73,8 +73,8 @@ class Softmin(Module):
         super().__init__()
         self.dim = dim
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.softmin(x, self.dim)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.softmin(input, self.dim)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
@@ -101,8 +101,8 @@ class SELU(_Switched):
     0.0
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.selu(x, self.inplace)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.selu(input, self.inplace)
 
 
 class Mish(_Switched):
@@ -113,8 +113,8 @@ class Mish(_Switched):
     0.0
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.mish(x, self.inplace)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.mish(input, self.inplace)
 
 
 class Hardswish(_Switched):
@@ -125,8 +125,8 @@ class Hardswish(_Switched):
     4.0
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.hardswish(x, self.inplace)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.hardswish(input, self.inplace)
 
 
 class Hardsigmoid(_Switched):
@@ -137,8 +137,8 @@ class Hardsigmoid(_Switched):
     0.5
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.hardsigmoid(x, self.inplace)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.hardsigmoid(input, self.inplace)
 
 
 class Hardtanh(Module):
@@ -167,8 +167,8 @@ class Hardtanh(Module):
                 f"Hardtanh: max_val {self.max_val} must be larger than min_val {self.min_val}"
             )
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.hardtanh(x, self.min_val, self.max_val, self.inplace)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.hardtanh(input, self.min_val, self.max_val, self.inplace)
 
     def extra_repr(self) -> str:
         return f"min_val={self.min_val}, max_val={self.max_val}" + ", inplace=True" * self.inplace
@@ -185,8 +185,8 @@ class ReLU6(Hardtanh):
     def __init__(self, inplace: bool = False) -> None:
         super().__init__(0.0, 6.0, inplace)
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.relu6(x, self.inplace)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.relu6(input, self.inplace)
 
     def extra_repr(self) -> str:
         return "inplace=True" if self.inplace else ""
@@ -205,8 +205,8 @@ class ELU(Module):
         self.alpha = alpha
         self.inplace = inplace
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.elu(x, self.alpha, self.inplace)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.elu(input, self.alpha, self.inplace)
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}" + ", inplace=True" * self.inplace
@@ -220,8 +220,8 @@ class CELU(ELU):
     2.0
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.celu(x, self.alpha, self.inplace)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.celu(input, self.alpha, self.inplace)
 
 
 class Softplus(Module):
@@ -237,8 +237,8 @@ class Softplus(Module):
         self.beta = beta
         self.threshold = threshold
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.softplus(x, self.beta, self.threshold)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.softplus(input, self.beta, self.threshold)
 
     def extra_repr(self) -> str:
         return f"beta={self.beta}, threshold={self.threshold}"
@@ -256,8 +256,8 @@ class Softshrink(Module):
         super().__init__()
         self.lambd = lambd
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.softshrink(x, self.lambd)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.softshrink(input, self.lambd)
 
     def extra_repr(self) -> str:
         return str(self.lambd)
@@ -271,8 +271,8 @@ class Hardshrink(Softshrink):
     0.0
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.hardshrink(x, self.lambd)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.hardshrink(input, self.lambd)
 
 
 class Threshold(Module):
@@ -289,8 +289,8 @@ class Threshold(Module):
         self.value = value
         self.inplace = inplace
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.threshold(x, self.threshold, self.value, self.inplace)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.threshold(input, self.threshold, self.value, self.inplace)
 
     def extra_repr(self) -> str:
         text = f"threshold={self.threshold}, value={self.value}"
@@ -309,8 +309,8 @@ class GLU(Module):
         super().__init__()
         self.dim = dim
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.glu(x, self.dim)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.glu(input, self.dim)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
@@ -339,8 +339,8 @@ class PReLU(Module):
         with lucid.no_grad():
             self.weight.fill_(self.init)
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.prelu(x, self.weight)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.prelu(input, self.weight)
 
     def extra_repr(self) -> str:
         return f"num_parameters={self.num_parameters}"
@@ -363,8 +363,8 @@ class RReLU(Module):
         self.upper = upper
         self.inplace = inplace
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.rrelu(x, self.lower, self.upper, self.training, self.inplace)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
 
     def extra_repr(self) -> str:
         return f"lower={self.lower}, upper={self.upper}" + ", inplace=True" * self.inplace

@@ -96,12 +96,14 @@ class _BatchNorm(_NormBase):
                 return 1.0 / float(self.num_batches_tracked)
         return 0.0 if self.momentum is None else self.momentum
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        self._check_input_dim(x)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        self._check_input_dim(input)
         factor, mean, var = self._average_factor(), self.running_mean, self.running_var
         batch_statistics = self.training or (mean is None and var is None)
         kept = (mean, var) if not self.training or self.track_running_stats else (None, None)
-        return F.batch_norm(x, *kept, self.weight, self.bias, batch_statistics, factor, self.eps)
+        return F.batch_norm(
+            input, *kept, self.weight, self.bias, batch_statistics, factor, self.eps
+        )
 
 
 class BatchNorm1d(_BatchNorm):

@@ -122,10 +122,10 @@ class Sequential(_Numbered):
         for name, module in args[0].items() if named else enumerate(args):
             self.add_module(str(name), module)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, input: Any) -> Any:
         for module in self._modules.values():
-            x = module(x)
-        return x
+            input = module(input)
+        return input
 
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):  # names stay

@@ -119,8 +119,8 @@ class _ConvNd(Module):
     ) -> lucid.Tensor:
         raise NotImplementedError(f"{type(self).__name__} does not say how many dimensions it has")
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return self._conv_forward(x, self.weight, self.bias)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return self._conv_forward(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         zeros = (0,) * len(self.kernel_size)

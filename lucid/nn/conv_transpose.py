@@ -115,10 +115,12 @@ class ConvTranspose1d(_ConvTransposeNd):
         shape = (kernel_size, stride, padding, output_padding, groups, bias, dilation)
         super().__init__(1, in_channels, out_channels, *shape, padding_mode, device, dtype)
 
-    def forward(self, x: lucid.Tensor, output_size: Sequence[int] | None = None) -> lucid.Tensor:
-        extra = self._output_padding(x, output_size)
+    def forward(
+        self, input: lucid.Tensor, output_size: Sequence[int] | None = None
+    ) -> lucid.Tensor:
+        extra = self._output_padding(input, output_size)
         shape = (self.stride, self.padding, extra, self.groups, self.dilation)
-        return F.conv_transpose1d(x, self.weight, self.bias, *shape)
+        return F.conv_transpose1d(input, self.weight, self.bias, *shape)
 
 
 class ConvTranspose2d(_ConvTransposeNd):
@@ -147,10 +149,12 @@ class ConvTranspose2d(_ConvTransposeNd):
         shape = (kernel_size, stride, padding, output_padding, groups, bias, dilation)
         super().__init__(2, in_channels, out_channels, *shape, padding_mode, device, dtype)
 
-    def forward(self, x: lucid.Tensor, output_size: Sequence[int] | None = None) -> lucid.Tensor:
-        extra = self._output_padding(x, output_size)
+    def forward(
+        self, input: lucid.Tensor, output_size: Sequence[int] | None = None
+    ) -> lucid.Tensor:
+        extra = self._output_padding(input, output_size)
         shape = (self.stride, self.padding, extra, self.groups, self.dilation)
-        return F.conv_transpose2d(x, self.weight, self.bias, *shape)
+        return F.conv_transpose2d(input, self.weight, self.bias, *shape)
 
 
 class ConvTranspose3d(_ConvTransposeNd):
@@ -179,7 +183,9 @@ class ConvTranspose3d(_ConvTransposeNd):
         shape = (kernel_size, stride, padding, output_padding, groups, bias, dilation)
         super().__init__(3, in_channels, out_channels, *shape, padding_mode, device, dtype)
 
-    def forward(self, x: lucid.Tensor, output_size: Sequence[int] | None = None) -> lucid.Tensor:
-        extra = self._output_padding(x, output_size)
+    def forward(
+        self, input: lucid.Tensor, output_size: Sequence[int] | None = None
+    ) -> lucid.Tensor:
+        extra = self._output_padding(input, output_size)
         shape = (self.stride, self.padding, extra, self.groups, self.dilation)
-        return F.conv_transpose3d(x, self.weight, self.bias, *shape)
+        return F.conv_transpose3d(input, self.weight, self.bias, *shape)

@@ -32,8 +32,8 @@ class Dropout(_Dropout):
     [1.0, 1.0, 1.0]
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.dropout(x, self.p, self.training, self.inplace)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.dropout(input, self.p, self.training, self.inplace)
 
 
 class Dropout1d(_Dropout):
@@ -45,8 +45,8 @@ class Dropout1d(_Dropout):
     0.0
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.dropout1d(x, self.p, self.training, self.inplace)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.dropout1d(input, self.p, self.training, self.inplace)
 
 
 class Dropout2d(_Dropout):
@@ -58,8 +58,8 @@ class Dropout2d(_Dropout):
     0.0
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.dropout2d(x, self.p, self.training, self.inplace)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.dropout2d(input, self.p, self.training, self.inplace)
 
 
 class Dropout3d(_Dropout):
@@ -71,8 +71,8 @@ class Dropout3d(_Dropout):
     0.0
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.dropout3d(x, self.p, self.training, self.inplace)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.dropout3d(input, self.p, self.training, self.inplace)
 
 
 class AlphaDropout(_Dropout):
@@ -84,8 +84,8 @@ class AlphaDropout(_Dropout):
     [1.0, 1.0, 1.0]
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.alpha_dropout(x, self.p, self.training, self.inplace)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.alpha_dropout(input, self.p, self.training, self.inplace)
 
 
 class FeatureAlphaDropout(_Dropout):
@@ -96,8 +96,8 @@ class FeatureAlphaDropout(_Dropout):
     6.0
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.feature_alpha_dropout(x, self.p, self.training, self.inplace)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.feature_alpha_dropout(input, self.p, self.training, self.inplace)
 
 
 class DropBlock(Module):

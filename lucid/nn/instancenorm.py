@@ -33,17 +33,17 @@ class _InstanceNorm(_NormBase):
                 f"expected {self.rank + 1}D or {self.rank + 2}D input (got {x.dim()}D input)"
             )
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        self._check_input_dim(x)
-        channels = x.shape[x.dim() - self.rank - 1]
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        self._check_input_dim(input)
+        channels = input.shape[input.dim() - self.rank - 1]
         if channels != self.num_features and self.affine:
             raise ValueError(
                 f"expected {self.num_features} channels, got {channels} in an input of shape "
-                f"{tuple(x.shape)}"
+                f"{tuple(input.shape)}"
             )
-        single = x.dim() == self.rank + 1
+        single = input.dim() == self.rank + 1
         y = F.instance_norm(
-            x.unsqueeze(0) if single else x,
+            input.unsqueeze(0) if single else input,
             self.running_mean,
             self.running_var,
             self.weight,

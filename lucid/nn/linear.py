@@ -23,8 +23,8 @@ class Identity(Module):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
 
-    def forward(self, x: Any) -> Any:
-        return x
+    def forward(self, input: Any) -> Any:
+        return input
 
 
 class Linear(Module):
@@ -69,8 +69,8 @@ class Linear(Module):
             bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.linear(x, self.weight, self.bias)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return (
@@ -128,8 +128,8 @@ class Bilinear(Module):
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, x1: lucid.Tensor, x2: lucid.Tensor) -> lucid.Tensor:
-        return F.bilinear(x1, x2, self.weight, self.bias)
+    def forward(self, input1: lucid.Tensor, input2: lucid.Tensor) -> lucid.Tensor:
+        return F.bilinear(input1, input2, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return (

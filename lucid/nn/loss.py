@@ -48,8 +48,8 @@ class L1Loss(_Loss):
     1.5
     """
 
-    def forward(self, x: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
-        return F.l1_loss(x, target, reduction=self.reduction)
+    def forward(self, input: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
+        return F.l1_loss(input, target, reduction=self.reduction)
 
 
 class MSELoss(_Loss):
@@ -60,8 +60,8 @@ class MSELoss(_Loss):
     2.5
     """
 
-    def forward(self, x: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
-        return F.mse_loss(x, target, reduction=self.reduction)
+    def forward(self, input: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
+        return F.mse_loss(input, target, reduction=self.reduction)
 
 
 class NLLLoss(_WeightedLoss):
@@ -85,9 +85,9 @@ class NLLLoss(_WeightedLoss):
         super().__init__(weight, size_average, reduce, reduction)
         self.ignore_index = ignore_index
 
-    def forward(self, x: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
+    def forward(self, input: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
         return F.nll_loss(
-            x,
+            input,
             target,
             weight=self.weight,
             ignore_index=self.ignore_index,
@@ -119,9 +119,9 @@ class CrossEntropyLoss(_WeightedLoss):
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
 
-    def forward(self, x: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
+    def forward(self, input: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
         return F.cross_entropy(
-            x,
+            input,
             target,
             weight=self.weight,
             ignore_index=self.ignore_index,
@@ -150,9 +150,9 @@ class BCEWithLogitsLoss(_Loss):
         self.register_buffer("weight", weight)
         self.register_buffer("pos_weight", pos_weight)
 
-    def forward(self, x: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
+    def forward(self, input: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
         return F.binary_cross_entropy_with_logits(
-            x, target, self.weight, pos_weight=self.pos_weight, reduction=self.reduction
+            input, target, self.weight, pos_weight=self.pos_weight, reduction=self.reduction
         )
 
 

@@ -22,8 +22,8 @@ class BCELoss(_WeightedLoss):
     0.0
     """
 
-    def forward(self, x: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
-        return F.binary_cross_entropy(x, target, self.weight, reduction=self.reduction)
+    def forward(self, input: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
+        return F.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
 
 
 class SmoothL1Loss(_Loss):
@@ -44,8 +44,8 @@ class SmoothL1Loss(_Loss):
         super().__init__(size_average, reduce, reduction)
         self.beta = beta
 
-    def forward(self, x: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
-        return F.smooth_l1_loss(x, target, reduction=self.reduction, beta=self.beta)
+    def forward(self, input: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
+        return F.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
 
 
 class HuberLoss(_Loss):
@@ -60,8 +60,8 @@ class HuberLoss(_Loss):
         super().__init__(reduction=reduction)
         self.delta = delta
 
-    def forward(self, x: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
-        return F.huber_loss(x, target, reduction=self.reduction, delta=self.delta)
+    def forward(self, input: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
+        return F.huber_loss(input, target, reduction=self.reduction, delta=self.delta)
 
 
 class KLDivLoss(_Loss):
@@ -84,8 +84,8 @@ class KLDivLoss(_Loss):
         super().__init__(size_average, reduce, reduction)
         self.log_target = log_target
 
-    def forward(self, x: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
-        return F.kl_div(x, target, reduction=self.reduction, log_target=self.log_target)
+    def forward(self, input: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
+        return F.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
 
 
 class PoissonNLLLoss(_Loss):
@@ -131,9 +131,9 @@ class GaussianNLLLoss(_Loss):
         self.eps = eps
 
     def forward(
-        self, x: lucid.Tensor, target: lucid.Tensor, var: lucid.Tensor | float
+        self, input: lucid.Tensor, target: lucid.Tensor, var: lucid.Tensor | float
     ) -> lucid.Tensor:
-        return F.gaussian_nll_loss(x, target, var, self.full, self.eps, self.reduction)
+        return F.gaussian_nll_loss(input, target, var, self.full, self.eps, self.reduction)
 
 
 class SoftMarginLoss(_Loss):
@@ -144,8 +144,8 @@ class SoftMarginLoss(_Loss):
     0.6931
     """
 
-    def forward(self, x: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
-        return F.soft_margin_loss(x, target, reduction=self.reduction)
+    def forward(self, input: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
+        return F.soft_margin_loss(input, target, reduction=self.reduction)
 
 
 class _MarginLoss(_Loss):
@@ -179,8 +179,8 @@ class HingeEmbeddingLoss(_MarginLoss):
     ) -> None:
         super().__init__(margin, size_average, reduce, reduction)
 
-    def forward(self, x: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
-        return F.hinge_embedding_loss(x, target, self.margin, reduction=self.reduction)
+    def forward(self, input: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
+        return F.hinge_embedding_loss(input, target, self.margin, reduction=self.reduction)
 
 
 class CosineEmbeddingLoss(_MarginLoss):
@@ -192,8 +192,12 @@ class CosineEmbeddingLoss(_MarginLoss):
     1.0
     """
 
-    def forward(self, x1: lucid.Tensor, x2: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
-        return F.cosine_embedding_loss(x1, x2, target, self.margin, reduction=self.reduction)
+    def forward(
+        self, input1: lucid.Tensor, input2: lucid.Tensor, target: lucid.Tensor
+    ) -> lucid.Tensor:
+        return F.cosine_embedding_loss(
+            input1, input2, target, self.margin, reduction=self.reduction
+        )
 
 
 class MarginRankingLoss(_MarginLoss):
@@ -205,8 +209,10 @@ class MarginRankingLoss(_MarginLoss):
     1.0
     """
 
-    def forward(self, x1: lucid.Tensor, x2: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
-        return F.margin_ranking_loss(x1, x2, target, self.margin, reduction=self.reduction)
+    def forward(
+        self, input1: lucid.Tensor, input2: lucid.Tensor, target: lucid.Tensor
+    ) -> lucid.Tensor:
+        return F.margin_ranking_loss(input1, input2, target, self.margin, reduction=self.reduction)
 
 
 class MultiMarginLoss(_WeightedLoss):
@@ -234,9 +240,9 @@ class MultiMarginLoss(_WeightedLoss):
         self.p = p
         self.margin = margin
 
-    def forward(self, x: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
+    def forward(self, input: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
         return F.multi_margin_loss(
-            x, target, self.p, self.margin, self.weight, reduction=self.reduction
+            input, target, self.p, self.margin, self.weight, reduction=self.reduction
         )
 
 
@@ -249,8 +255,8 @@ class MultiLabelMarginLoss(_Loss):
     0.25
     """
 
-    def forward(self, x: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
-        return F.multilabel_margin_loss(x, target, reduction=self.reduction)
+    def forward(self, input: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
+        return F.multilabel_margin_loss(input, target, reduction=self.reduction)
 
 
 class MultiLabelSoftMarginLoss(_WeightedLoss):
@@ -262,8 +268,8 @@ class MultiLabelSoftMarginLoss(_WeightedLoss):
     0.6931
     """
 
-    def forward(self, x: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
-        return F.multilabel_soft_margin_loss(x, target, self.weight, reduction=self.reduction)
+    def forward(self, input: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
+        return F.multilabel_soft_margin_loss(input, target, self.weight, reduction=self.reduction)
 
 
 class TripletMarginLoss(_Loss):
@@ -481,11 +487,11 @@ class LinearCrossEntropyLoss(_WeightedLoss):
         count = math.prod(out_features, start=num_classes)
         self.linear = Linear(in_features, count, bias=bias, device=device, dtype=dtype)
 
-    def forward(self, x: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
+    def forward(self, input: lucid.Tensor, target: lucid.Tensor) -> lucid.Tensor:
         shape = (self.num_classes, *self.out_features)
         bias = self.linear.bias
         return F.linear_cross_entropy(
-            x,
+            input,
             self.linear.weight.reshape(*shape, self.linear.in_features),
             target,
             linear_bias=None if bias is None else bias.reshape(shape),

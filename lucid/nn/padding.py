@@ -20,8 +20,8 @@ class _PadNd(Module):
         super().__init__()
         self.padding = several(padding, 2 * self.rank)
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.pad(x, self.padding, self.mode)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.pad(input, self.padding, self.mode)
 
     def extra_repr(self) -> str:
         return f"{self.padding}"
@@ -34,8 +34,8 @@ class _ConstantPadNd(_PadNd):
         super().__init__(padding)
         self.value = value
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.pad(x, self.padding, "constant", self.value)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.pad(input, self.padding, "constant", self.value)
 
     def extra_repr(self) -> str:
         return f"padding={self.padding}, value={self.value}"

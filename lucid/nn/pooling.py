@@ -53,8 +53,8 @@ class MaxPool1d(_MaxPoolNd):
     lucid.Size([1, 1, 2])
     """
 
-    def forward(self, x: lucid.Tensor) -> Any:
-        return F.max_pool1d(x, *self._window())
+    def forward(self, input: lucid.Tensor) -> Any:
+        return F.max_pool1d(input, *self._window())
 
 
 class MaxPool2d(_MaxPoolNd):
@@ -66,8 +66,8 @@ class MaxPool2d(_MaxPoolNd):
     lucid.Size([1, 1, 2, 2])
     """
 
-    def forward(self, x: lucid.Tensor) -> Any:
-        return F.max_pool2d(x, *self._window())
+    def forward(self, input: lucid.Tensor) -> Any:
+        return F.max_pool2d(input, *self._window())
 
 
 class MaxPool3d(_MaxPoolNd):
@@ -78,8 +78,8 @@ class MaxPool3d(_MaxPoolNd):
     lucid.Size([1, 1, 2, 2, 2])
     """
 
-    def forward(self, x: lucid.Tensor) -> Any:
-        return F.max_pool3d(x, *self._window())
+    def forward(self, input: lucid.Tensor) -> Any:
+        return F.max_pool3d(input, *self._window())
 
 
 class _AvgPoolNd(Module):
@@ -130,8 +130,8 @@ class AvgPool1d(_AvgPoolNd):
         stride = kernel if stride is None else several(stride, 1)
         super().__init__(kernel, stride, several(padding, 1), ceil_mode, count_include_pad)
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.avg_pool1d(x, *self._window()[:-1])
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.avg_pool1d(input, *self._window()[:-1])
 
 
 class AvgPool2d(_AvgPoolNd):
@@ -144,8 +144,8 @@ class AvgPool2d(_AvgPoolNd):
     [[[[1.0]]]]
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.avg_pool2d(x, *self._window())
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.avg_pool2d(input, *self._window())
 
 
 class AvgPool3d(_AvgPoolNd):
@@ -156,8 +156,8 @@ class AvgPool3d(_AvgPoolNd):
     [[[[[1.0, 1.0]]]]]
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.avg_pool3d(x, *self._window())
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.avg_pool3d(input, *self._window())
 
 
 class _LPPoolNd(Module):
@@ -188,8 +188,8 @@ class LPPool1d(_LPPoolNd):
     lucid.Size([1, 1, 2])
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.lp_pool1d(x, *self._window())
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.lp_pool1d(input, *self._window())
 
 
 class LPPool2d(_LPPoolNd):
@@ -200,8 +200,8 @@ class LPPool2d(_LPPoolNd):
     lucid.Size([1, 1, 1, 2])
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.lp_pool2d(x, *self._window())
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.lp_pool2d(input, *self._window())
 
 
 class LPPool3d(_LPPoolNd):
@@ -212,5 +212,5 @@ class LPPool3d(_LPPoolNd):
     lucid.Size([1, 1, 1, 1, 2])
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.lp_pool3d(x, *self._window())
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.lp_pool3d(input, *self._window())

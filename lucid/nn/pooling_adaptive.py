@@ -36,8 +36,8 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
     lucid.Size([1, 3, 2])
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.adaptive_avg_pool1d(x, self.output_size)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.adaptive_avg_pool1d(input, self.output_size)
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
@@ -50,8 +50,8 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
     lucid.Size([1, 3, 2, 2])
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.adaptive_avg_pool2d(x, self.output_size)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.adaptive_avg_pool2d(input, self.output_size)
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
@@ -64,8 +64,8 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
     lucid.Size([1, 3, 2, 2, 2])
     """
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.adaptive_avg_pool3d(x, self.output_size)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.adaptive_avg_pool3d(input, self.output_size)
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
@@ -78,8 +78,8 @@ class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
     lucid.Size([1, 3, 2])
     """
 
-    def forward(self, x: lucid.Tensor) -> Any:
-        return F.adaptive_max_pool1d(x, self.output_size, self.return_indices)
+    def forward(self, input: lucid.Tensor) -> Any:
+        return F.adaptive_max_pool1d(input, self.output_size, self.return_indices)
 
 
 class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
@@ -93,8 +93,8 @@ class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
     lucid.Size([1, 3, 2, 2])
     """
 
-    def forward(self, x: lucid.Tensor) -> Any:
-        return F.adaptive_max_pool2d(x, self.output_size, self.return_indices)
+    def forward(self, input: lucid.Tensor) -> Any:
+        return F.adaptive_max_pool2d(input, self.output_size, self.return_indices)
 
 
 class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
@@ -108,5 +108,5 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
     lucid.Size([1, 3, 2, 2, 2])
     """
 
-    def forward(self, x: lucid.Tensor) -> Any:
-        return F.adaptive_max_pool3d(x, self.output_size, self.return_indices)
+    def forward(self, input: lucid.Tensor) -> Any:
+        return F.adaptive_max_pool3d(input, self.output_size, self.return_indices)

@@ -66,9 +66,9 @@ class Embedding(Module):
             with lucid.no_grad():
                 self.weight[self.padding_idx].fill_(0)
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
         return F.embedding(
-            x,
+            input,
             self.weight,
             self.padding_idx,
             self.max_norm,
@@ -160,12 +160,12 @@ class EmbeddingBag(Module):
 
     def forward(
         self,
-        x: lucid.Tensor,
+        input: lucid.Tensor,
         offsets: lucid.Tensor | None = None,
         per_sample_weights: lucid.Tensor | None = None,
     ) -> lucid.Tensor:
         return F.embedding_bag(
-            *(x, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq),
+            *(input, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq),
             *(self.mode, self.sparse, per_sample_weights, self.include_last_offset),
             padding_idx=self.padding_idx,
         )

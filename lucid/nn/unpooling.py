@@ -35,10 +35,10 @@ class MaxUnpool1d(_MaxUnpoolNd):
     rank = 1
 
     def forward(
-        self, x: lucid.Tensor, indices: lucid.Tensor, output_size: Any = None
+        self, input: lucid.Tensor, indices: lucid.Tensor, output_size: Any = None
     ) -> lucid.Tensor:
         window = (self.kernel_size, self.stride, self.padding)
-        return F.max_unpool1d(x, indices, *window, output_size)
+        return F.max_unpool1d(input, indices, *window, output_size)
 
 
 class MaxUnpool2d(_MaxUnpoolNd):
@@ -53,10 +53,10 @@ class MaxUnpool2d(_MaxUnpoolNd):
     rank = 2
 
     def forward(
-        self, x: lucid.Tensor, indices: lucid.Tensor, output_size: Any = None
+        self, input: lucid.Tensor, indices: lucid.Tensor, output_size: Any = None
     ) -> lucid.Tensor:
         window = (self.kernel_size, self.stride, self.padding)
-        return F.max_unpool2d(x, indices, *window, output_size)
+        return F.max_unpool2d(input, indices, *window, output_size)
 
 
 class MaxUnpool3d(_MaxUnpoolNd):
@@ -71,10 +71,10 @@ class MaxUnpool3d(_MaxUnpoolNd):
     rank = 3
 
     def forward(
-        self, x: lucid.Tensor, indices: lucid.Tensor, output_size: Any = None
+        self, input: lucid.Tensor, indices: lucid.Tensor, output_size: Any = None
     ) -> lucid.Tensor:
         window = (self.kernel_size, self.stride, self.padding)
-        return F.max_unpool3d(x, indices, *window, output_size)
+        return F.max_unpool3d(input, indices, *window, output_size)
 
 
 class _FractionalMaxPoolNd(Module):
@@ -119,8 +119,8 @@ class FractionalMaxPool2d(_FractionalMaxPoolNd):
 
     rank = 2
 
-    def forward(self, x: lucid.Tensor) -> Any:
-        return F.fractional_max_pool2d(x, *self._settings())
+    def forward(self, input: lucid.Tensor) -> Any:
+        return F.fractional_max_pool2d(input, *self._settings())
 
 
 class FractionalMaxPool3d(_FractionalMaxPoolNd):
@@ -135,5 +135,5 @@ class FractionalMaxPool3d(_FractionalMaxPoolNd):
 
     rank = 3
 
-    def forward(self, x: lucid.Tensor) -> Any:
-        return F.fractional_max_pool3d(x, *self._settings())
+    def forward(self, input: lucid.Tensor) -> Any:
+        return F.fractional_max_pool3d(input, *self._settings())

@@ -42,9 +42,11 @@ class Upsample(Module):
         self.align_corners = align_corners
         self.recompute_scale_factor = recompute_scale_factor
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
         target = (self.size, self.scale_factor)
-        return F.interpolate(x, *target, self.mode, self.align_corners, self.recompute_scale_factor)
+        return F.interpolate(
+            input, *target, self.mode, self.align_corners, self.recompute_scale_factor
+        )
 
     def extra_repr(self) -> str:
         factor = self.scale_factor
@@ -88,8 +90,8 @@ class PixelShuffle(Module):
         super().__init__()
         self.upscale_factor = upscale_factor
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.pixel_shuffle(x, self.upscale_factor)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.pixel_shuffle(input, self.upscale_factor)
 
     def extra_repr(self) -> str:
         return f"upscale_factor={self.upscale_factor}"
@@ -107,8 +109,8 @@ class PixelUnshuffle(Module):
         super().__init__()
         self.downscale_factor = downscale_factor
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.pixel_unshuffle(x, self.downscale_factor)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.pixel_unshuffle(input, self.downscale_factor)
 
     def extra_repr(self) -> str:
         return f"downscale_factor={self.downscale_factor}"
@@ -126,8 +128,8 @@ class ChannelShuffle(Module):
         super().__init__()
         self.groups = groups
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.channel_shuffle(x, self.groups)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.channel_shuffle(input, self.groups)
 
     def extra_repr(self) -> str:
         return f"groups={self.groups}"
@@ -156,9 +158,9 @@ class Fold(Module):
         self.padding = padding
         self.stride = stride
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
         window = (self.kernel_size, self.dilation, self.padding, self.stride)
-        return F.fold(x, self.output_size, *window)
+        return F.fold(input, self.output_size, *window)
 
     def extra_repr(self) -> str:
         return (
@@ -184,8 +186,8 @@ class Unfold(Module):
         self.padding = padding
         self.stride = stride
 
-    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
-        return F.unfold(x, self.kernel_size, self.dilation, self.padding, self.stride)
+    def forward(self, input: lucid.Tensor) -> lucid.Tensor:
+        return F.unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
 
     def extra_repr(self) -> str:
         return (

@@ -7,9 +7,10 @@ depth becomes channels (conv_depth.py), and a transposed one is the gradient of 
 from typing import Any
 
 from lucid.apply import contiguous
-from lucid.dtypes import FLOATING
+from lucid.dtypes import FLOATING, INTEGER
 from lucid.ops.conv import conv2d_biased, conv2d_forward, conv2d_input, out_size
 from lucid.ops.conv_depth import depth_windows, depth_windows_back
+from lucid.ops.conv_integer import integer_convolution
 from lucid.ops.padding import pad_constant
 from lucid.ops.spatial import batched, several, unbatched
 from lucid.ops.view import permute, reshape
@@ -35,12 +36,14 @@ def _padding(name: str, padding: Any, kernel: tuple, stride: tuple, dilation: tu
     return tuple((p, p) for p in made)
 
 
-def _check(name: str, x: Any, w: Any, b: Any, stride, dilation, groups: int, outputs: int) -> None:
+def _check(
+    name: str, x: Any, w: Any, b: Any, stride, dilation, groups: int, outputs: int, least: int
+) -> None:
     if min(*stride, *dilation) < 1 or groups < 1:
         raise RuntimeError(f"{name}: stride {stride}, dilation {dilation}, groups {groups}")
     if x.dtype is not w.dtype or (b is not None and b.dtype is not x.dtype):
         raise RuntimeError(f"{name}: input {x.dtype!r}, weight {w.dtype!r}: convert one with to()")
-    if x.dtype.category != FLOATING:
+    if not least <= x.dtype.category <= FLOATING:
         raise RuntimeError(f"{name}: floating tensors are needed, got {x.dtype!r}")
     if b is not None and tuple(b.shape) != (outputs,):
         raise RuntimeError(
@@ -66,7 +69,7 @@ def _convolve(rank: int, x: Any, w: Any, b: Any, stride, padding, dilation, grou
     dilation = several(f"{name}: dilation", dilation, rank)
     groups, kernel = int(groups), tuple(w.shape[2:])
     sides = _padding(name, padding, kernel, stride, dilation)
-    _check(name, x, w, b, stride, dilation, groups, w.shape[0])
+    _check(name, x, w, b, stride, dilation, groups, w.shape[0], INTEGER)
     if x.shape[1] != w.shape[1] * groups:
         raise RuntimeError(
             f"{name}: the input has {x.shape[1]} channels (shape {tuple(x.shape)}), a weight of "
@@ -81,6 +84,9 @@ def _convolve(rank: int, x: Any, w: Any, b: Any, stride, padding, dilation, grou
             f"padded input of shape {tuple(x.shape)}, padding {padding}"
         )
     params: tuple = (stride, sides, dilation)
+    if x.dtype.category < FLOATING:
+        y = integer_convolution(x, w, b, stride, sides, dilation, groups)
+        return unbatched(y, single)
     if rank == 1:
         x, w, params = _lines(x), _lines(w), _line_params(*params)
     elif rank == 3:
@@ -127,7 +133,7 @@ def _transposed(
     extra = several(f"{name}: output_padding", output_padding, rank)
     groups, kernel = int(groups), tuple(w.shape[2:])
     outputs = w.shape[1] * groups
-    _check(name, x, w, b, stride, dilation, groups, outputs)
+    _check(name, x, w, b, stride, dilation, groups, outputs, FLOATING)
     if x.shape[1] != w.shape[0] or w.shape[0] % groups:
         raise RuntimeError(
             f"{name}: the input has {x.shape[1]} channels (shape {tuple(x.shape)}), a weight of "

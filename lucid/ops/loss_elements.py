@@ -196,8 +196,8 @@ def gaussian_nll_loss(
 ):
     """(log v + (x - t)^2 / v) / 2 with v = max(var, eps); `full` adds log(2 pi) / 2.
 
-    var: of x's shape, or with sizes of 1, or without the last dimension, or a number. Raises ValueError
-    where it does not fit or is negative. Nix and Weigend, 1994.
+    var: of x's shape, or with sizes of 1, or without the last dimension, or a number. Raises
+    ValueError where it does not fit or is negative. Nix and Weigend, 1994.
 
     >>> import lucid
     >>> x = lucid.zeros(2)

@@ -71,6 +71,8 @@ def converted(value: Any, grad: bool = False) -> Any:
         return type(value)(made) if type(value) in (list, tuple) else tuple(made)
     if isinstance(value, types.FunctionType):
         return rebound(value)
+    if isinstance(value, torch.nn.PairwiseDistance):
+        return lucid.nn.PairwiseDistance(value.norm, value.eps, value.keepdim)
     if isinstance(value, torch.nn.LinearCrossEntropyOptions):
         fields = {f.name for f in dataclasses.fields(lucid.nn.LinearCrossEntropyOptions)}
         given = {k: converted(getattr(value, k)) for k in fields if hasattr(value, k)}
@@ -105,7 +107,7 @@ def answer(function: Any) -> Any:
         return getattr(lucid.Tensor, name)
     for prefix in MODULES:
         module = sys.modules[prefix]
-        for known in (name, name.replace("_", "")):  # log_sigmoid, _threshold
+        for known in (name.replace("_", ""), name):  # log_sigmoid, _threshold
             if getattr(module, known, None) is function:
                 return getattr(finder.answer(prefix), known)
     for prefix in ("torch.linalg", "torch.fft", "torch.special"):
