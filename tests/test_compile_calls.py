@@ -428,3 +428,51 @@ def test_what_would_keep_tensors_of_the_trace_is_refused():
     for f in (attribute, lambda x: lambda: x * 2, lambda x: frozenset([x * 2])):
         with pytest.raises(TraceError, match="make anew"):
             lucid.compile(f)(lucid.ones(2))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lucid.fft.rfft,
+        lambda x: lucid.fft.fft(x)[1:],
+        lambda x: (lucid.complex(x, x * 2), x * 3),
+    ],
+)
+def test_complex_results_have_gradients(function):
+    compiled = lucid.compile(function)
+    for n in (4, 6, 8):  # sizes become symbols
+        x = lucid.randn(n, dtype=lucid.float64, requires_grad=True)
+        found = []
+        for call in (function, compiled):
+            y = call(x)
+            y = y if isinstance(y, tuple) else (y,)
+            gs = [lucid.ones_like(t) * (1 + 2j if t.is_complex() else 1) for t in y]
+            found.append((*y, *lucid.autograd.grad(y, x, gs)))
+        for eager, ours in zip(*found, strict=True):
+            assert (eager == ours).all()
+    with lucid.no_grad():
+        y = compiled(x)
+    assert not (y[0] if isinstance(y, tuple) else y).requires_grad
+
+
+def test_a_history_that_was_used_up_inside_is_not_silently_none():
+    def function(x):
+        y = (x * x).exp()
+        y.sum().backward()
+        return y
+
+    x, w = (lucid.ones(3, requires_grad=True) for _ in range(2))
+    for call in (function, lucid.compile(function)):
+        y = call(x)
+        with pytest.raises(lucid.error.BackwardError, match="freed"):
+            lucid.autograd.grad(y.sum(), x, allow_unused=True)
+        assert lucid.autograd.grad((y + w).sum(), w)[0].tolist() == [1.0] * 3
+
+
+def test_losses_that_look_at_values_do_not_in_a_trace():
+    x, t = lucid.randn(4, 3, requires_grad=True), lucid.randn(4, 3)
+    v = lucid.rand(4, 3) + 0.1
+    want = F.gaussian_nll_loss(x, t, v)
+    assert lucid.compile(F.gaussian_nll_loss)(x, t, v).item() == want.item()
+    with pytest.raises(ValueError, match="negative"):
+        F.gaussian_nll_loss(x, t, -v)

@@ -90,6 +90,7 @@ class Pass:
         self.leading: set[Node] | None = None
         self.captures: dict[tuple[Node, int], list[int]] = {}
         self.found: list[Any] = []
+        self.cut: Any = None  # a Node that was met, and of which it is not known where it leads
         if targets is not None:
             self.found = [None] * len(targets)
             self.wanted = {}
@@ -130,6 +131,8 @@ class Pass:
                     waiting[id(target)] -= 1
                     if not waiting[id(target)]:
                         self.finish(target)
+        if self.cut is not None and any([g is None for g in self.found]):
+            self.cut.run([])  # it may have led to them: it says why that is not known
 
     def reaches(self, x: Any) -> bool:
         """Whether the gradient of x is computed in this pass."""
@@ -142,10 +145,11 @@ class Pass:
         return leading is None or node in leading or (node, x._nr) in self.captures
 
     def _leading(self, nodes: dict) -> set[Node]:
-        """The Nodes whose cotangents reach a target. A Node is younger than what it points at."""
+        """The Nodes whose cotangents reach a target, or may. A Node is younger than where its edges
+        lead."""
         leading: set[Node] = set()
         for node in sorted([n for n in nodes if isinstance(n, Node)], key=lambda n: n.sequence):
-            if any(e is not None and self.wants(e, leading) for e in node.edges):
+            if node.cut or any(e is not None and self.wants(e, leading) for e in node.edges):
                 leading.add(node)
         return leading
 
@@ -181,7 +185,9 @@ class Pass:
             self.on_outputs(node, arrived)
             fresh = False
         leading = self.leading
-        if leading is not None and node not in leading:
+        if leading is not None and node.cut:
+            self.cut = node
+        if leading is not None and (node.cut or node not in leading):
             return
         if node.pre_hooks and None in node.pre_hooks:
             arrived = _before(node, arrived)

@@ -171,6 +171,7 @@ class Node:
     line: str | None = None
     stack: Sequence[str] = ()  # the frames around the line, where detect_anomaly asks for them
     onto: int = 0
+    cut: bool = False  # whether it is not known where its edges led
     by_ops: bool = False  # whether its `run` takes sizes from tensors alone
     run: Callable[[list], Sequence[Any]] | None = None
 

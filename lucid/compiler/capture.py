@@ -24,6 +24,7 @@ from lucid.compiler.outside import Entry
 from lucid.compiler.results import asks_types, check_results, holds_promise, is_number
 from lucid.compiler.trace import Cell, Program, Promise, Restart
 from lucid.compiler.tree import Form, flatten, unflatten
+from lucid.dtypes import COMPLEX
 from lucid.error import BackwardError, TraceError
 from lucid.extent import has_extent, plain
 from lucid.graph import Value
@@ -374,6 +375,12 @@ class _Capture:
             if any(x is y for x in self.fixed):
                 return Output("same", Source(tensor=y))
             return self._view_of(y, source)
+        if y._layout.dtype.category == COMPLEX and y._base is not None:
+            # Cotangents in a program are real: the history is that of the pairs.
+            pairs = self._output(y._base, sources, storages, roots)
+            return Output(
+                "view", chain=plain(y._view), of=pairs, recorded=True, told=forms(y._view)
+            )
         made = self._made(y, storages)
         made.requires = y._requires_grad is True
         if y._grad is not None:

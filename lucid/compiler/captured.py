@@ -58,14 +58,15 @@ class Input:
 class Output:
     """A tensor that the function returns, or leaves as a gradient.
 
-    kind: "same", the tensor of `source` itself; "view", views of it; "bytes", its bytes with this
-    layout, from `offset` elements after its first; "made", in the new storage number `storage`,
-    with this layout and offset.
+    kind: "same", the tensor of `source` itself; "view", views of it, or of the output `of`;
+    "bytes", its bytes with this layout, from `offset` elements after its first; "made", in the new
+    storage number `storage`, with this layout and offset.
     """
 
     kind: str
     source: Source | None = None
     chain: Chain = ()
+    of: Any = None
     storage: int = -1
     layout: Layout | None = None
     offset: int = 0

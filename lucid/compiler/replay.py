@@ -281,6 +281,7 @@ class _Mapped:
 
     def _output(self, o: Output) -> Output:
         made = replace(o, chain=self.again.numbers(o.told), grad=self._maybe(o.grad))
+        made.of = self._maybe(o.of)
         if o.layout is not None:
             x = self.again.tensors[o.place]
             made.layout = x._layout

@@ -274,8 +274,11 @@ class _Call:
             if output.grad is not None:
                 y._grad = self.tensor(output.grad)
             return y
-        assert output.source is not None
-        x = output.source.find(self.leaves)
+        if output.of is not None:
+            x = self.tensor(output.of)
+        else:
+            assert output.source is not None
+            x = output.source.find(self.leaves)
         if output.kind == "same":
             return x
         if output.kind == "bytes":
@@ -338,6 +341,8 @@ class Spent(Node):
     """The Node of a result whose graph cannot be gone through any more, and why."""
 
     __slots__ = ("message", "kind")
+
+    cut = True
 
     def __init__(self, lay: Layout, output: Output):
         super().__init__(Recipe(whole, (), (), (lay,), ()), (), ())
