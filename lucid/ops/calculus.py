@@ -7,7 +7,7 @@ from lucid.dtypes import FLOATING, float64, get_default_dtype
 from lucid.op import Composite, normal_dim
 from lucid.ops.cast import to_dtype
 from lucid.ops.contract import matmul
-from lucid.ops.creation import linspace, tensor
+from lucid.ops.creation import linspace, tensor, whole_ends
 from lucid.ops.elementwise import abs_, sqrt, where
 from lucid.ops.join import cat
 from lucid.ops.reduce import sum_
@@ -95,11 +95,14 @@ def gradient(x, *, spacing=1, dim=None, edge_order: int = 1):
     >>> lucid.gradient(lucid.tensor([1.0, 2.0, 4.0]))
     (tensor([1.0000, 1.5000, 2.0000]),)
     """
+    spacing = 1 if spacing is None else spacing
     if edge_order not in (1, 2):
         raise RuntimeError(f"gradient: edge_order must be 1 or 2, got {edge_order}")
     dims = list(range(x.ndim)) if dim is None else [
         normal_dim("gradient", d, x.ndim) for d in ([dim] if isinstance(dim, int) else dim)
     ]  # fmt: skip
+    if len(set(dims)) < len(dims):
+        raise RuntimeError(f"gradient: a dimension of {dim} appears more than once")
     if isinstance(spacing, (int, float)):
         spacing = [spacing] * len(dims)
     elif isinstance(spacing, Tensor):
@@ -223,13 +226,14 @@ def corrcoef(x):
 
 
 def logspace(start, end, steps: int, base: float = 10.0, *, dtype=None, device=None):
-    """base ** linspace(start, end, steps).
+    """base ** linspace(start, end, steps). Of an integer dtype, the ends are rounded towards zero.
 
     >>> import lucid
     >>> lucid.logspace(0, 2, 3)
     tensor([  1.,  10., 100.])
     """
     kind = dtype or get_default_dtype()
+    start, end = whole_ends(start, end, kind)
     wide = linspace(float(start), float(end), steps, dtype=float64, device=device)
     return to_dtype(float(base) ** wide, kind)
 
@@ -328,6 +332,8 @@ def renorm(x, p: float, dim: int, maxnorm: float):
             [0.3000, 0.4000]])
     """
     d = normal_dim("renorm", dim, x.ndim)
+    if x.ndim < 2:
+        raise RuntimeError(f"renorm: at least 2 dimensions are needed, got {x.ndim}")
     rest = [i for i in range(x.ndim) if i != d]
     size = norm(x, p, rest, True)
     return x * where(size > maxnorm, maxnorm / (size + 1e-7), 1.0)

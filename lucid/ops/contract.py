@@ -14,7 +14,7 @@ from lucid.dtypes import FLOATING, bool_
 from lucid.kernel import expr
 from lucid.layout import broadcast_shapes
 from lucid.lazy import lazy
-from lucid.op import Composite, Opaque
+from lucid.op import Composite, Opaque, normal_dim, normal_dims
 from lucid.ops.cast import to_dtype
 from lucid.ops.gather import side_by_side
 from lucid.ops.reduce import sum_
@@ -461,8 +461,22 @@ def tensordot(x: Any, w: Any, dims: Any = 2) -> Any:
         right = list(range(dims))
     else:
         left, right = (list(d) if not isinstance(d, int) else [d] for d in dims)
-    left = [d % len(x.shape) for d in left]
-    right = [d % len(w.shape) for d in right]
+    left = [normal_dim("tensordot", d, len(x.shape)) for d in left]
+    right = [normal_dim("tensordot", d, len(w.shape)) for d in right]
+    normal_dims("tensordot", left, len(x.shape)), normal_dims("tensordot", right, len(w.shape))
+    if len(left) != len(right):
+        raise RuntimeError(f"tensordot: {len(left)} dimensions and {len(right)} cannot be pairs")
+    for a, b in zip(left, right, strict=True):
+        # A size of 1 stands for any other.
+        if x.shape[a] == 1 != w.shape[b]:
+            w = to_dtype(sum_(w, (b,), True), w.dtype)
+        elif w.shape[b] == 1 != x.shape[a]:
+            x = to_dtype(sum_(x, (a,), True), x.dtype)
+        elif x.shape[a] != w.shape[b]:
+            raise RuntimeError(
+                f"tensordot: dimension {a} of {tuple(x.shape)} and dimension {b} of "
+                f"{tuple(w.shape)} must have the same size"
+            )
     free_x = [d for d in range(len(x.shape)) if d not in left]
     free_w = [d for d in range(len(w.shape)) if d not in right]
     shape = [x.shape[d] for d in free_x] + [w.shape[d] for d in free_w]

@@ -59,6 +59,27 @@ class count_(Pointwise):
         return (start + np.arange(n) * step).astype(kind.numpy)
 
 
+class between_(Pointwise):
+    """n numbers from start to end, `step` apart: each half counted from its own end."""
+
+    public = False
+
+    def names(start, end, step, *, n, kind):
+        pass
+
+    def infer(types, params):
+        return [((params[0],), params[1])]
+
+    def element(types, index, loads, n, kind):
+        start, end, step = (expr.cast(read(()), dtypes.float64) for read in loads)
+        left = expr.cast(expr.size(n) - 1 - index[0], dtypes.float64)
+        low, high = start + expr.cast(index[0], dtypes.float64) * step, end - left * step
+        return expr.cast(expr.where(index[0] < expr.quotient(expr.size(n), 2), low, high), kind)
+
+    def ref(start, end, step, n, kind):
+        return np.linspace(start, end, n).astype(kind.numpy)
+
+
 class eye_(Pointwise):
     """Ones on the main diagonal."""
 
@@ -291,7 +312,8 @@ def _all_whole(*numbers: Any) -> bool:
 
 
 def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False, **other):
-    """`steps` numbers evenly from start to end, both included.
+    """`steps` numbers evenly from start to end, both included. Of an integer dtype, the ends and
+    the numbers are rounded towards zero.
 
     >>> import lucid
     >>> lucid.linspace(0, 1, 5)
@@ -299,10 +321,20 @@ def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False,
     """
     _memory_options("linspace", other)
     _place(device)
-    start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
+    if not hasattr(steps, "__index__") or steps < 0:
+        raise RuntimeError(f"linspace: steps must be an int and not negative, got {steps!r}")
     kind = dtype or dtypes.get_default_dtype()
+    start, end = whole_ends(start, end, kind)
+    end = end if steps > 1 else start
     step = (end - start) / (steps - 1) if steps > 1 else 0.0
-    return _finish(count_(float(start), float(step), steps, kind), requires_grad)
+    numbers = between_(float(start), float(end), float(step), int(steps), kind)
+    return _finish(numbers, requires_grad)
+
+
+def whole_ends(start: Any, end: Any, kind: Any) -> tuple[Any, Any]:
+    """The ends of a range as numbers, whole ones for an integer dtype."""
+    start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
+    return (int(start), int(end)) if kind.category < FLOATING else (start, end)
 
 
 def eye(n: int, m: int | None = None, *, dtype=None, device=None, requires_grad=False):

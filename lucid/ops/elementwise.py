@@ -6,7 +6,7 @@ Each record is a scalar body, a rule for each input that has a gradient, and a N
 import numpy as np
 
 from lucid import dtypes
-from lucid.dtypes import BOOL, FLOATING, bool_
+from lucid.dtypes import BOOL, FLOATING, bool_, int64
 from lucid.kernel import expr
 from lucid.kernel.expr import checked, mad, one, zero
 from lucid.op import ERROR_DIVISION, Elementwise, OpMeta, broadcast_index, result_type
@@ -223,7 +223,12 @@ class square(Elementwise):
     """
 
     def body(b, x):
-        return x & x if x.dtype is bool_ else x * x
+        return x * x
+
+    @classmethod
+    def common(cls, types):
+        kind = super().common(types)
+        return int64 if kind is bool_ else kind
 
     def vjp_x(g, x):
         return g * x * 2.0

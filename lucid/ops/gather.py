@@ -458,7 +458,7 @@ class scatter_plus(ScatterAlong):
         pass
 
     def combine(old, new):
-        return old + new
+        return old | new if old.dtype is bool_ else old + new
 
     def vjp_x(g):
         return g

@@ -203,10 +203,10 @@ def ormqr(x, tau, other, left: bool = True, transpose_: bool = False, **named):
     if named:
         raise TypeError(f"ormqr() has no parameter {', '.join(map(repr, named))}")
     m, k = x.shape[-2], tau.shape[-1]
-    if k > x.shape[-1] or x.shape[-1] > m:
+    if k > min(m, x.shape[-1]):
         raise RuntimeError(
-            f"ormqr: x {tuple(x.shape)} must have at most as many columns as rows, tau "
-            f"{tuple(tau.shape)} at most as many elements as x has columns"
+            f"ormqr: tau {tuple(tau.shape)} must have at most as many elements as x "
+            f"{tuple(x.shape)} has rows and columns"
         )
     along = other.shape[-2 if left else -1]
     if along != m:
@@ -214,6 +214,6 @@ def ormqr(x, tau, other, left: bool = True, transpose_: bool = False, **named):
             f"ormqr: other {tuple(other.shape)} must have {m} {'rows' if left else 'columns'}, as "
             f"x {tuple(x.shape)} has rows"
         )
-    whole = householder_product(pad(x, (0, m - x.shape[-1])), tau)
+    whole = householder_product(pad(x[..., :k], (0, m - k)), tau)
     whole = transpose(whole, -2, -1) if transpose_ else whole
     return matmul(whole, other) if left else matmul(other, whole)

@@ -170,9 +170,11 @@ def fill(x, value):
     >>> lucid.fill(lucid.zeros(2), 3)
     tensor([3., 3.])
     """
-    if isinstance(value, Tensor):
-        return x * 0 + value if value.requires_grad else full_like(x, value.item())
-    return full_like(x, value)
+    if isinstance(value, Tensor) and value.ndim:
+        raise RuntimeError(f"fill: a number or 0-d tensor is needed, got {tuple(value.shape)}")
+    if isinstance(value, Tensor) and value.requires_grad:
+        return to_dtype(value, x.dtype).expand(x.shape).clone()
+    return full_like(x, value.item() if isinstance(value, Tensor) else value)
 
 
 def scalar_tensor(s, *, dtype=None, device=None, requires_grad: bool = False):

@@ -10,7 +10,7 @@ from typing import Any
 from lucid import dtypes
 from lucid.apply import apply
 from lucid.array import Array
-from lucid.dtypes import FLOATING, dtype, ml_dtypes
+from lucid.dtypes import COMPLEX, FLOATING, dtype, ml_dtypes
 from lucid.op import REGISTRY, Elementwise, Op
 from lucid.ops import (
     blend,
@@ -144,6 +144,9 @@ def masked_fill(x, mask, value):
     """
     if mask.dtype is not dtypes.bool_:
         raise RuntimeError(f"masked_fill: the mask must be bool, got {mask.dtype!r}")
+    whole = isinstance(value, complex) or getattr(value, "dtype", x.dtype).category == COMPLEX
+    if whole and x.dtype.category != COMPLEX:
+        raise RuntimeError(f"masked_fill: a complex value cannot be written into {x.dtype!r}")
     if isinstance(value, Array) and value.ndim:
         raise RuntimeError(
             f"masked_fill: the value must be a number or a 0-d tensor, got shape "
@@ -160,7 +163,10 @@ def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
     >>> lucid.nan_to_num(lucid.tensor([float("nan"), float("inf")]), 0.0, posinf=9.0)
     tensor([0., 9.])
     """
+    if x.dtype.category < FLOATING:
+        return x.clone()
     info = finfo(x.dtype) if x.dtype.category == FLOATING else None
+    nan = 0.0 if nan is None else nan
     high = (info.max if info else 0) if posinf is None else posinf
     low = (info.min if info else 0) if neginf is None else neginf
     return blend.nan_to_num(x, nan, high, low)
@@ -389,6 +395,7 @@ def _operators() -> None:
         setattr(Tensor, f"__{name}__", forward(record))
         setattr(Tensor, f"__r{name}__", backward(record))
         setattr(Tensor, f"__i{name}__", _augmented(record))
+    Tensor.__rdiv__ = backward(div)
     for name in ("lt", "le", "gt", "ge"):
         setattr(Tensor, f"__{name}__", forward(getattr(logic, name)))
     for name in ("eq", "ne"):

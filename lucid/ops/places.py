@@ -3,15 +3,19 @@
 ops/methods.py makes them functions and methods. Shapes and dtypes are checked here.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from lucid.apply import apply
 from lucid.array import Array
 from lucid.autograd.mode import is_grad_enabled
+from lucid.dtypes import bool_
 from lucid.lazy import lazy
 from lucid.op import normal_dim
 from lucid.ops import cast as casts
 from lucid.ops import creation, gather, index
+from lucid.ops.elementwise import where
 from lucid.ops.scatter import same_kind, same_rank, scatter_reduce, source_of
 
 _rows = lazy("lucid.sparse.rows")
@@ -30,7 +34,11 @@ def gather_along(x, dim: int, index, *, sparse_grad: bool = False):
         return _rows.gather(x, normal_dim("gather", dim, x.ndim), index)
     rank = len(x._layout.shape)
     if rank != len(index._layout.shape):
-        same_rank("gather", x, index)
+        if index.numel() == 0:
+            return x.new_empty(index.shape)
+        if rank > 1 or len(index._layout.shape) > 1:
+            same_rank("gather", x, index)
+        return gather_along(x.reshape(-1), dim, index.reshape(-1)).reshape(index.shape)
     if rank == 0:
         return gather_along(x.reshape(1), dim, index.reshape(index.numel())).reshape(())
     return apply(gather.gather_, (x, index), (normal_dim("gather", dim, rank),))
@@ -44,8 +52,6 @@ def _slices(name: str, x: Any, dim: int, places: Any, source: Any = None) -> tup
             f"{name}: the index must be a vector, got shape {tuple(places.shape)}; use gather() "
             "or x[index]"
         )
-    if x.ndim == 0:
-        raise IndexError(f"{name}: a tensor of at least one dimension is needed")
     if source is not None:
         same_kind(name, x, source)
         needed = tuple(places.numel() if i == d else n for i, n in enumerate(x.shape))
@@ -55,6 +61,20 @@ def _slices(name: str, x: Any, dim: int, places: Any, source: Any = None) -> tup
                 f"{tuple(x.shape)} need a source of shape {needed}, got {tuple(source.shape)}"
             )
     return places.reshape(places.numel()), d
+
+
+def _numbers_too(function: Callable) -> Callable:
+    """A function of slices that takes a 0-d tensor as a vector of one element."""
+
+    @functools.wraps(function)
+    def wrapped(x: Any, dim: int, index: Any, *args: Any, **options: Any) -> Any:
+        if x.ndim:
+            return function(x, dim, index, *args, **options)
+        args = tuple([v.reshape(1) if isinstance(v, Array) and not v.ndim else v for v in args])
+        y = function(x.reshape(1), dim, index, *args, **options)
+        return x if function.__name__.endswith("_") else y.reshape(())
+
+    return wrapped
 
 
 def scatter(x, dim: int, index, src=None, *, value=None, reduce=None):
@@ -112,6 +132,7 @@ def scatter_add(x, dim: int, index, src):
     return scatter(x, dim, index, src, reduce="add")
 
 
+@_numbers_too
 def index_select(x, dim: int, index):
     """The slices of x at the given places of a dimension.
 
@@ -123,6 +144,7 @@ def index_select(x, dim: int, index):
     return gather.take(x, [places], d)
 
 
+@_numbers_too
 def index_add(x, dim: int, index, source, *, alpha=1):
     """x with alpha * source added at the given places of a dimension.
 
@@ -134,6 +156,7 @@ def index_add(x, dim: int, index, source, *, alpha=1):
     return gather.put(x, source if alpha == 1 else source * alpha, [places], d, True)
 
 
+@_numbers_too
 def index_add_(x, dim: int, index, source, *, alpha=1):
     """In place: alpha * source added at the given places of a dimension."""
     places, d = _slices("index_add", x, dim, index, source)
@@ -141,6 +164,7 @@ def index_add_(x, dim: int, index, source, *, alpha=1):
     return gather.put_into("index_add_", x, scaled, [places], d, True)
 
 
+@_numbers_too
 def index_copy(x, dim: int, index, source):
     """x with source written at the given places of a dimension.
 
@@ -152,12 +176,14 @@ def index_copy(x, dim: int, index, source):
     return gather.put(x, source, [places], d, False)
 
 
+@_numbers_too
 def index_copy_(x, dim: int, index, source):
     """In place: source written at the given places of a dimension."""
     places, d = _slices("index_copy", x, dim, index, source)
     return gather.put_into("index_copy_", x, source, [places], d, False)
 
 
+@_numbers_too
 def index_fill(x, dim: int, index, value):
     """x with a number written at the given places of a dimension.
 
@@ -168,10 +194,11 @@ def index_fill(x, dim: int, index, value):
     places, d = _slices("index_fill", x, dim, index)
     size = tuple(places.numel() if i == d else n for i, n in enumerate(x.shape))
     if isinstance(value, Array):
-        value = casts.to_dtype(value, x.dtype).expand(size)
-    else:
-        value = creation.full(size, value, dtype=x.dtype)
-    return gather.put(x, value, [places], d, False)
+        # A place that is named twice reads the value once: so says its gradient.
+        zeros = creation.zeros(x.shape, dtype=bool_)
+        hit = gather.put(zeros, creation.ones(size, dtype=bool_), [places], d, False)
+        return where(hit, casts.to_dtype(value.reshape(()), x.dtype), x)
+    return gather.put(x, creation.full(size, value, dtype=x.dtype), [places], d, False)
 
 
 def index_put(x, indices, values, accumulate: bool = False):

@@ -509,6 +509,8 @@ def uniform_(self, from_: float = 0.0, to: float = 1.0, *, generator=None, **nam
     from_ = named.pop("from", from_)
     if named:
         raise TypeError(f"uniform_() has no parameter {', '.join(map(repr, named))}")
+    if from_ > to:
+        raise RuntimeError(f"uniform_: from {from_} must not be above to {to}")
     kind = _floating("uniform_", self.dtype)
     y = _draw(uniform_numbers, tuple(self.shape), kind, float(from_), float(to), generator)
     return write(assign, self, (y,))
@@ -521,6 +523,8 @@ def normal_(self, mean: float = 0.0, std: float = 1.0, *, generator=None):
     >>> lucid.zeros(2).normal_(3.0, 0.0)
     tensor([3., 3.])
     """
+    if std < 0:
+        raise RuntimeError(f"normal_: std must not be negative, got {std}")
     kind = _floating("normal_", self.dtype)
     y = _draw(normal_numbers, tuple(self.shape), kind, float(mean), float(std), generator)
     return write(assign, self, (y,))

@@ -14,9 +14,8 @@ from lucid.op import Opaque, normal_dim
 from lucid.ops.creation import full
 from lucid.ops.elementwise import where
 from lucid.ops.gather import scatter_zeros
-from lucid.ops.scan import cumsum_
 from lucid.ops.statistics import Pair
-from lucid.ops.transcendental import exp
+from lucid.ops.transcendental import exp, log
 from lucid.ops.view import flip, reshape
 from lucid.plan.nest import Nest, array_of, step
 
@@ -170,11 +169,16 @@ class logcumsumexp_(Opaque):
         return [step(nest, vector, {"y0": y, "x0": x})]
 
     def vjp_x(g, x, y, dim):
-        # sum over i >= k of g[i] e^(x[k] - y[i]), where y grows, from the greatest on.
-        top = y.max()
-        shift = where(top.abs() == float("inf"), 0.0, top)
-        weighted = where(y == float("-inf"), 0.0, g * exp(shift - y))
-        return exp(x - shift) * flip(cumsum_(flip(weighted, (dim,)), dim), (dim,))
+        # sum over i >= k of g[i] e^(x[k] - y[i]), as sums of logarithms: y may grow by thousands.
+        # The parts of positive and of negative g are summed apart.
+        def part(g: Any) -> Any:
+            counts = (g > 0.0) & (y != float("-inf"))
+            logs = where(counts, log(where(counts, g, 1.0)) - y, float("-inf"))
+            total = flip(logcumsumexp_(flip(logs, (dim,)), dim), (dim,))
+            there = (total != float("-inf")) & (x != float("-inf"))
+            return where(there, exp(where(there, total + x, 0.0)), 0.0)
+
+        return part(g) - part(-g)
 
     def ref(x, dim):
         return np.logaddexp.accumulate(x, dim)

@@ -44,7 +44,7 @@ class scatter_times(ScatterAlong):
         pass
 
     def combine(old, new):
-        return old * new
+        return old & new if old.dtype is bool_ else old * new
 
     def vjp_x(g, x, v, index, dim):
         return g * _others(x, v, index, dim)[0]

@@ -7,7 +7,7 @@ import numpy as np
 
 from lucid.apply import contiguous as row_major
 from lucid.apply import wrap
-from lucid.dtypes import dtype
+from lucid.dtypes import INTEGER, dtype
 from lucid.extent import plain, whole
 from lucid.layout import layout
 from lucid.op import normal_dim, normal_dims
@@ -332,21 +332,32 @@ def tile(x, *dims):
     return repeat(x, (1,) * (x.ndim - len(times)) + times)
 
 
-def repeat_interleave(x, repeats, dim: int | None = None):
-    """Each element repeated, along `dim` or flattened.
+def repeat_interleave(x, repeats=None, dim: int | None = None, *, output_size: int | None = None):
+    """Each element repeated, along `dim` or flattened; `output_size`, where it is given, has to be
+    the size that this makes. Of counts alone: each place as often as its count says.
 
     >>> import lucid
     >>> lucid.repeat_interleave(lucid.tensor([1, 2]), lucid.tensor([2, 1]))
     tensor([1, 1, 2])
     """
+    if repeats is None:
+        return repeat_interleave(tensor(np.arange(x.shape[0])), x, 0, output_size=output_size)
     if dim is None:
         x, dim = ravel(x), 0
     d = normal_dim("repeat_interleave", dim, x.ndim)
+    n = x.shape[d] if x.ndim else 1
     counts = repeats.tolist() if isinstance(repeats, Tensor) else repeats
     counts = counts if isinstance(counts, list) else [counts]
-    counts = counts * x.shape[d] if len(counts) == 1 else counts
-    places = np.repeat(np.arange(x.shape[d]), counts)
-    return take(x, [tensor(places)], d)
+    counts = counts * n if len(counts) == 1 else counts
+    if len(counts) != n or any(count < 0 for count in counts):
+        raise RuntimeError(
+            f"repeat_interleave: dimension {d} of size {n} needs one count or {n}, none negative; "
+            f"got {counts}"
+        )
+    if output_size not in (None, sum(counts)):
+        raise RuntimeError(f"repeat_interleave: output_size {output_size}, needed: {sum(counts)}")
+    places = np.repeat(np.arange(n), counts)
+    return take(x if x.ndim else x.reshape(1), [tensor(places)], d)
 
 
 def narrow(x, dim: int, start: int, length: int):
@@ -358,7 +369,13 @@ def narrow(x, dim: int, start: int, length: int):
     """
     d = normal_dim("narrow", dim, x.ndim)
     n = x.shape[d]
-    start = start.item() if isinstance(start, Tensor) else start
+    if isinstance(start, Tensor):
+        if start.ndim or start.dtype.category != INTEGER:
+            raise RuntimeError(
+                f"narrow: a start that is a tensor must be one integer of shape (), got "
+                f"{start.dtype!r} {tuple(start.shape)}"
+            )
+        start = start.item()
     start = start + n if start < 0 else start
     if not 0 <= start <= n or length < 0 or start + length > n:
         raise RuntimeError(
@@ -438,7 +455,11 @@ def tensor_split(x, indices_or_sections, dim: int = 0):
     [[0, 1, 2], [3, 4]]
     """
     d = normal_dim("tensor_split", dim, x.ndim)
+    if x.ndim == 0:
+        raise RuntimeError("tensor_split: a tensor of at least one dimension is needed")
     n = x.shape[d]
+    if isinstance(indices_or_sections, Tensor):
+        indices_or_sections = indices_or_sections.tolist()
     if isinstance(indices_or_sections, int):
         k = indices_or_sections
         sizes = [n // k + (1 if i < n % k else 0) for i in range(k)]
@@ -459,17 +480,15 @@ def unbind(x, dim: int = 0):
     return tuple(select(x, d, i) for i in range(x.shape[d]))
 
 
-def flip(x, *dims):
-    """A copy with the order of those dimensions reversed.
+def flip(x, *args, dims=()):
+    """A copy with the order of those dimensions reversed: flip(x, 0, 1) or flip(x, dims=(0, 1)).
 
     >>> import lucid
     >>> lucid.flip(lucid.arange(3), 0)
     tensor([2, 1, 0])
     """
-    order = dims[0] if len(dims) == 1 and not hasattr(dims[0], "__index__") else dims
-    return _flip(x, normal_dims("flip", tuple(order), x.ndim)).clone(
-        memory_format="contiguous_format"
-    )
+    order = args[0] if len(args) == 1 and not hasattr(args[0], "__index__") else args or dims
+    return _flip(x, normal_dims("flip", order, x.ndim)).clone(memory_format="contiguous_format")
 
 
 def diagonal(x, offset: int = 0, dim1: int = 0, dim2: int = 1):
@@ -523,6 +542,8 @@ def unfold(x, dimension: int, size: int, step: int):
             [2, 3]])
     """
     d = normal_dim("unfold", dimension, x.ndim)
+    if x.ndim == 0:
+        return narrow(unfold(x.reshape(1), 0, 1, step).reshape(1), 0, 0, size)
     if size > x.shape[d]:
         raise RuntimeError(f"unfold: a window of {size} in dimension {d} of size {x.shape[d]}")
     if step < 1:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from lucid.array import Array
-from lucid.dtypes import COMPLEX, FLOATING, dtype, get_default_dtype
+from lucid.dtypes import COMPLEX, FLOATING, bool_, dtype, get_default_dtype
+from lucid.lazy import lazy
 from lucid.op import Composite, normal_dim, normal_dims
 from lucid.ops.cast import to_dtype
 from lucid.ops.elementwise import abs_, maximum, minimum, sign, sqrt, where
@@ -25,6 +26,8 @@ from lucid.ops.scan import cumprod_, reversed_along, shifted
 from lucid.ops.transcendental import exp, log, pow_
 from lucid.ops.view import permute, reshape
 
+_norms = lazy("lucid.ops.norms")
+
 
 def sum(x, dim=None, keepdim: bool = False, *, dtype: dtype | None = None):
     """The sum over `dim` (all by default); bool and integers add up in int64.
@@ -34,7 +37,12 @@ def sum(x, dim=None, keepdim: bool = False, *, dtype: dtype | None = None):
     tensor([3., 3.])
     """
     x = x if dtype is None else to_dtype(x, dtype)
-    return sum_(x, _dims("sum", x, dim), keepdim)
+    return _typed(sum_(x, _dims("sum", x, dim), keepdim), dtype)
+
+
+def _typed(y: Any, kind: dtype | None) -> Any:
+    """y in the dtype that was asked for: small integers and bool are summed in int64."""
+    return y if kind is None or y.dtype is kind else to_dtype(y, kind)
 
 
 def _dims(name: str, x: Any, dim: Any) -> tuple[int, ...]:
@@ -81,8 +89,9 @@ def mean(x, dim=None, keepdim: bool = False, *, dtype: dtype | None = None):
     >>> lucid.tensor([1.0, 3.0]).mean()
     tensor(2.)
     """
-    if dtype is not None or x.dtype.category != COMPLEX:
-        x = _floating("mean", x, dtype)
+    x = x if dtype is None else to_dtype(x, dtype)
+    if x.dtype.category != COMPLEX:
+        x = _floating("mean", x, None)
     return mean_(x, _dims("mean", x, dim), keepdim)
 
 
@@ -187,7 +196,7 @@ def prod(x, dim=None, keepdim: bool = False, *, dtype: dtype | None = None):
     24
     """
     x = x if dtype is None else to_dtype(x, dtype)
-    return product_over(x, _dims("prod", x, dim), keepdim)
+    return _typed(product_over(x, _dims("prod", x, dim), keepdim), dtype)
 
 
 class product_over(Composite):
@@ -394,7 +403,8 @@ def logsumexp(x, dim, keepdim: bool = False):
 
 
 def norm(x, p=2, dim=None, keepdim: bool = False, dtype=None):
-    """The p-norm over `dim` (all by default): (sum |x|^p)^(1/p); p may be inf, -inf or "fro".
+    """The p-norm over `dim` (all by default): (sum |x|^p)^(1/p); p may be inf, -inf, "fro", or of
+    matrices "nuc", the sum of their singular values.
 
     >>> import lucid
     >>> lucid.norm(lucid.tensor([3.0, 4.0])).item()
@@ -402,6 +412,8 @@ def norm(x, p=2, dim=None, keepdim: bool = False, dtype=None):
     """
     x = abs_(x) if x.dtype.category == COMPLEX else x
     x = _floating("norm", x, dtype)
+    if p == "nuc":
+        return _norms.matrix_norm(x, p, range(x.ndim) if dim is None else dim, keepdim)
     dims = _dims("norm", x, dim)
     if p in ("fro", None):
         p = 2.0
@@ -460,6 +472,10 @@ def isclose(x, other, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = 
     >>> lucid.isclose(lucid.ones(2), lucid.tensor([1.0, 1.1]))
     tensor([ True, False])
     """
+    if rtol < 0 or atol < 0:
+        raise RuntimeError(f"isclose: rtol {rtol} and atol {atol} must not be negative")
+    if x.dtype is bool_ and other.dtype is bool_:
+        return x == other
     close = (x == other) | (
         ((x - other).abs() <= atol + rtol * other.abs()) & other.isfinite() & x.isfinite()
     )

@@ -4,7 +4,6 @@ Public functions: ops/methods.py lists them.
 """
 
 from lucid.layout import broadcast_shapes
-from lucid.ops.shape import transpose
 from lucid.ops.view import expand, reshape
 
 
@@ -37,6 +36,4 @@ def meshgrid(*tensors, indexing: str = "ij"):
     for d, x in enumerate(given):
         ones = tuple(n if i == d else 1 for i, n in enumerate(shape))
         grids.append(expand(reshape(x, ones), shape))
-    if swap:
-        grids = [transpose(g, 0, 1) for g in (grids[1], grids[0], *grids[2:])]
-    return tuple(grids)
+    return tuple((grids[1], grids[0], *grids[2:]) if swap else grids)

@@ -5,6 +5,7 @@ none can be traced.
 """
 
 import builtins
+from collections.abc import Sequence
 from typing import Any
 
 from lucid.dtypes import FLOATING, INTEGER, float64, int64
@@ -163,7 +164,7 @@ def histc(x, bins: int = 100, min: float = 0, max: float = 0):
     """
     if bins <= 0:
         raise RuntimeError(f"histc: bins must be positive, got {bins}")
-    low, high = _range("histc", x, min, max)
+    low, high = _range("histc", x, None if min == max and x.numel() else (min, max), 1.0)
     x = reshape(x.detach(), (x.numel(),))
     counts = zeros(bins, dtype=int64)
     if x.shape[0]:
@@ -174,11 +175,15 @@ def histc(x, bins: int = 100, min: float = 0, max: float = 0):
     return to_dtype(counts, x.dtype)
 
 
-def _range(name: str, x: Any, low: float, high: float) -> tuple[float, float]:
-    if low == high and x.numel():
+def _range(
+    name: str, x: Any, ends: Sequence[float] | None, wider: float = 0.5
+) -> tuple[float, float]:
+    """The ends of a range, by default the extremes of x; one of no width is made `wider`."""
+    low, high = (0.0, 1.0) if ends is None else ends
+    if ends is None and x.numel():
         low, high = float(x.min()), float(x.max())
     if low == high:
-        low, high = low - 1, high + 1
+        low, high = low - wider, high + wider
     if not (low < high and abs(low) < float("inf") and abs(high) < float("inf")):
         raise RuntimeError(f"{name}: the range from {low} to {high} must be finite and not empty")
     return float(low), float(high)
@@ -204,7 +209,7 @@ def histogram(x, bins=100, *, range=None, weight=None, density: bool = False):
         edges = bins.detach()
         low, high = edges[0], edges[-1]
     else:
-        low, high = _range("histogram", x, *(range or (0, 0)))
+        low, high = _range("histogram", x, range)
         edges = linspace(low, high, int(bins) + 1, dtype=x.dtype)
     count = edges.shape[0] - 1
     # The last edge is rounded: an element at the end of the range may lie above it.
@@ -255,8 +260,8 @@ def histogramdd(x, bins, *, range=None, weight=None, density: bool = False):
             edge = b.detach()
             low, high = edge[0], edge[-1]
         else:
-            ends = (0, 0) if range is None else (range[2 * d], range[2 * d + 1])
-            low, high = _range("histogramdd", along, *ends)
+            ends = None if range is None else (range[2 * d], range[2 * d + 1])
+            low, high = _range("histogramdd", along, ends)
             edge = linspace(low, high, int(b) + 1, dtype=x.dtype)
         # The last edge is rounded: an element at the end of the range may lie above it.
         within = (along >= low) & (along <= high)

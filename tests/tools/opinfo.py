@@ -105,6 +105,8 @@ def answer(function: Any) -> Any:
     owner = getattr(function, "__objclass__", None)
     if owner is not None and issubclass(torch.Tensor, owner):
         return getattr(lucid.Tensor, name)
+    if getattr(torch.Tensor, name, None) is function:
+        return getattr(lucid.Tensor, name)
     for prefix in MODULES:
         module = sys.modules[prefix]
         for known in (name.replace("_", ""), name):  # log_sigmoid, _threshold
@@ -130,7 +132,9 @@ def array(x: Any) -> np.ndarray:
     x = x.detach()
     if isinstance(x, torch.Tensor):
         x = x.resolve_conj().resolve_neg()
-    return np.asarray(x.numpy())
+        x = x if x.layout is torch.strided else x.to_dense()
+        return np.asarray(x.numpy(force=True))
+    return np.asarray((x.to_dense() if x.is_sparse else x).numpy())
 
 
 def difference(ours: Any, theirs: Any, values: bool = True) -> str:
