@@ -391,6 +391,7 @@ NEVER_MAPPED = {
     "strided": "its strides are those of one tensor",
     "put_into_": "put is mapped", "put_into_add_": "put is mapped",
     "full": "its input is a number", "count": "its inputs are numbers", "eye": "no inputs",
+    "between": "its inputs are numbers",
     "window_counts": "no inputs", "adaptive_counts": "no inputs",
     "fill_places": "its size depends on values", "bernoulli_numbers": "test_random",
     "dropout": "test_random", "permutation": "test_random", "uniform_numbers": "test_random",

@@ -395,12 +395,12 @@ def _operators() -> None:
         setattr(Tensor, f"__{name}__", forward(record))
         setattr(Tensor, f"__r{name}__", backward(record))
         setattr(Tensor, f"__i{name}__", _augmented(record))
-    Tensor.__rdiv__ = backward(div)
     for name in ("lt", "le", "gt", "ge"):
         setattr(Tensor, f"__{name}__", forward(getattr(logic, name)))
     for name in ("eq", "ne"):
         setattr(Tensor, f"__{name}__", _equality(getattr(logic, name)))
     own: dict[str, Callable] = {
+        "__rdiv__": backward(div),
         "__neg__": lambda self: apply(elementwise.neg, (self,)),
         "__pos__": lambda self: apply(elementwise.positive, (self,)),
         "__abs__": lambda self: apply(elementwise.abs_, (self,)),

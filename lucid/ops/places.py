@@ -17,6 +17,7 @@ from lucid.ops import cast as casts
 from lucid.ops import creation, gather, index
 from lucid.ops.elementwise import where
 from lucid.ops.scatter import same_kind, same_rank, scatter_reduce, source_of
+from lucid.tensor import Tensor
 
 _rows = lazy("lucid.sparse.rows")
 
@@ -70,7 +71,7 @@ def _numbers_too(function: Callable) -> Callable:
     def wrapped(x: Any, dim: int, index: Any, *args: Any, **options: Any) -> Any:
         if x.ndim:
             return function(x, dim, index, *args, **options)
-        args = tuple([v.reshape(1) if isinstance(v, Array) and not v.ndim else v for v in args])
+        args = tuple([v.reshape(1) if isinstance(v, Tensor) and not v.ndim else v for v in args])
         y = function(x.reshape(1), dim, index, *args, **options)
         return x if function.__name__.endswith("_") else y.reshape(())
 
@@ -193,7 +194,7 @@ def index_fill(x, dim: int, index, value):
     """
     places, d = _slices("index_fill", x, dim, index)
     size = tuple(places.numel() if i == d else n for i, n in enumerate(x.shape))
-    if isinstance(value, Array):
+    if isinstance(value, Tensor):
         # A place that is named twice reads the value once: so says its gradient.
         zeros = creation.zeros(x.shape, dtype=bool_)
         hit = gather.put(zeros, creation.ones(size, dtype=bool_), [places], d, False)

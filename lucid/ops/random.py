@@ -454,13 +454,14 @@ def randint_like(x, low, high=None, *, dtype=None, **options):
     return randint(low, high, x.shape, dtype=dtype or x.dtype, **options)
 
 
-def normal(mean=0.0, std=1.0, size=None, *, generator=None, dtype=None, device=None):
+def normal(mean=0.0, std=1.0, size=None, *, generator=None, dtype=None, device=None, **other):
     """Normal numbers: of one mean and std and a size, or one for each element of tensors.
 
     >>> import lucid
     >>> lucid.normal(0.0, 1.0, (2, 3)).shape
     lucid.Size([2, 3])
     """
+    _memory_options("normal", other)
     _place(device)
     if isinstance(mean, Array) or isinstance(std, Array):
         shape = (mean + std).shape if isinstance(mean, Array) else std.shape
