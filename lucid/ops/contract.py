@@ -14,7 +14,7 @@ from lucid.dtypes import FLOATING, bool_
 from lucid.kernel import expr
 from lucid.layout import broadcast_shapes
 from lucid.lazy import lazy
-from lucid.op import Composite, Opaque, normal_dim, normal_dims
+from lucid.op import Composite, Opaque, normal_dim
 from lucid.ops.cast import to_dtype
 from lucid.ops.gather import side_by_side
 from lucid.ops.reduce import sum_
@@ -463,20 +463,16 @@ def tensordot(x: Any, w: Any, dims: Any = 2) -> Any:
         left, right = (list(d) if not isinstance(d, int) else [d] for d in dims)
     left = [normal_dim("tensordot", d, len(x.shape)) for d in left]
     right = [normal_dim("tensordot", d, len(w.shape)) for d in right]
-    normal_dims("tensordot", left, len(x.shape)), normal_dims("tensordot", right, len(w.shape))
-    if len(left) != len(right):
-        raise RuntimeError(f"tensordot: {len(left)} dimensions and {len(right)} cannot be pairs")
+    if len(left) != len(right) or len({*left}) < len(left) or len({*right}) < len(right):
+        raise RuntimeError(f"tensordot: dimensions {left} and {right} cannot be pairs")
     for a, b in zip(left, right, strict=True):
-        # A size of 1 stands for any other.
-        if x.shape[a] == 1 != w.shape[b]:
+        n, m = x.shape[a], w.shape[b]
+        if n == 1 != m:  # which stands for any other
             w = to_dtype(sum_(w, (b,), True), w.dtype)
-        elif w.shape[b] == 1 != x.shape[a]:
+        elif m == 1 != n:
             x = to_dtype(sum_(x, (a,), True), x.dtype)
-        elif x.shape[a] != w.shape[b]:
-            raise RuntimeError(
-                f"tensordot: dimension {a} of {tuple(x.shape)} and dimension {b} of "
-                f"{tuple(w.shape)} must have the same size"
-            )
+        elif n != m:
+            raise RuntimeError(f"tensordot: dimensions {a} and {b}: {n} and {m}, not the same size")
     free_x = [d for d in range(len(x.shape)) if d not in left]
     free_w = [d for d in range(len(w.shape)) if d not in right]
     shape = [x.shape[d] for d in free_x] + [w.shape[d] for d in free_w]
