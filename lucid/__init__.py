@@ -178,6 +178,7 @@ _late, __dir__ = exports(
         "transforms": "lucid.transforms",
         "utils": "lucid.utils",
         "signal": "lucid.signal",
+        "masked": "lucid.masked",
         "linalg": "lucid.linalg",
         "fft": "lucid.fft",
         "special": "lucid.special",

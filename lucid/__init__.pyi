@@ -14,6 +14,7 @@ from lucid import fft as fft
 from lucid import func as func
 from lucid import io as io
 from lucid import linalg as linalg
+from lucid import masked as masked
 from lucid import memory as memory
 from lucid import models as models
 from lucid import nn as nn

@@ -38,7 +38,7 @@ ROWS = [
     ["lucid"],  # the package itself: what users build with is loaded late from it, and may use it
     ["lucid.func", "lucid.einops", "lucid.random"],
     ["lucid.nn", "lucid.optim", "lucid.data", "lucid.io", "lucid.amp", "lucid.show", "lucid.utils"],
-    ["lucid.signal", "lucid.linalg", "lucid.fft", "lucid.special"],
+    ["lucid.signal", "lucid.linalg", "lucid.fft", "lucid.special", "lucid.masked"],
     ["lucid.datasets", "lucid.transforms", "lucid.models", "lucid.sparse"],
     ["lucid.distributions"],
     ["lucid.distributed", "lucid.compat"],

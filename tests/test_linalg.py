@@ -265,3 +265,11 @@ def test_torch_agrees():
         ours.sum().backward()
         theirs.sum().backward()
         np.testing.assert_allclose(x.grad.numpy(), t.grad.numpy(), atol=1e-10)
+
+
+def test_the_count_of_what_is_not_zero_has_a_gradient_of_zero():
+    x = leaf([[0.0, -2.0, float("nan")], [np.inf, 0.0, 0.0]])
+    y = linalg.vector_norm(x, 0, 1)
+    assert y.tolist() == [2.0, 1.0]
+    y.sum().backward()
+    assert x.grad.tolist() == [[0.0] * 3] * 2

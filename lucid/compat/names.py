@@ -96,6 +96,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "torch.profiler": (_OWN + "profiler",),
     "torch.random": (_OWN + "random", "lucid"),
     "torch.serialization": (_OWN + "root",),
+    "torch.masked": ("", "lucid.masked"),
     "torch.signal": ("", "lucid.signal"),
     "torch.signal.windows": ("", "lucid.signal.windows"),
     "torch.sparse": (_OWN + "sparse", "lucid.sparse"),

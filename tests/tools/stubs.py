@@ -46,7 +46,7 @@ RESULTS = {
 # Methods whose result depends on whether a dimension is given.
 BY_DIM = {"size": "Size", "stride": "tuple[_b.int, ...]"}
 MODULES = {"autograd", "data", "io", "memory", "nn", "optim", "show", "utils", "func", "linalg",
-           "fft", "signal", "special", "random", "amp", "distributions", "datasets",
+           "fft", "signal", "masked", "special", "random", "amp", "distributions", "datasets",
            "transforms", "einops", "models", "sparse", "error"}  # fmt: skip
 PLAIN = {"__len__": "int", "__int__": "int", "__index__": "int", "__float__": "float",
          "__bool__": "bool", "__contains__": "bool", "__repr__": "str", "__format__": "str",
