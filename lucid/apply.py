@@ -90,6 +90,8 @@ diverted.append(_divert)
 
 def _apply(op: type[Op], inputs: tuple, params: tuple, everything: bool = False) -> Any:
     """Views, traces, and what was not planned before."""
+    if any([p.__class__ is type for p in params]):  # dtype=float
+        params = tuple([dtypes.of_type(p) for p in params])
     tracer = _tracer.get()
     if tracer is not None and tracer.whole:
         if is_complex(inputs, params):

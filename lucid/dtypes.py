@@ -4,7 +4,7 @@ Used by everything below the tensor. A dtype is a singleton, compared by identit
 """
 
 import struct
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -101,6 +101,15 @@ complex64.parts, complex128.parts = float32, float64
 ALL: Final = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64)
 BY_NAME: Final = {d.name: d for d in (*ALL, complex64, complex128)}
 BY_NUMPY: Final = {d.numpy: d for d in (*ALL, complex64, complex128) if d is not bfloat16}
+
+
+# Python's types where a dtype is expected.
+PYTHON: Final = {bool: bool_, int: int64, float: float64, complex: complex128}
+
+
+def of_type(kind: Any) -> Any:
+    """The dtype that a Python type stands for; anything else as it is."""
+    return PYTHON.get(kind, kind) if isinstance(kind, type) else kind
 
 
 def _by_name(name: str) -> dtype:

@@ -99,3 +99,27 @@ def test_arrays_of_bfloat16_are_known_whoever_loaded_their_type():
             assert lucid.ones(2, dtype=lucid.bfloat16).numpy().dtype == a.dtype
         """)
         assert done.returncode == 0, done.stderr
+
+
+def test_the_types_of_python():
+    """float, int, bool and complex wherever a dtype is expected."""
+    x = lucid.tensor([0.0, 1.5])
+    for kind, known in (
+        (float, lucid.float64), (int, lucid.int64), (bool, lucid.bool), (complex, lucid.complex128),
+    ):  # fmt: skip
+        for y in (
+            lucid.zeros(2, dtype=kind), lucid.empty(2, dtype=kind), lucid.full((2,), 1, dtype=kind),
+            lucid.zeros_like(x, dtype=kind), x.new_ones(2, dtype=kind), lucid.eye(2, dtype=kind),
+            lucid.tensor([0, 1], dtype=kind), lucid.as_tensor([0, 1], dtype=kind), x.type(kind),
+            x.to(kind), x.to("cpu", kind), x.to(dtype=kind), lucid.arange(2, dtype=kind),
+        ):  # fmt: skip
+            assert y.dtype is known, kind
+    assert x.to(bool).tolist() == [False, True] and x.to(int).tolist() == [0, 1]
+    assert lucid.arange(2.5, dtype=int).tolist() == [0, 1]
+    for y in (
+        lucid.rand(2, dtype=float), lucid.linspace(0, 1, 2, dtype=float), x.sum(dtype=float),
+        x.softmax(0, dtype=float), lucid.hann_window(3, dtype=float), lucid.masked.mean(x, dtype=float),
+    ):  # fmt: skip
+        assert y.dtype is lucid.float64
+    y = lucid.compile(lambda x: (x > 1).to(float) + lucid.ones(2, dtype=float))(x)
+    assert y.dtype is lucid.float64 and y.tolist() == [1.0, 2.0]

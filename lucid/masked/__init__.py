@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 import lucid
-from lucid.dtypes import COMPLEX, FLOATING, bool_, float32, int64
+from lucid.dtypes import COMPLEX, FLOATING, bool_, float32, int64, of_type
 from lucid.layout import broadcast_shapes
 from lucid.linalg import vector_norm
 from lucid.nn import functional
@@ -154,6 +154,7 @@ def mean(input, dim=None, *, keepdim: bool = False, dtype=None, mask=None):
     >>> lucid.masked.mean(lucid.tensor([1.0, 9.0, 3.0]), mask=lucid.tensor([True, False, True]))
     tensor(2.)
     """
+    dtype = of_type(dtype)
     if (dtype or input.dtype).category < FLOATING:
         raise ValueError(
             f"masked.mean: a floating dtype is needed, got {dtype or input.dtype!r}; pass dtype="
@@ -198,7 +199,7 @@ def _variance(name: str, x: Any, dim: Any, unbiased: Any, correction: Any, optio
         raise ValueError(f"masked.{name}: give one of unbiased and correction")
     if correction is None:
         correction = 1 if unbiased is None else int(unbiased)
-    kind = dtype or (x.dtype if x.dtype.category >= FLOATING else float32)
+    kind = of_type(dtype) or (x.dtype if x.dtype.category >= FLOATING else float32)
     x, count = x.to(kind), _count(name, x, dim, mask)
     apart = x - sum(x, dim, keepdim=True, mask=mask) / count
     square = (apart * apart.conj()).real if kind.category == COMPLEX else apart * apart

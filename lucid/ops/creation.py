@@ -160,7 +160,7 @@ def empty(*size, dtype: dtype | None = None, device=None, requires_grad: bool = 
     """
     if other:
         _memory_options("empty", other)
-    kind = dtype or dtypes.get_default_dtype()
+    kind = dtypes.of_type(dtype) or dtypes.get_default_dtype()
     if tracing() is not None:
         return full(size_of(size), 0, dtype=kind)
     lay = row_major(size_of(size), kind, CPU if device is None else _place(device))
@@ -291,7 +291,7 @@ def arange(start, end=None, step=1, *, dtype=None, device=None, requires_grad=Fa
         y = apply(count_, (start, step), (-((start - end) // step), dtype or int64))
         return y.requires_grad_() if requires_grad else y
     start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
-    floating = any(isinstance(v, float) for v in (start, end, step))
+    floating, dtype = any(isinstance(v, float) for v in (start, end, step)), dtypes.of_type(dtype)
     if floating and dtype is int64:  # cut off first, as PyTorch does
         start, end, step = (int(v) for v in (start, end, step))
     if step == 0:
@@ -323,7 +323,7 @@ def linspace(start, end, steps, *, dtype=None, device=None, requires_grad=False,
     _place(device)
     if not hasattr(steps, "__index__") or steps < 0:
         raise RuntimeError(f"linspace: steps must be an int and not negative, got {steps!r}")
-    kind = dtype or dtypes.get_default_dtype()
+    kind = dtypes.of_type(dtype) or dtypes.get_default_dtype()
     start, end = whole_ends(start, end, kind)
     end = end if steps > 1 else start
     step = (end - start) / (steps - 1) if steps > 1 else 0.0
@@ -430,6 +430,7 @@ def tensor(data: Any, *, dtype=None, device=None, requires_grad: bool = False, p
     if isinstance(data, Tensor):
         y = to_dtype(data.detach().clone(), dtype or data._layout.dtype)
         return _finish(y, requires_grad)
+    dtype = dtype if dtype is None else dtypes.of_type(dtype)
     y = _packed(data, dtype)
     if y is None:
         array = _array(data, dtype)

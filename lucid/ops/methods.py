@@ -253,7 +253,7 @@ def to(self, *args: Any, **kwargs: Any) -> Any:
     first = args[0] if args else None
     if isinstance(first, Array):
         args = (first._layout.device, first._layout.dtype, *args[1:])
-    elif isinstance(first, dtype):
+    elif isinstance(first, (dtype, type)):
         args = (None, *args)
     names = ("device", "dtype", "non_blocking", "copy", "memory_format")
     if len(args) > 4:
@@ -268,7 +268,8 @@ def to(self, *args: Any, **kwargs: Any) -> Any:
     for name in ("non_blocking", "copy"):
         if not isinstance(given.get(name, False), bool):
             raise TypeError(f"to(): {name} must be a bool, got {given[name]!r}")
-    kind, copy, form = given.get("dtype"), given.get("copy"), given.get("memory_format")
+    kind = dtypes.of_type(given.get("dtype"))
+    copy, form = given.get("copy"), given.get("memory_format")
     if not isinstance(kind, (dtype, NoneType)):
         raise TypeError(f"to(): a dtype is expected, got {kind!r}")
     creation._place(given.get("device"))

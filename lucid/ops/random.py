@@ -360,7 +360,7 @@ def _lifted(x: Any) -> Any:
 
 
 def _floating(name: str, kind: dtype | None) -> dtype:
-    kind = kind or dtypes.get_default_dtype()
+    kind = dtypes.of_type(kind) or dtypes.get_default_dtype()
     if kind.category != FLOATING:
         raise RuntimeError(f"{name}: a floating dtype is needed, got {kind!r}")
     return kind
@@ -372,7 +372,7 @@ def _drawer(name: str, record: Any, says: str) -> Any:
     ):  # fmt: skip
         _memory_options(name, other)
         _place(device)
-        shape = size_of(size)
+        shape, dtype = size_of(size), dtypes.of_type(dtype)
         if dtype is not None and dtype.category == COMPLEX:
             # Normal complex numbers have variance 1: half of it in each part.
             high = sqrt(0.5) if record is normal_numbers else 1.0

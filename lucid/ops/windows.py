@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from lucid.dtypes import FLOATING, float64, get_default_dtype
+from lucid.dtypes import FLOATING, float64, get_default_dtype, of_type
 from lucid.ops.bessel import i0
 from lucid.ops.cast import to_dtype
 from lucid.ops.creation import arange, ones, zeros
@@ -22,6 +22,7 @@ def _places(name: str, m: int, sym: bool) -> tuple[Any, int]:
 
 
 def _finish(y: Any, dtype: Any, requires_grad: bool) -> Any:
+    dtype = of_type(dtype)
     if dtype is not None and dtype.category != FLOATING:
         raise RuntimeError(f"windows: a floating dtype is needed, got {dtype!r}")
     y = to_dtype(y, dtype or get_default_dtype())
