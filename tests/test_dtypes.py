@@ -111,14 +111,15 @@ def test_the_types_of_python():
             lucid.zeros(2, dtype=kind), lucid.empty(2, dtype=kind), lucid.full((2,), 1, dtype=kind),
             lucid.zeros_like(x, dtype=kind), x.new_ones(2, dtype=kind), lucid.eye(2, dtype=kind),
             lucid.tensor([0, 1], dtype=kind), lucid.as_tensor([0, 1], dtype=kind), x.type(kind),
-            x.to(kind), x.to("cpu", kind), x.to(dtype=kind), lucid.arange(2, dtype=kind),
+            x.to(kind), x.to("cpu", kind), x.to(dtype=kind),
         ):  # fmt: skip
             assert y.dtype is known, kind
     assert x.to(bool).tolist() == [False, True] and x.to(int).tolist() == [0, 1]
     assert lucid.arange(2.5, dtype=int).tolist() == [0, 1]
     for y in (
         lucid.rand(2, dtype=float), lucid.linspace(0, 1, 2, dtype=float), x.sum(dtype=float),
-        x.softmax(0, dtype=float), lucid.hann_window(3, dtype=float), lucid.masked.mean(x, dtype=float),
+        x.softmax(0, dtype=float), lucid.hann_window(3, dtype=float), lucid.arange(2, dtype=float),
+        lucid.masked.mean(x, dtype=float),
     ):  # fmt: skip
         assert y.dtype is lucid.float64
     y = lucid.compile(lambda x: (x > 1).to(float) + lucid.ones(2, dtype=float))(x)
