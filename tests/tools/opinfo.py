@@ -222,10 +222,10 @@ def one(op: Any, function: Any, sample: Any, kind: str) -> str:
     except Exception as error:  # noqa: BLE001
         return f"refused: {type(error).__name__}: {str(error).splitlines()[0][:150]}"
     free = bool(RANDOM.match(op.name) or FREE.match(op.name))
-    if "attention" in op.name:  # with dropout or without
-        again = op.op(sample.input, *sample.args, **sample.kwargs)
-        pairs = zip(flat(again), flat(theirs), strict=True)
-        free = not all(a is b is None or torch.equal(a, b) for a, b in pairs)
+    if op.name.endswith("attention"):
+        free = sample.kwargs.get("dropout_p", 0.0) > 0.0
+    elif op.name.endswith("multi_head_attention_forward"):
+        free = sample.args[9] > 0.0  # dropout_p
     if found := difference(ours, theirs, not free):
         return found
     if op.supports_autograd and not free and kind in ("float64", "complex128"):
