@@ -151,6 +151,8 @@ def test_choices_of_the_loop_change_nothing(make, chosen):
         (optim.Adam, dict(betas=(0.9, -1)), ValueError, "beta parameter at index 1"),
         (optim.Adam, dict(weight_decay=-1), ValueError, "weight_decay value"),
         (optim.AdamW, dict(differentiable=True), NotImplementedError, "AdamW: differentiable"),
+        (optim.SGD, dict(lr=lucid.ones(2)), ValueError, r"Tensor lr must be 1-element.*\(2,\)"),
+        (optim.Adam, dict(lr=lucid.ones(2)), ValueError, r"Tensor lr must be 1-element.*\(2,\)"),
     ],
 )
 def test_bad_options_are_named(make, options, error, message):

@@ -403,8 +403,12 @@ def _cast_to(parameter: lucid.Tensor, value: Any, key: Any = None) -> Any:
 
 
 def check_nonnegative(**values: Any) -> None:
-    """Raise ValueError for an option below 0 (or NaN)."""
+    """Raise ValueError for an option below 0 (or NaN), or a tensor of several elements."""
     for name, value in values.items():
+        if isinstance(value, lucid.Tensor) and value.numel() != 1:
+            raise ValueError(
+                f"Tensor {name} must be 1-element, got one of shape {tuple(value.shape)}"
+            )
         if not 0.0 <= value:
             raise ValueError(f"Invalid {OPTION_NAMES.get(name, name + ' value')}: {value}")
 
