@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import lucid
+from lucid import nn
 from lucid.autograd import gradcheck
 
 RNG = np.random.default_rng(0)
@@ -208,6 +209,18 @@ def test_gradients_add_up_and_optimizers_step():
     with lucid.no_grad():
         x -= 0.25 * x.grad
     np.testing.assert_allclose(x.detach().numpy(), np.zeros_like(A), atol=1e-15)
+
+
+def test_a_linear_layer():
+    layer = nn.Linear(3, 2, dtype=lucid.complex128)
+    x, w, b = numbers(4, 3), layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    y = layer(lucid.tensor(x))
+    np.testing.assert_allclose(y.detach().numpy(), x @ w.T + b)
+    loss = nn.functional.l1_loss(y, lucid.tensor(x[:, :2]))
+    np.testing.assert_allclose(loss.item(), np.abs(x @ w.T + b - x[:, :2]).mean())
+    loss.backward()
+    off = y.detach().numpy() - x[:, :2]
+    np.testing.assert_allclose(layer.weight.grad.numpy(), (off / np.abs(off) / 8).T @ x.conj())
 
 
 def test_large_and_special_numbers():

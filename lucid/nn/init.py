@@ -16,7 +16,7 @@ import lucid
 
 
 def uniform_(tensor: Any, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Any:
-    """Fill with U(a, b).
+    """Fill with U(a, b), the real and the imaginary parts of complex tensors.
 
     >>> import lucid
     >>> w = lucid.nn.init.uniform_(lucid.empty(100), 2.0, 3.0)
@@ -24,7 +24,9 @@ def uniform_(tensor: Any, a: float = 0.0, b: float = 1.0, generator: Any = None)
     True
     """
     with lucid.no_grad():
-        return tensor.uniform_(a, b, **_seeded(generator))
+        parts = lucid.view_as_real(tensor) if tensor.dtype.is_complex else tensor
+        parts.uniform_(a, b, **_seeded(generator))
+    return tensor
 
 
 def normal_(tensor: Any, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Any:

@@ -323,7 +323,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     >>> lucid.nn.functional.linear(lucid.ones(2, 3), lucid.ones(4, 3)).shape
     lucid.Size([2, 4])
     """
-    if len(weight.shape) == 1 or input.dtype.category < FLOATING:
+    if len(weight.shape) == 1 or input.dtype.category != FLOATING:
         y = matmul(input, weight if len(weight.shape) == 1 else permute(weight, (1, 0)))
         return y if bias is None else y + bias
     lead = tuple(input.shape[:-1])

@@ -10,6 +10,7 @@ import numpy as np
 from lucid.dtypes import int64
 from lucid.layout import broadcast_shapes
 from lucid.op import normal_dim
+from lucid.ops.cast import to_dtype
 from lucid.ops.contract import matmul
 from lucid.ops.creation import tensor
 from lucid.ops.gather import take
@@ -89,7 +90,8 @@ def bilinear(input1, input2, weight, bias=None):
     flat1, flat2 = reshape(input1, (rows, n1)), reshape(input2, (rows, 1, n2))
     by_input = reshape(permute(weight, (1, 0, 2)), (n1, outputs * n2))
     half = reshape(matmul(flat1, by_input), (rows, outputs, n2))
-    y = reshape(sum_(half * flat2, (2,), False), (*lead, outputs))
+    y = to_dtype(sum_(half * flat2, (2,), False), half.dtype)  # integers: not int64
+    y = reshape(y, (*lead, outputs))
     return y if bias is None else y + bias
 
 
