@@ -85,6 +85,13 @@ def test_dtypes():
     places = lucid.tensor([0, 0])
     assert truth.scatter_add(0, places, ~truth).tolist() == [True, False]
     assert truth.scatter_reduce(0, places, truth, "prod").tolist() == [False, False]
+    z = np.array([1 + 2j, -0.5j])
+    for made, wanted in ((lucid.float_power, z**2.0), (lucid.ldexp, z * 4)):
+        np.testing.assert_allclose(made(lucid.tensor(z), lucid.tensor([2.0, 2.0])).numpy(), wanted)
+    made = lucid.ldexp(lucid.tensor([1.0, 1.0]), lucid.tensor(z))
+    np.testing.assert_allclose(made.numpy(), 2**z, rtol=1e-6)
+    places = lucid.tensor([255, 3], dtype=lucid.uint8)
+    assert [p.tolist() for p in lucid.unravel_index(places, (2, 256))] == [[0, 0], [255, 3]]
     whole = lucid.zeros(0, 3, dtype=lucid.int64).mm(lucid.ones(3, 2, dtype=lucid.int64))
     assert whole.shape == (0, 2) and whole.dtype is lucid.int64
     a, b = np.arange(6).reshape(1, 2, 3), np.arange(6).reshape(1, 3, 2)
@@ -117,6 +124,7 @@ def test_forms_of_calls():
     cuts = lucid.tensor([1, 2])
     assert [p.tolist() for p in lucid.arange(3).tensor_split(cuts)] == [[0], [1], [2]]
     assert len(x.tensor_split(lucid.tensor(2))) == 2
+    assert lucid.normal(0.0, 1.0, (2,), layout=lucid.strided, pin_memory=False).shape == (2,)
     assert lucid.repeat_interleave(lucid.tensor([2, 0, 1])).tolist() == [0, 0, 2]
     assert x.repeat_interleave(lucid.tensor([1, 2]), 0, output_size=3).shape == (3, 3)
     assert lucid.gradient(vector(1.0, 2.0, 4.0), spacing=None)[0].tolist() == [1.0, 1.5, 2.0]
@@ -126,7 +134,16 @@ def test_forms_of_calls():
     np.testing.assert_allclose((lucid.ormqr(a, tau, lucid.triu(a))).numpy(), m, atol=1e-12)
 
 
+def test_pools_with_places():
+    F, x = lucid.nn.functional, lucid.arange(16.0).reshape(1, 1, 4, 4)
+    by_position = F.max_pool2d_with_indices(x, 2, 2, 0, 1, False, False)
+    adaptive = F.adaptive_max_pool2d_with_indices(x, 2)
+    for made in (F.max_pool2d_with_indices(x, kernel_size=2), by_position, adaptive):
+        assert [y.flatten().tolist() for y in made] == [[5, 7, 13, 15], [5, 7, 13, 15]]
+
+
 REFUSED = [
+    (lambda: lucid.logsumexp(lucid.tensor([1j]), 0), "floating"),
     (lambda: lucid.ones(3).narrow(0, lucid.tensor([1]), 1), "start"),
     (lambda: lucid.ones(3).narrow(0, lucid.tensor(True), 1), "start"),
     (lambda: lucid.ones(3, 2).repeat_interleave(lucid.tensor([1, 2]), 0), "counts|count"),

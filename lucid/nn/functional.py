@@ -34,6 +34,16 @@ from lucid.nn.functional_activation import (
     threshold_,
 )
 from lucid.nn.functional_attention import multi_head_attention_forward
+from lucid.nn.functional_pooling import (
+    adaptive_max_pool1d_with_indices,
+    adaptive_max_pool2d_with_indices,
+    adaptive_max_pool3d_with_indices,
+    fractional_max_pool2d_with_indices,
+    fractional_max_pool3d_with_indices,
+    max_pool1d_with_indices,
+    max_pool2d_with_indices,
+    max_pool3d_with_indices,
+)
 from lucid.ops import (
     batch_norm,
     cross_entropy,
@@ -178,4 +188,10 @@ __all__ += [
     "lp_pool2d", "lp_pool3d", "max_pool1d", "max_pool2d", "max_pool3d", "max_unpool1d",
     "max_unpool2d", "max_unpool3d", "pad", "pixel_shuffle", "pixel_unshuffle", "rms_norm",
     "unfold", "upsample", "upsample_bilinear", "upsample_nearest",
+]  # fmt: skip
+__all__ += [
+    "adaptive_max_pool1d_with_indices", "adaptive_max_pool2d_with_indices",
+    "adaptive_max_pool3d_with_indices", "fractional_max_pool2d_with_indices",
+    "fractional_max_pool3d_with_indices", "max_pool1d_with_indices", "max_pool2d_with_indices",
+    "max_pool3d_with_indices",
 ]  # fmt: skip

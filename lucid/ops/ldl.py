@@ -202,6 +202,8 @@ def ormqr(x, tau, other, left: bool = True, transpose_: bool = False, **named):
     transpose_ = named.pop("transpose", transpose_)
     if named:
         raise TypeError(f"ormqr() has no parameter {', '.join(map(repr, named))}")
+    if x.dtype.category == COMPLEX:
+        raise NotImplementedError("ormqr: not supported for complex tensors")
     m, k = x.shape[-2], tau.shape[-1]
     if k > min(m, x.shape[-1]):
         raise RuntimeError(

@@ -64,7 +64,7 @@ def native_batch_norm(
 
     >>> import lucid
     >>> x = lucid.tensor([[1.0], [3.0]])
-    >>> lucid.native_batch_norm(x, None, None, None, None, True, 0.1, 0.0)[1]
+    >>> lucid.native_batch_norm(x, None, None, None, None, True, 0.1, 1e-5)[1]
     tensor([2.])
     """
     y = batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)

@@ -7,7 +7,17 @@ import numpy as np
 
 from lucid import dtypes
 from lucid.array import Array
-from lucid.dtypes import FLOATING, INTEGER, bool_, float32, float64, int32, int64
+from lucid.dtypes import (
+    COMPLEX,
+    FLOATING,
+    INTEGER,
+    bool_,
+    complex128,
+    float32,
+    float64,
+    int32,
+    int64,
+)
 from lucid.kernel import expr
 from lucid.kernel.expr import math
 from lucid.kernel.loops import Axis, Scan, Store, after, state
@@ -343,20 +353,25 @@ def ldexp(x, other):
     >>> lucid.ldexp(lucid.tensor([1.0, 3.0]), lucid.tensor([2, -1]))
     tensor([4.0000, 1.5000])
     """
+    if getattr(other, "dtype", x.dtype).category == COMPLEX:
+        return x * 2.0**other
     kind = x.dtype if x.dtype.category == FLOATING else dtypes.get_default_dtype()
     power = other.to(kind) if hasattr(other, "to") else float(other)
     return x * exp2(power)
 
 
 def float_power(x, exponent):
-    """x ** exponent in float64.
+    """x ** exponent in float64, of complex numbers in complex128.
 
     >>> import lucid
     >>> lucid.float_power(lucid.tensor([1, 2]), 2)
     tensor([1., 4.], dtype=lucid.float64)
     """
-    x = x.to(float64) if hasattr(x, "to") else float(x)
-    exponent = exponent.to(float64) if hasattr(exponent, "to") else float(exponent)
+    kinds = [v.dtype for v in (x, exponent) if hasattr(v, "to")]
+    whole = any(kind.category == COMPLEX for kind in kinds)
+    kind, number = (complex128, complex) if whole else (float64, float)
+    x = x.to(kind) if hasattr(x, "to") else number(x)
+    exponent = exponent.to(kind) if hasattr(exponent, "to") else number(exponent)
     return x**exponent
 
 

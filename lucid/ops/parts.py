@@ -323,6 +323,7 @@ def unravel_index(indices, shape: Sequence[int]):
     (tensor([1]), tensor([2]))
     """
     found: list[Any] = []
+    indices = indices.to(int64)
     for n in reversed(tuple(shape)):
         found.insert(0, indices % n)
         indices = indices // n

@@ -36,7 +36,7 @@ def gather_along(x, dim: int, index, *, sparse_grad: bool = False):
     rank = len(x._layout.shape)
     if rank != len(index._layout.shape):
         if index.numel() == 0:
-            return x.new_empty(index.shape)
+            return x.reshape(-1)[:0].reshape(index.shape)
         if rank > 1 or len(index._layout.shape) > 1:
             same_rank("gather", x, index)
         return gather_along(x.reshape(-1), dim, index.reshape(-1)).reshape(index.shape)

@@ -398,7 +398,8 @@ def logsumexp(x, dim, keepdim: bool = False):
     >>> lucid.logsumexp(lucid.zeros(1, 2), 1)
     tensor([0.6931])
     """
-    x = _floating("logsumexp", x, None if x.dtype.category == FLOATING else get_default_dtype())
+    whole = x.dtype.category < FLOATING
+    x = _floating("logsumexp", x, get_default_dtype() if whole else None)
     return logsumexp_(x, _dims("logsumexp", x, dim), keepdim)
 
 
@@ -410,10 +411,11 @@ def norm(x, p=2, dim=None, keepdim: bool = False, dtype=None):
     >>> lucid.norm(lucid.tensor([3.0, 4.0])).item()
     5.0
     """
+    if p == "nuc":
+        dim = range(x.ndim) if dim is None else dim
+        return _norms.matrix_norm(x, p, dim, keepdim, dtype=dtype)
     x = abs_(x) if x.dtype.category == COMPLEX else x
     x = _floating("norm", x, dtype)
-    if p == "nuc":
-        return _norms.matrix_norm(x, p, range(x.ndim) if dim is None else dim, keepdim)
     dims = _dims("norm", x, dim)
     if p in ("fro", None):
         p = 2.0
