@@ -367,13 +367,13 @@ class ViewWrite(Node):
 _results: dict[tuple, tuple] = kept_plans({})
 
 
-def out(op: type[Op], target: Any, inputs: tuple, params: tuple = ()) -> Any:
+def out(op: type[Op], target: Any, inputs: tuple, params: tuple = (), name: str = "") -> Any:
     """The result into `out=`, which must have its shape and a type that can hold it."""
     if is_complex((target, *inputs), params):
         return write(op, target, inputs, params)
     if is_grad_enabled() and any(isinstance(x, Array) and needs_gradient(x)
                                  for x in (*inputs, target)):  # fmt: skip
-        raise RuntimeError(f"{op.name}: out= has no gradient; use it under no_grad()")
+        raise RuntimeError(f"{name or op.name}: out= has no gradient; use it under no_grad()")
     key = (op, params, *layouts_and_types(inputs))
     found = _results.get(key)
     if found is None:
@@ -383,11 +383,11 @@ def out(op: type[Op], target: Any, inputs: tuple, params: tuple = ()) -> Any:
     shape, kind = found
     if shape != target._layout.shape:
         raise RuntimeError(
-            f"{op.name}: out has shape {tuple(target._layout.shape)}, the result {shape}"
+            f"{name or op.name}: out has shape {tuple(target._layout.shape)}, the result {shape}"
         )
     if kind.category > target._layout.dtype.category:
         raise RuntimeError(
-            f"{op.name}: a result of {kind!r} cannot be written into out of "
+            f"{name or op.name}: a result of {kind!r} cannot be written into out of "
             f"{target._layout.dtype!r}"
         )
     return write(op, target, inputs, params)

@@ -258,3 +258,35 @@ def test_a_second_output_is_written_in_place():
         x.grad = None
         call(x).backward()
         np.testing.assert_allclose(x.grad.numpy(), (x.numpy(force=True) - 7 / 3) + 2 / 3)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda **o: lucid.tril(lucid.tensor(A)[:2, :2], **o),
+        lambda **o: lucid.softmax(lucid.tensor(A), 0, **o),
+        lambda **o: lucid.index_select(lucid.tensor(A), 0, lucid.tensor([2, 0]), **o),
+        lambda **o: lucid.fft.ifft(lucid.tensor(A) * (1 + 2j), **o),
+        lambda **o: lucid.linalg.det(lucid.tensor(A)[:2, :2], **o),
+        lambda **o: lucid.linalg.solve(lucid.eye(2), lucid.ones(2), **o),
+        lambda **o: lucid.special.i1(lucid.tensor(A), **o),
+        lambda **o: lucid.special.entr(lucid.tensor(A), **o),
+        lambda **o: lucid.special.legendre_polynomial_p(lucid.tensor(A), 3, **o),
+        lambda **o: lucid.arange(3, **o),
+        lambda **o: lucid.full((2, 3), 7.0, **o),
+    ],
+)
+def test_functions_write_into_out(function):
+    want = function()
+    target = lucid.empty_like(want)
+    assert function(out=target) is target
+    np.testing.assert_array_equal(target.numpy(), want.numpy())
+    with pytest.raises(RuntimeError, match="shape"):
+        function(out=lucid.empty(5, dtype=want.dtype))
+
+
+def test_out_decides_the_type_of_what_is_made():
+    target = lucid.empty(2, dtype=lucid.int32)
+    assert lucid.ones(2, out=target) is target and target.tolist() == [1, 1]
+    with pytest.raises(RuntimeError, match="tril: out= has no gradient"):
+        lucid.tril(lucid.ones(2, 2, requires_grad=True), out=lucid.empty(2, 2))

@@ -2,6 +2,7 @@
 
 from lucid.error import LinAlgError
 from lucid.ops.contract import matmul
+from lucid.ops.forms import put_out
 from lucid.ops.ldl import ldl_factor, ldl_factor_ex, ldl_solve
 from lucid.ops.linalg import (
     cholesky,
@@ -43,3 +44,4 @@ __all__ = [
     "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot",
     "vector_norm",
 ]  # fmt: skip
+put_out(globals(), __all__)

@@ -15,10 +15,11 @@ from lucid.dtypes import FLOATING, bool_, dtype, int64
 from lucid.extent import plain, whole
 from lucid.kernel import expr
 from lucid.layout import layout, row_major
-from lucid.op import Pointwise
+from lucid.op import Pointwise, find
 from lucid.ops.cast import to_dtype
 from lucid.tensor import Tensor
 from lucid.tracing import any_program, program, tracing
+from lucid.write import out as write_out
 
 
 class full_(Pointwise):
@@ -197,11 +198,16 @@ def full(size, fill_value, *, dtype=None, device=None, requires_grad: bool = Fal
 def _filled(
     name: str, x: Any, size: tuple[int, ...], kind: dtype, device: Any, grad: bool, other: dict
 ) -> Any:
+    out = other.pop("out", None) if other else None
     if other:
         _memory_options(name, other)
     if device is not None:
         _place(device)
-    y = apply(full_, (x,), (size, kind))
+    if out is not None:
+        made = apply(full_, (x,), (size, out.dtype))
+        y = write_out(find("assign"), out, (made,), (), name)
+    else:
+        y = apply(full_, (x,), (size, kind))
     return y.requires_grad_() if grad else y
 
 

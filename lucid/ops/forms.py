@@ -4,7 +4,8 @@ ops/methods.py makes the public functions and the methods of Tensor with them.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from types import FunctionType
 from typing import Any
 
 from lucid.apply import apply
@@ -60,10 +61,19 @@ def with_out(function: Callable) -> Callable:
         if out is None:
             return y
         if isinstance(y, tuple):
-            return tuple(write_out(assign, o, (v,)) for o, v in zip(out, y, strict=True))
-        return write_out(assign, out, (y,))
+            pairs = zip(out, y, strict=True)
+            return tuple(write_out(assign, o, (v,), (), wrapped.__name__) for o, v in pairs)
+        return write_out(assign, out, (y,), (), wrapped.__name__)
 
     return wrapped
+
+
+def put_out(namespace: dict[str, Any], names: Iterable[str]) -> None:
+    """Give the functions of these names, in a module or table, `out=`."""
+    for name in names:
+        function = namespace[name]
+        if isinstance(function, FunctionType) and not hasattr(function, "record"):
+            namespace[name] = with_out(function)
 
 
 def composed_in_place(name: str, function: Callable) -> Callable:

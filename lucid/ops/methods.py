@@ -38,6 +38,7 @@ from lucid.ops.forms import (
     composed_in_place,
     function_of,
     in_place_of,
+    put_out,
     restride,
     scaled_in_place,
     with_out,
@@ -490,6 +491,8 @@ for _name in (
     creators[_name] = getattr(creation, _name)
 creators |= {name: with_out(function) for name, function in tables.creators.items()}
 creators |= tables.functions
+for _table in (functions, creators):
+    put_out(_table, _table.keys() & set(tables.WITH_OUT.split()))
 
 
 def _attach() -> None:

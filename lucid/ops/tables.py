@@ -96,6 +96,14 @@ creators: dict[str, Callable] = {
     **_of(calculus, "logspace"),
     **_of(products, "chain_matmul"),
 }
+# These take `out=` besides, wherever they stand.
+WITH_OUT = (
+    "addcmul addcdiv angle arange as_strided_copy alias_copy complex conj_physical diag "
+    "diagonal_copy expand_copy eye gather hash_tensor hstack index_add index_copy index_select "
+    "linspace log_softmax masked_select mvlgamma nan_to_num narrow_copy nonzero ormqr "
+    "permute_copy polar row_stack scatter scatter_add sgn slice_scatter softmax squeeze_copy "
+    "t_copy transpose_copy tril triu unsqueeze_copy view_copy vstack where"
+)
 # Without `out=`, and no methods.
 functions: dict[str, Callable] = {
     **_of(

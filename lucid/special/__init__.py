@@ -3,10 +3,9 @@
 import math
 from typing import Any
 
-from lucid.ops import airy, bessel_second, polynomials
+from lucid.ops import airy, bessel, bessel_second, polynomials
 from lucid.ops import functions as _all
-from lucid.ops.bessel import i0, i0e, i1, i1e
-from lucid.ops.forms import function_of
+from lucid.ops.forms import function_of, put_out
 from lucid.ops.gamma import polygamma
 from lucid.ops.normalize import log_softmax, softmax
 from lucid.ops.numeric import logit, mvlgamma, sinc
@@ -19,6 +18,7 @@ expit, gammaln, round = _all["sigmoid"], _all["lgamma"], _all["round"]
 logsumexp, xlogy = _all["logsumexp"], _all["xlogy"]
 multigammaln = mvlgamma
 gammainc, gammaincc = _all["igamma"], _all["igammac"]
+i0, i0e, i1, i1e = map(function_of, (bessel.i0, bessel.i0e, bessel.i1, bessel.i1e))
 airy_ai, erfcx, log_ndtr = map(function_of, (airy.airy_ai, airy.erfcx, airy.log_ndtr))
 bessel_j0, bessel_j1 = map(function_of, (bessel_second.bessel_j0, bessel_second.bessel_j1))
 bessel_y0, bessel_y1 = map(function_of, (bessel_second.bessel_y0, bessel_second.bessel_y1))
@@ -85,3 +85,4 @@ __all__ = [
     "i1", "i1e", "log1p", "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "ndtri",
     "polygamma", "psi", "round", "sinc", "softmax", "xlog1py", "xlogy",
 ]  # fmt: skip
+put_out(globals(), __all__)
