@@ -193,6 +193,12 @@ def test_ranks_with_tensors_of_tolerances_and_without_elements():
     assert linalg.matrix_rank(lower, hermitian=True) == 1 and linalg.matrix_rank(lower) == 2
     want = np.full((2, 2), 0.25)
     np.testing.assert_allclose(linalg.pinv(lower, hermitian=True).numpy(), want, rtol=1e-6)
+    grads = []
+    for options in ({}, {"hermitian": True}):
+        x = leaf(SQUARE + SQUARE.T)
+        linalg.pinv(x, **options).square().sum().backward()
+        grads.append(x.grad.numpy())
+    np.testing.assert_allclose(*grads, rtol=1e-9)
 
 
 def test_special():

@@ -150,3 +150,11 @@ def test_one_hot_checks_in_its_kernel():
         F.one_hot(lucid.zeros(0, dtype=lucid.int64))
     assert F.one_hot(lucid.tensor([0, 0])).shape == (2, 1)
     assert F.one_hot(lucid.zeros(0, dtype=lucid.int64), 3).shape == (0, 3)
+
+
+def test_quotients_that_are_rounded_have_a_gradient_of_zero():
+    x, w = lucid.tensor([[5.0], [-7.0]], requires_grad=True), lucid.tensor([2.0, 3.0])
+    for mode in ("floor", "trunc"):
+        y = lucid.div(x, w.requires_grad_(), rounding_mode=mode)
+        y.sum().backward()
+        assert x.grad.tolist() == [[0.0], [0.0]] and w.grad.tolist() == [0.0, 0.0]

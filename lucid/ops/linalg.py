@@ -198,7 +198,9 @@ def pinv(A, *, atol=None, rtol=None, hermitian: bool = False):
     >>> lucid.linalg.pinv(lucid.tensor([[2.0], [0.0]])).round()
     tensor([[0., 0.]])
     """
-    return pinv_(mirrored(A) if hermitian else A, _number(atol), _number(rtol))
+    if hermitian:  # with the gradient of any matrix, which is symmetric for a symmetric one
+        A = mirrored(A.detach()) + (A - A.detach())
+    return pinv_(A, _number(atol), _number(rtol))
 
 
 def _number(x: Any) -> float | None:
