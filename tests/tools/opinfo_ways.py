@@ -121,21 +121,21 @@ class Calls:
         first = self.given[0]
         if variant is None or not isinstance(first, lucid.Tensor):
             return ""
-        s = self.sample
-        target = s.input.detach().clone()
-        plain = [converted(x.detach(), False) if isinstance(x, torch.Tensor) else x for x in s.args]
+        _, args, kwargs = self.given
+        plain = replaced(args, (x.detach() for x in flat(args) if isinstance(x, lucid.Tensor)))
         try:
-            args = [x.detach() if isinstance(x, torch.Tensor) else x for x in s.args]
-            want = variant(target, *args, **s.kwargs)
+            with torch.no_grad():
+                target = self.sample.input.detach().clone()
+                want = variant(target, *self.sample.args, **self.sample.kwargs)
         except Exception:  # noqa: BLE001 - whatever PyTorch refuses
             return ""
-        name = getattr(variant, "__name__", "")
-        method = getattr(lucid.Tensor, name, None) if name else None
-        if not name:
+        name = getattr(variant, "__name__", "<")
+        if name.startswith("<"):
             return ""  # a function with inplace=True
+        method = getattr(lucid.Tensor, name, None)
         if method is None:
             return f"{name} is missing"
-        made = method(first.detach().clone(), *plain, **converted(s.kwargs))
+        made = method(first.detach().clone(), *plain, **kwargs)
         return opinfo.difference(made, want)
 
     def out(self) -> str:
