@@ -4,6 +4,7 @@ Parses every file of the package; nothing is executed. ROWS is the table of the 
 """
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +53,11 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 FILES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
@@ -96,12 +102,13 @@ def targets_of(module: str, node: ast.Import | ast.ImportFrom) -> set[str]:
     return {name for name in names if name.partition(".")[0] == "lucid"}
 
 
+@functools.cache
 def graph() -> dict[str, dict[str, int]]:
     """For every module, the modules it imports and the line of the statement."""
     edges: dict[str, dict[str, int]] = {}
     for module, path in FILES.items():
         edges[module] = {}
-        for node in imports_of(ast.parse(path.read_text())):
+        for node in imports_of(tree_of(path)):
             for target in targets_of(module, node):
                 edges[module].setdefault(target, node.lineno)
     return edges
@@ -138,7 +145,7 @@ def test_there_are_no_cycles():
 def test_imports_stand_at_the_top():
     wrong = []
     for path in FILES.values():
-        tree = ast.parse(path.read_text())
+        tree = tree_of(path)
         inner = (node for node in tree.body if not isinstance(node, ast.If | ast.Try | ast.With))
         for outer in inner:
             for node in ast.walk(outer):
@@ -152,6 +159,6 @@ def test_every_file_says_what_lives_there():
     silent = [
         str(path.relative_to(ROOT))
         for path in FILES.values()
-        if path.read_text().strip() and not ast.get_docstring(ast.parse(path.read_text()))
+        if path.read_text().strip() and not ast.get_docstring(tree_of(path))
     ]
     assert not silent, f"files without an opening docstring: {silent}"
