@@ -185,10 +185,11 @@ class Pass:
             self.on_outputs(node, arrived)
             fresh = False
         leading = self.leading
-        if leading is not None and node.cut:
-            self.cut = node
-        if leading is not None and (node.cut or node not in leading):
-            return
+        if leading is not None:
+            if node.cut:
+                self.cut = node
+            if node.cut or node not in leading:
+                return
         if node.pre_hooks and None in node.pre_hooks:
             arrived = _before(node, arrived)
         if arrived[0] is None and all([g is None for g in arrived]):
@@ -204,6 +205,8 @@ class Pass:
             arrived = [*arrived, *[self.sum_at(e) if need else None for e, need in edges]]
             fresh = False
         results, fresh = self.call(node, arrived, needed, fresh)
+        if len(results) != len(node.edges):  # zip(strict=True) would take 0.2 us
+            raise ValueError(f"{node.name()}: {len(results)} gradients, {len(node.edges)} inputs")
         for i, g in enumerate(results):
             if g is not None and needed[i]:
                 e: Any = node.edges[i]

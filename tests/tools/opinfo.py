@@ -167,7 +167,7 @@ def difference(ours: Any, theirs: Any, values: bool = True) -> str:
     return ""
 
 
-def gradients(op: Any, function: Any, sample: Any, ours: Any, theirs: Any, given: tuple) -> str:
+def gradients(sample: Any, ours: Any, theirs: Any, given: tuple) -> str:
     """Gradients of all inputs that require one, for random cotangents."""
     mine = [x for x in flat(given) if isinstance(x, lucid.Tensor) and x.requires_grad]
     args = (sample.input, sample.args, sample.kwargs)
@@ -230,7 +230,7 @@ def one(op: Any, function: Any, sample: Any, kind: str) -> str:
         return found
     if op.supports_autograd and not free and kind in ("float64", "complex128"):
         try:
-            return gradients(op, function, sample, ours, theirs, given)
+            return gradients(sample, ours, theirs, given)
         except TooLong:
             raise
         except Exception as error:  # noqa: BLE001
