@@ -23,6 +23,11 @@ def diagonal_of(x: Any) -> Any:
     return diagonal(x, 0, len(x.shape) - 2, len(x.shape) - 1)
 
 
+def mirrored(x: Any) -> Any:
+    """Symmetric matrices from the lower triangles of x."""
+    return tril(x) + transposed(tril(x, -1))
+
+
 def _identity(x: Any) -> Any:
     return eye(x.shape[-1], dtype=x.dtype)
 
@@ -145,8 +150,7 @@ class qr_(Host):
 
 def _qr_back(q: Any, r: Any, gq: Any, gr: Any) -> Any:
     inner = matmul(r, transposed(gr)) - matmul(transposed(gq), q)
-    symmetric = tril(inner) + transposed(tril(inner, -1))
-    made = gq + matmul(q, symmetric)
+    made = gq + matmul(q, mirrored(inner))
     return transposed(solve_(r, transposed(made)))
 
 

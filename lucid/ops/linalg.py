@@ -22,6 +22,7 @@ from lucid.ops.factor import (
     eigh_,
     inv_,
     lstsq_,
+    mirrored,
     pinv_,
     qr_,
     slogdet_,
@@ -30,7 +31,7 @@ from lucid.ops.factor import (
     svdvals_,
 )
 from lucid.ops.join import stack
-from lucid.ops.norms import matrix_norm, mirrored
+from lucid.ops.norms import matrix_norm
 from lucid.ops.reduce import sum_
 from lucid.ops.shape import movedim
 from lucid.ops.view import diagonal as diagonal_view

@@ -9,9 +9,9 @@ from lucid.dtypes import int64
 from lucid.op import normal_dim
 from lucid.ops import statistics
 from lucid.ops.cast import to_dtype
-from lucid.ops.creation import as_tensor, tensor, tril, zeros
+from lucid.ops.creation import as_tensor, tensor, zeros
 from lucid.ops.elementwise import where
-from lucid.ops.factor import inv_, svdvals_
+from lucid.ops.factor import inv_, mirrored, svdvals_
 from lucid.ops.reduce import sum_
 from lucid.ops.shape import movedim
 
@@ -113,8 +113,3 @@ def matrix_rank(A, tol=None, *, atol=None, rtol=None, hermitian: bool = False):
     limit = s[..., 0] * (0.0 if rtol is None else rtol)
     limit = limit if atol is None else atol.maximum(limit)
     return sum_(s > limit.unsqueeze(-1), (s.ndim - 1,), False)
-
-
-def mirrored(A):
-    """Symmetric matrices from the lower triangles of A."""
-    return tril(A) + tril(A, -1).mT
