@@ -220,6 +220,7 @@ _late, __dir__ = exports(
         "save": "lucid.io",
         "load": "lucid.io",
     },
+    {**_functions.late, **_creators.late},
 )
 
 

@@ -9,7 +9,7 @@ only, so that `import lucid` stays within 60 ms of `import numpy`. It imports no
 import gc
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -33,28 +33,36 @@ def lazy(name: str, extra: str = "") -> ModuleType:
 
 
 def exports(
-    package: str, table: dict[str, str]
+    package: str, table: dict[str, str], made: Mapping[str, Callable[[], Any]] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """The `__getattr__` and `__dir__` of a package whose names load on first use.
 
     `table` maps each public name to the module that has it: `{"save": "lucid.io.save"}`. A name
     that equals the last part of its module, directly under the package, is the module itself.
+    `made` has names whose values are made by a function.
 
         __getattr__, __dir__ = exports(__name__, {"nn": "lucid.nn", "save": "lucid.io.save"})
     """
     namespace = sys.modules[package].__dict__
+    made = made or {}
 
     def __getattr__(name: str) -> Any:
-        source = table.get(name)
-        if source is None:
+        if name == "__all__":  # what `import *` takes: all but modules
+            modules = [n for n, source in table.items() if source == f"{package}.{n}"]
+            modules += [n for n, value in namespace.items() if isinstance(value, ModuleType)]
+            return [n for n in __dir__() if n[0] != "_" and n not in modules]
+        if name in made:
+            value = made[name]()
+        elif (source := table.get(name)) is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module = importlib.import_module(source)
-        value = module if source == f"{package}.{name}" else getattr(module, name)
+        else:
+            module = importlib.import_module(source)
+            value = module if source == f"{package}.{name}" else getattr(module, name)
         namespace[name] = value
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*namespace, *table})
+        return sorted({*namespace, *table, *made})
 
     return __getattr__, __dir__
 

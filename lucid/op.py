@@ -33,6 +33,7 @@ Load = Callable[[Sequence[Expr]], Expr]  # subscripts to the element, in the com
 ALIASES = {"input": "x", "other": "w", "self": "x", "target": "t"}
 
 REGISTRY: dict[str, "type[Op]"] = {}
+late: list[Callable[[], None]] = []  # what loads the families that load on first use
 
 # Error codes that native code puts into the error slot, and what they mean; {value} is the
 # offending number.
@@ -204,7 +205,14 @@ def parameters_of(function: Callable) -> tuple[tuple, tuple, dict[str, Any]]:
 
 
 def find(name: str) -> type[Op]:
-    return REGISTRY[name]
+    return REGISTRY[name] if name in REGISTRY else records()[name]
+
+
+def records() -> dict[str, type[Op]]:
+    """All records by name, those of the late families too."""
+    for load in late:
+        load()
+    return REGISTRY
 
 
 def result_type(types: Sequence[Type]) -> dtype:

@@ -8,7 +8,7 @@ import lucid
 import lucid.nn.functional as F
 import lucid.special  # its records have samples here
 from lucid import optim
-from lucid.op import REGISTRY, Elementwise
+from lucid.op import Elementwise, find, records
 from lucid.ops.overwrite import assembled, overwritten
 from lucid.write import write
 
@@ -120,11 +120,11 @@ def subscripts(n, kind):
     for k in range(1, 8):  # as in-place writes to large tensors
         given = R(2, *deep.shape[k:], kind=kind).detach()
         for add in ("", "add_"):
-            into = REGISTRY[f"put_into_{add}{k}"]
+            into = find(f"put_into_{add}{k}")
             write(into, here, (given, *(i,) * k), (0, tuple(here.shape)))
     nonzero = (x.detach() > 0.5).nonzero()
     # The second derivative of a subscript: what is read from an element of this number on.
-    subscript_at = REGISTRY["subscript_at"]
+    subscript_at = find("subscript_at")
     reads += [subscript_at(x, 3 * n + 4, (1, 1, 2), (1, n - 1, 1), (0,)),
               subscript_at(x, 2, (1, 1, -1), (4, n, 3), ())] if n > 1 else []  # fmt: skip
     return [*reads, *mixed, deep[(i,) * 6], deep[(i,) * 7], *puts, *sums, written, added, nonzero]
@@ -299,7 +299,7 @@ def _elementwise(record):
     return run
 
 
-for _record in list(REGISTRY.values()):
+for _record in list(records().values()):
     if issubclass(_record, Elementwise):
         SAMPLES[_record.name] = _elementwise(_record)
 

@@ -249,8 +249,8 @@ def test_the_inner_loop_stays_in_registers(name, monkeypatch):
         pytest.skip(str(error))
     for kind in (dtypes.float32, dtypes.float64):
         tile = gemm_tile.tile_of(kind, machine)
-        for copying in (False, True):
-            text = gemm_tile.emit("body", machine, tile, tile.rows, tile.vectors, False, copying)
+        for ways in ((False, False), (True, False), (False, True)):  # copying, panels
+            text = gemm_tile.emit("body", machine, tile, tile.rows, tile.vectors, False, *ways)
             blocks = re.split(r"^\.L\w+:|^\s+j\w+\s.*", assembly(text), flags=re.M)
             inner = [b for b in blocks if len(re.findall("vfmadd", b)) >= tile.rows * tile.vectors]
             assert inner, "the inner loop was not found"

@@ -229,8 +229,8 @@ def test_special_values(kind):
         "lgamma": ([inf, -inf, 0, -0.0, -3, 1, 2], [inf, inf, inf, inf, inf, 0, 0]),
         "digamma": ([inf, -inf, 0, -0.0, -3], [inf, nan, -inf, inf, nan]),
     }
-    # exp2_normal is defined where its value is a normal number, and nowhere else.
-    assert set(table) == set(FUNCTIONS) - {"pow", "atan2", "exp2_normal"}
+    # exp2_normal is defined where its value is a normal number, exp_negative below 0.
+    assert set(table) == set(FUNCTIONS) - {"pow", "atan2", "exp2_normal", "exp_negative"}
     for name, (x, want) in table.items():
         x = np.array([*x, nan], kind.numpy)
         (y,) = evaluate(written_out(name, kind), [x])
@@ -252,6 +252,21 @@ def test_exp2_of_normal_results(kind):
     want = np.exp2(x.astype(np.longdouble))
     ulp = np.spacing(want.astype(kind.numpy))
     assert np.abs((y - want) / ulp).max() <= 1.2
+
+
+@pytest.mark.parametrize("kind", [d.float32, d.float64], ids=lambda kind: kind.name)
+def test_exp_of_negative_arguments(kind):
+    info, rng = np.finfo(kind.numpy), np.random.default_rng(0)
+    x = -rng.uniform(0, -np.log(info.tiny) - 0.01, 4000).astype(kind.numpy)
+    x[:2000] /= 20
+    (y,) = evaluate(written_out("exp_negative", kind), [x])
+    want = np.exp(x.astype(np.longdouble))
+    # the rounding of x log2(e), then that of 2^p
+    assert (np.abs(y - want) <= (1.2 + np.abs(x) / 2 * 1.5) * info.eps * want).all()
+    assert np.abs(y - want).max() <= info.eps
+    special = np.array([0, -0.0, -1e4, -np.inf, np.nan, np.log(info.tiny) - 1], kind.numpy)
+    (y,) = evaluate(written_out("exp_negative", kind), [special])
+    np.testing.assert_array_equal(y, np.array([1, 1, 0, 0, np.nan, 0], kind.numpy))
 
 
 def test_only_primitives_remain_and_arguments_are_shared():

@@ -23,7 +23,7 @@ from lucid.graph import Graph
 from lucid.kernel import interp
 from lucid.kernel.expr import Expr, postorder
 from lucid.kernel.loops import Fold, Kernel, Scan, Stage
-from lucid.op import REGISTRY, View
+from lucid.op import View, records
 from lucid.plan import run as plans
 from lucid.plan.lower import lower
 from lucid.plan.steps import Step
@@ -184,9 +184,9 @@ def test_the_samples_reach_every_op(collected):
     # asked for: which of them exist depends on the tests that have run before.
     on_demand = re.compile(r"^(cat|stack)_\d+$|without_|_total$")
     # The Node of a compiled function, and what measures the machine, stand above the ops.
-    ops_only = {name for name, r in REGISTRY.items() if r.__module__.startswith("lucid.ops")}
+    ops_only = {name for name, r in records().items() if r.__module__.startswith("lucid.ops")}
     known = {name for name in ops_only if not on_demand.search(name)}
-    views = {name for name, record in REGISTRY.items() if issubclass(record, View)}
+    views = {name for name, record in records().items() if issubclass(record, View)}
     assert sorted(known - ops - views) == []
 
 

@@ -10,11 +10,11 @@ import lucid
 import lucid.nn.functional  # noqa: F401  (some records are loaded with it)
 from lucid.autograd.check import gradcheck, gradgradcheck
 from lucid.dtypes import BOOL, FLOATING, INTEGER
-from lucid.op import REGISTRY, Elementwise
+from lucid.op import Elementwise, records
 from lucid.ops import functions
 
 RECORDS = sorted(
-    (r for r in REGISTRY.values() if issubclass(r, Elementwise) and hasattr(r, "ref")),
+    (r for r in records().values() if issubclass(r, Elementwise) and hasattr(r, "ref")),
     key=lambda r: r.name,
 )
 SMOOTH = [r for r in RECORDS if r.rules and r.result != "bool" and not hasattr(r, "kinks")]
@@ -97,7 +97,8 @@ def test_layouts_do_not_change_bits(record):
 @pytest.mark.parametrize("record", RECORDS, ids=lambda r: r.name)
 def test_specials(record):
     """NaN, infinities and signed zeros as the reference has them."""
-    if FLOATING in record.refuses or len(record.inputs) != 1 or record.name in ("erfinv", "round"):
+    others = ("erfinv", "round", "exp_negative")  # the last is for arguments below 0
+    if FLOATING in record.refuses or len(record.inputs) != 1 or record.name in others:
         pytest.skip("not a floating op of one input")
     x = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0], np.float64)
     want = np.asarray(reference(record, [x]))
@@ -181,7 +182,7 @@ def test_integer_division_by_zero_raises():
 
 
 def test_every_record_says_what_it_is():
-    for record in REGISTRY.values():
+    for record in records().values():
         assert record.__doc__, record.name
         for name in record.rules:
             assert name in record.inputs, f"{record.name}: a rule for {name}, which is no input"

@@ -262,11 +262,9 @@ def test_extrema_and_full_folds(vector, rows, columns, rng):
         assert z == np.nan_to_num(x).astype(np.int64).sum()
 
 
-@pytest.mark.parametrize("vector", ["inner", "grid", "none"])
-@pytest.mark.parametrize("local", [False, True])
-def test_softmax(vector, local, rng):
+def softmax(vector, local, length=m):
     x, top, total = e.load("x", [r, j], f32), loops.folded(0, 0, f32), loops.folded(1, 0, f32)
-    axis = (Axis("j", m),)
+    axis = (Axis("j", length),)
     power = e.math("exp", x - top)
     stages = [Fold(0, axis, loops.maximum_of(f32), (x,))]
     if local:
@@ -274,12 +272,12 @@ def test_softmax(vector, local, rng):
         power = e.load("t", [j], f32)
     stages.append(Fold(1, axis, loops.sum_of(f32), (power,)))
     stages.append(Map(axis, (Store("y", (r, j), power / total),)))
-    kernel = Kernel(
+    return Kernel(
         "softmax",
         (
             buffer("x", f32, s, 1),
             buffer("y", f32, m, 1, role="out"),
-            *([buffer("t", f32, 1, role="local", extents=[m])] if local else []),
+            *([buffer("t", f32, 1, role="local", extents=[length])] if local else []),
         ),
         ("n", "m", "s"),
         (),
@@ -287,6 +285,12 @@ def test_softmax(vector, local, rng):
         tuple(stages),
         vector,
     )
+
+
+@pytest.mark.parametrize("vector", ["inner", "grid", "none"])
+@pytest.mark.parametrize("local", [False, True])
+def test_softmax(vector, local, rng):
+    kernel = softmax(vector, local)
     for rows, columns in ((1, 1), (3, 70), (70, 700), (700, 70)):
         a = rng.standard_normal((rows, columns)).astype(np.float32)
         made = []
@@ -298,6 +302,23 @@ def test_softmax(vector, local, rng):
         same_bits(made[0], made[1])
         wide = np.exp(a.astype(np.float64) - a.max(1, keepdims=True))
         np.testing.assert_allclose(made[0], wide / wide.sum(1, keepdims=True), rtol=3e-6)
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_rows_of_known_length_go_together(local, rng):
+    """Several rows at each stage, with the bits of one row after another."""
+    for rows, columns in ((1, 1), (16, 64), (37, 130), (19, 1000), (5, 3000)):
+        a = rng.standard_normal((rows, columns)).astype(np.float32)
+        made = []
+        for length in (m, e.const(columns, d.int64)):
+            for threads in (1, 2):
+                y = np.zeros_like(a)
+                words = {"n": rows, "m": columns, "s": columns}
+                kernel = softmax("inner", local, length)
+                assert run(kernel, {"x": a, "y": y}, words, threads=threads) is None
+                made.append(y)
+        for y in made[1:]:
+            same_bits(made[0], y)
 
 
 @pytest.mark.parametrize("vector", ["inner", "grid"])

@@ -10,7 +10,7 @@ import lucid
 import lucid.nn.functional as F
 from lucid.autograd.batch import BatchLevel
 from lucid.func import vmap
-from lucid.op import REGISTRY, Elementwise
+from lucid.op import Elementwise, find, records
 from tests.test_records import RECORDS, STEPS, call, inputs_of
 from tests.vmap_spatial import cases as spatial_cases
 
@@ -152,16 +152,16 @@ CASES = {
     "reshape": (lambda x: x.reshape(-1, 2), [real(4, 3)]),
     "subscript": (lambda x: (x[1, ::2], x[..., -1], x[:, None]), [real(3, 4)]),
     "subscript_at": (
-        lambda x: REGISTRY["subscript_at"](x, 5, (1, 2), (2, 3), ()), [real(4, 5)],
+        lambda x: find("subscript_at")(x, 5, (1, 2), (2, 3), ()), [real(4, 5)],
     ),
     "subscript_back": (
-        lambda g: REGISTRY["subscript_back"](g, 5, (4, 5), (1, 2), (2, 3), ()), [real(2, 3)],
+        lambda g: find("subscript_back")(g, 5, (4, 5), (1, 2), (2, 3), ()), [real(2, 3)],
     ),
     "flip": (lambda x: x.flip(0, 1), [real(3, 4)]),
     "diagonal": (lambda x: (x.diagonal(1, 0, 2), x[0].trace()), [real(3, 4, 5)]),
     "diagonal_back": (lambda x: lucid.diag(x, -1), [real(3)]),
     "unfold": (lambda x: x.unfold(0, 2, 1), [real(4, 3)]),
-    "unfold_back": (lambda g: REGISTRY["unfold_back"](g, 5, 0, 3, 2), [real(2, 4, 3)]),
+    "unfold_back": (lambda g: find("unfold_back")(g, 5, 0, 3, 2), [real(2, 4, 3)]),
     "take_1": (lambda x, i: x[:, i], [real(2, 3, 2), whole(2, 2, high=3)]),
     "take_2": (lambda x, i, j: x[i, j], [real(2, 3, 4), whole(5), whole(3, 5, high=3)]),
     "take_none": (lambda x, i: x[i], [real(2, 3), lucid.tensor(1)]),
@@ -177,7 +177,7 @@ CASES = {
         [real(2, 3, 2), real(5, 2), whole(5), whole(5, high=3)],
     ),
     "put_zeros_add_1": (
-        lambda v, i: REGISTRY["put_zeros_add_1"](v, i, 1, (2, 3)), [real(2, 4), whole(4, high=3)],
+        lambda v, i: find("put_zeros_add_1")(v, i, 1, (2, 3)), [real(2, 4), whole(4, high=3)],
     ),
     "gather": (lambda x, i: x.gather(1, i), [real(2, 3), whole(2, 4, high=3)]),
     "scatter_set": (
@@ -196,11 +196,11 @@ CASES = {
     },
     "take": (lucid.take, [real(2, 3), whole(4, high=6)]),
     "one_place": (
-        lambda v, i: REGISTRY["one_place"](v, i, 4, 1), [real(2, 1), whole(2, 1, high=4)],
+        lambda v, i: find("one_place")(v, i, 4, 1), [real(2, 1), whole(2, 1, high=4)],
     ),
     "where": (lambda c, x, w: lucid.where(c > 0.5, x, w), [real(3), real(2, 3), real(2, 1)]),
     "sum": (lambda x: (x.sum(1), x.sum(), x.sum((0, 2), keepdim=True)), [real(2, 3, 4)]),
-    "prod": (lambda x: REGISTRY["prod"](x.detach(), (0,), False), [real(3, 2)]),
+    "prod": (lambda x: find("prod")(x.detach(), (0,), False), [real(3, 2)]),
     "amax": (lambda x: (x.amax(0), x.amin(1), x.max()), [real(3, 4)]),
     "any": (lambda x: ((x > 0.5).any(0), (x > 0.5).all(1)), [real(3, 4)]),
     "located": (lambda x: (*x.max(0), *x.min(1, True), x.argmax()), [real(3, 4)]),
@@ -232,12 +232,12 @@ CASES = {
         lambda x: (F.max_pool2d(x, 2), F.max_pool2d(x, 3, 2, 1, return_indices=True)[1]), [IMAGE],
     ),
     "max_windows_back": (
-        lambda g, i: REGISTRY["max_windows_back"](g, i, (4, 4)),
+        lambda g, i: find("max_windows_back")(g, i, (4, 4)),
         [real(1, 2, 2), lucid.tensor([[[0, 2], [8, 15]]])],
     ),
     "sum_windows": (lambda x: F.avg_pool2d(x, 3, 2, 1), [IMAGE]),
     "sum_windows_back": (
-        lambda g: REGISTRY["sum_windows_back"](g, (4, 4), (2, 2), (2, 2), (0, 0), (1, 1)),
+        lambda g: find("sum_windows_back")(g, (4, 4), (2, 2), (2, 2), (0, 0), (1, 1)),
         [real(1, 2, 2)],
     ),
     "window_counts": (
@@ -246,18 +246,18 @@ CASES = {
     "adaptive_sum": (
         lambda x: (F.adaptive_avg_pool2d(x, (3, 4)), F.adaptive_avg_pool2d(x, 1)), [IMAGE],
     ),
-    "adaptive_sum_back": (lambda g: REGISTRY["adaptive_sum_back"](g, (5, 4)), [real(1, 2, 3)]),
+    "adaptive_sum_back": (lambda g: find("adaptive_sum_back")(g, (5, 4)), [real(1, 2, 3)]),
     "conv2d_forward": (lambda x, w: F.conv2d(x, w, stride=2, padding=1), [IMAGE, KERNEL]),
     "conv2d_groups": (lambda x, w: F.conv2d(x, w, groups=2), [IMAGE, real(6, 2, 2, 3)]),
     "conv2d_biased": (lambda x, w, b: F.conv2d(x, w, b, padding=1), [IMAGE, KERNEL, real(2)]),
     "conv2d_input": (
-        lambda c, w: REGISTRY["conv2d_input"](
+        lambda c, w: find("conv2d_input")(
             c, w, (1, 1), ((0, 0), (0, 0)), (1, 1), 1, (2, 4, 5, 6)
         ),
         [real(2, 2, 3, 4), KERNEL],
     ),
     "conv2d_weight": (
-        lambda x, c: REGISTRY["conv2d_weight"](
+        lambda x, c: find("conv2d_weight")(
             x, c, (1, 1), ((0, 0), (0, 0)), (1, 1), 1, (2, 4, 3, 3)
         ),
         [IMAGE, real(2, 2, 3, 4)],
@@ -274,7 +274,7 @@ CASES = {
         lambda w, t: F.cross_entropy(real(4, 3), t, w.detach(), reduction="none"),
         [real(3), whole(4, high=3)],
     ),
-    "placed": (lambda g, t: REGISTRY["placed"](g, t, 3, -1), [real(4, 2), whole(4, 2, high=3)]),
+    "placed": (lambda g, t: find("placed")(g, t, 3, -1), [real(4, 2), whole(4, 2, high=3)]),
     "glu": (lambda x: F.glu(x, 1), [real(3, 4)]),
     "bag_sum": (
         lambda i, w, f: F.embedding_bag(i, w, mode="sum", per_sample_weights=f),
@@ -330,7 +330,7 @@ CASES = {
         [real(3, 4), real(3, 4, seed=1)],
     ),
     "pad_constant": (lambda x: F.pad(x, (1, -1, 0, 2), value=3.0), [real(3, 4)]),
-    "one_hot": (lambda x: REGISTRY["one_hot"](x, 4), [whole(2, 3, high=4)]),
+    "one_hot": (lambda x: find("one_hot")(x, 4), [whole(2, 3, high=4)]),
     "embedding": (lambda i, w: F.embedding(i, w, padding_idx=1), [whole(2, 3, high=4), real(4, 2)]),
     "mean": (lambda x: (x.mean(0), x.mean()), [real(3, 4)]),
     "var": (lambda x: (x.var(1), x.std(0), x.std(correction=0)), [real(3, 4)]),
@@ -349,7 +349,7 @@ CASES = {
     "search_rows": (
         lambda row, x: lucid.searchsorted(row, x, right=True), [whole(2, 5).cumsum(1), whole(2, 3)],
     ),
-    "recurrence": (lambda x, w: REGISTRY["recurrence"](x, w, 1), [real(3, 4), real(3, 4, seed=1)]),
+    "recurrence": (lambda x, w: find("recurrence")(x, w, 1), [real(3, 4), real(3, 4, seed=1)]),
     "cat": (lambda x, w: (lucid.cat([x, w], 1), lucid.stack([x, x])), [real(2, 3), real(2, 4)]),
     "created": (
         lambda x: x + lucid.arange(3) + lucid.eye(3) + lucid.full((3,), 2.0) + lucid.zeros(3),
@@ -362,7 +362,7 @@ CASES = {
 CASES["incomplete_gamma"] = (
     lambda a, x: (
         lucid.igamma(a, x), lucid.igammac(a, x),
-        REGISTRY["gamma_slope"](a.detach() + x.detach() * 0.0, x.detach().log() + a.detach() * 0.0),
+        find("gamma_slope")(a.detach() + x.detach() * 0.0, x.detach().log() + a.detach() * 0.0),
     ),
     [real(3, 4), real(3, 4, seed=1)],
 )  # fmt: skip
@@ -425,15 +425,13 @@ def test_the_cases_reach_every_record(monkeypatch):
         return name.rstrip("0123456789") if joint else name
 
     seen = {family(name) for name in seen}
-    public = {r.name for r in REGISTRY.values() if not issubclass(r, Elementwise)}
-    made_in_tests = {
-        n for n in public if "without" in n or REGISTRY[n].__module__.startswith("tests")
-    }
+    public = {r.name for r in records().values() if not issubclass(r, Elementwise)}
+    made_in_tests = {n for n in public if "without" in n or find(n).__module__.startswith("tests")}
     # Ways back have the maps of the ways there, see test_batched_cotangents_of_layers; sequences
     # of several lengths are put together on the host.
     alike = {n for n in public if n.endswith("_back") and n[:-5] in public or "_ragged" in n}
     # The sum of an elementwise loss, made when it is asked for, is a Reduction as any other.
-    alike |= {n for n in public if n.endswith("_total") and n[:-6] in REGISTRY}
+    alike |= {n for n in public if n.endswith("_total") and n[:-6] in records()}
     missing = {family(n) for n in public - made_in_tests - alike} - seen - NEVER_MAPPED.keys()
     assert not missing, f"no case maps {sorted(missing)}"
 
@@ -607,7 +605,7 @@ def test_an_op_without_an_axis_map_is_named():
         with pytest.raises(NotImplementedError, match="vmap: strange has no axis map"):
             vmap(strange)(real(B, 2))
     finally:
-        del REGISTRY["strange"]
+        del records()["strange"]
 
 
 def test_what_leaves_the_map_is_not_used_again():

@@ -48,10 +48,11 @@ PRIMITIVES = {
     "checked": "x; where the condition is false, the error slot is set to (code, bad)",
 }
 # Functions that a backend expands into primitives (backend/cpu/math.py). exp2_normal(x) is 2^x
-# where that is a normal number; elsewhere it is anything.
+# where that is a normal number; elsewhere it is anything. exp_negative(x) is e^x for x <= 0, and 0
+# where that is no normal number.
 MATH = frozenset(
-    "exp exp2 exp2_normal expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh "
-    "asinh acosh atanh erf erfc erfinv pow atan2 lgamma digamma".split()
+    "exp exp_negative exp2 exp2_normal expm1 log log2 log10 log1p sin cos tan asin acos atan sinh "
+    "cosh tanh asinh acosh atanh erf erfc erfinv pow atan2 lgamma digamma".split()
 )
 COMPARISONS = frozenset(("lt", "le", "gt", "ge", "eq", "ne"))
 LEAVES = frozenset(

@@ -487,7 +487,7 @@ def _described(value: Any, legacy: bool = False) -> str:
         return f"Object of type: {type(value).__name__}"
     kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
     size = "x".join(map(str, value.shape))
-    device = f" ({value.device})" if value.device.type == "cuda" else ""
+    device = f" ({value.device})" if value.is_cuda else ""
     library, _, name = str(value.dtype).rpartition(".")
     name = _LEGACY_TYPES[name] if legacy else name
     return f"{kind} containing: [{library}.{name} of size {size}{device}]"

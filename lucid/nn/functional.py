@@ -46,17 +46,14 @@ from lucid.nn.functional_pooling import (
 )
 from lucid.ops import (
     batch_norm,
-    cross_entropy,
     dropout,
     gelu,
     layer_norm,
     linear,
     log_softmax,
     logsigmoid,
-    nll_loss,
     normalize,
     one_hot,
-    scaled_dot_product_attention,
     sigmoid,
     softmax,
     softmin,
@@ -72,6 +69,7 @@ from lucid.ops.adaptive import (
     adaptive_max_pool2d,
     adaptive_max_pool3d,
 )
+from lucid.ops.attention import scaled_dot_product_attention
 from lucid.ops.convolution import (
     conv1d,
     conv2d,
@@ -116,6 +114,7 @@ from lucid.ops.interpolate import (
     upsample_bilinear,
     upsample_nearest,
 )
+from lucid.ops.loss import cross_entropy, nll_loss
 from lucid.ops.loss_elements import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,

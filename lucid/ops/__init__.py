@@ -4,9 +4,7 @@ Importing this package attaches the methods to Tensor. `functions` and `creators
 lucid/__init__.py publishes; the names below are those of networks, for lucid.nn.functional.
 """
 
-from lucid.ops.attention import scaled_dot_product_attention
 from lucid.ops.contract import linear
-from lucid.ops.loss import cross_entropy, nll_loss
 from lucid.ops.methods import creators, functions
 from lucid.ops.normalize import batch_norm, layer_norm, log_softmax, softmax, softmin
 from lucid.ops.padding import (
@@ -22,9 +20,8 @@ hardtanh, hardsigmoid, hardswish = (functions[n] for n in ("hardtanh", "hardsigm
 where = functions["where"]
 
 __all__ = [
-    "batch_norm", "creators", "cross_entropy", "dropout", "elu", "functions", "gelu",
-    "hardsigmoid", "hardswish", "hardtanh", "layer_norm", "leaky_relu", "linear", "log_softmax",
-    "logsigmoid", "mish", "nll_loss", "normalize", "one_hot", "relu", "relu6",
-    "scaled_dot_product_attention", "sigmoid", "silu", "softmax", "softmin", "softplus", "tanh",
-    "where",
+    "batch_norm", "creators", "dropout", "elu", "functions", "gelu", "hardsigmoid", "hardswish",
+    "hardtanh", "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid", "mish",
+    "normalize", "one_hot", "relu", "relu6", "sigmoid", "silu", "softmax", "softmin", "softplus",
+    "tanh", "where",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from lucid.ops.creation import ones, tril
 from lucid.ops.elementwise import where
 from lucid.ops.random import default_generator, dropout_
 from lucid.ops.reduce import amax_, sum_
-from lucid.ops.transcendental import exp
+from lucid.ops.transcendental import exp_negative
 from lucid.ops.view import reshape
 
 LOWEST = float("-inf")
@@ -33,11 +33,11 @@ def _weights(q: Any, k: Any, mask: Any, scale: float, causal_: bool) -> Any:
         return s
     high = amax_(s, last, True)
     if mask is None and not causal_:
-        e = exp(s - high)
-        return e / sum_(e, last, True)
-    e = exp(s - where(high == LOWEST, 0.0, high))
+        e = exp_negative(s - high)
+        return e * (1.0 / sum_(e, last, True))
+    e = exp_negative(s - where(high == LOWEST, 0.0, high))
     total = sum_(e, last, True)
-    return e / where(total == 0.0, 1.0, total)
+    return e * (1.0 / where(total == 0.0, 1.0, total))
 
 
 def _attended(**given: Any) -> tuple[Any, Any]:

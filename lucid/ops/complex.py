@@ -23,7 +23,6 @@ from lucid.ops.logic import bitwise_and, bitwise_or
 from lucid.ops.pairs import pair_conj, pair_mul, pair_reciprocal, pair_up
 from lucid.ops.transcendental import atan2
 from lucid.ops.view import expand, permute
-from lucid.pairing import lowered as complex_calls
 
 LOWERED: dict[str, Callable] = {}
 
@@ -51,9 +50,6 @@ def lower(op: type[Op], inputs: tuple, params: tuple) -> Any:
     raise NotImplementedError(
         f"{op.label}: not supported for complex tensors; use real and imag, or view_as_real()"
     )
-
-
-complex_calls.append(lower)
 
 
 # From complex tensors to pairs and back
@@ -482,14 +478,3 @@ def _adjoint(self: Any) -> Any:
     if n < 2:
         raise RuntimeError(f"H, mH: a matrix or a batch of them is needed, got {n} dimensions")
     return permute(y, (*range(n - 2), n - 1, n - 2))
-
-
-functions: dict[str, Callable] = {
-    "real": real, "imag": imag, "conj": conj, "angle": angle, "conj_physical": conj,
-    "resolve_conj": resolve, "resolve_neg": resolve, "sgn": sgn,
-}  # fmt: skip
-creators: dict[str, Callable] = {
-    "complex": complex_of, "polar": polar, "view_as_real": view_as_real,
-    "view_as_complex": view_as_complex, "is_complex": is_complex,
-}  # fmt: skip
-properties: dict[str, Callable] = {"real": real, "imag": imag, "mH": _adjoint, "H": _adjoint}

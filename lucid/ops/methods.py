@@ -4,6 +4,7 @@ lucid/__init__.py takes the functions from `functions`; tensor.py stays free of 
 """
 
 from collections.abc import Callable
+from functools import partial
 from types import NoneType
 from typing import Any
 
@@ -23,7 +24,6 @@ from lucid.ops import (
     normal,
     places,
     random,
-    rare,
     scan,
     shape,
     statistics,
@@ -43,7 +43,9 @@ from lucid.ops.forms import (
     scaled_in_place,
     with_out,
 )
+from lucid.ops.late import Functions, Late, Member, Reading
 from lucid.ops.normalize import log_softmax, softmax
+from lucid.pairing import lowered
 from lucid.tensor import Tensor
 from lucid.write import write
 
@@ -434,16 +436,13 @@ def _equality(record: type[Op]) -> Callable:
 
 
 # Functions by public name. Elementwise records come first, the rest overrides them.
-functions: dict[str, Callable] = {
-    record.name: function_of(record)
-    for record in list(REGISTRY.values())
-    if issubclass(record, Elementwise) and record.public
-}
+_records = [r for r in REGISTRY.values() if issubclass(r, Elementwise) and r.public]
+functions = Functions({record.name: function_of(record) for record in _records})
 functions |= {
     "add": with_out(add_scaled), "sub": with_out(sub_scaled), "subtract": sub_scaled,
     "div": with_out(divide), "divide": divide, "true_divide": functions["div"],
     "multiply": functions["mul"], "negative": functions["neg"], "absolute": functions["abs"],
-    "clamp": with_out(clamp), "clip": with_out(clamp), "where": where_, "addcmul": addcmul,
+    "clamp": with_out(clamp), "where": where_, "addcmul": addcmul,
     "addcdiv": addcdiv, "masked_fill": masked_fill, "nan_to_num": nan_to_num,
     "pow": with_out(power), "power": with_out(power), "round": with_out(round_to),
     "gather": places.gather_along,
@@ -475,49 +474,65 @@ functions["moveaxis"] = shape.movedim
 functions |= {"cumsum": with_out(scan.cumsum), "cumprod": with_out(scan.cumprod)}
 for _name in "matmul mm bmm mv dot outer addmm baddbmm tensordot".split():
     functions[_name] = with_out(getattr(contract, _name))
-functions |= {name: with_out(function) for name, function in tables.with_out.items()}
-functions |= tables.methods
 # Functions that are no methods.
-creators: dict[str, Callable] = {
+creators = Functions({
     "cat": with_out(join.cat), "concat": join.cat, "concatenate": join.cat,
     "stack": with_out(join.stack), "hstack": join.hstack, "vstack": join.vstack,
     "einsum": contract.einsum, "meshgrid": together.meshgrid, "as_strided": strided.as_strided,
     "broadcast_tensors": together.broadcast_tensors, "finfo": finfo, "iinfo": iinfo,
-}  # fmt: skip
+})  # fmt: skip
 for _name in (
     "empty full zeros ones empty_like full_like zeros_like ones_like arange linspace eye "
     "from_numpy from_dlpack tensor as_tensor"
 ).split():
     creators[_name] = getattr(creation, _name)
-creators |= {name: with_out(function) for name, function in tables.creators.items()}
-creators |= tables.functions
+_with_out = set(tables.WITH_OUT.split())
 for _table in (functions, creators):
-    put_out(_table, _table.keys() & set(tables.WITH_OUT.split()))
+    put_out(_table, _table.keys() & _with_out)
+for _table, _late in (
+    (functions, tables.elementwise), (functions, tables.with_out), (functions, tables.methods),
+    (creators, tables.creators), (creators, tables.functions),
+):  # fmt: skip
+    writes = _late is tables.with_out or _late is tables.creators
+    for _name, _found in _late.items():
+        _found.form = with_out if writes or _name in _with_out else None
+        _table.late[_name] = _found
+
+
+def _property(late: Late) -> property:
+    return property(late())
+
+
+def _in_place(name: str) -> Callable:
+    """The method `name_` of a function."""
+    record = getattr(functions[name], "record", None)
+    return composed_in_place(name, functions[name]) if record is None else in_place_of(record)
 
 
 def _attach() -> None:
     for name, function in functions.items():
         setattr(Tensor, name, function)
-    for record in list(REGISTRY.values()):
-        if issubclass(record, Elementwise) and record.public and record.inputs:
-            setattr(Tensor, f"{record.name}_", in_place_of(record))
+    for name in functions.late:
+        setattr(Tensor, name, Member(Tensor, name, partial(functions.__getitem__, name)))
+    for record in _records:
+        setattr(Tensor, f"{record.name}_", in_place_of(record))
     for name in (
-        "add sub div clamp clip addcmul addcdiv masked_fill nan_to_num pow round scatter "
+        "add sub div clamp masked_fill nan_to_num pow round scatter "
         "scatter_add index_fill cumsum cumprod tril triu"
     ).split():
         if not hasattr(Tensor, f"{name}_") or name in ("add", "sub", "div", "pow", "round"):
             setattr(Tensor, f"{name}_", composed_in_place(name, functions[name]))
-    for name, function in tables.only_methods.items():
-        setattr(Tensor, name, function)
-    for name in ("addcmul", "addcdiv", *tables.in_place):
-        setattr(Tensor, f"{name}_", composed_in_place(name, functions[name]))
+    for name, late in tables.only_methods.items():
+        setattr(Tensor, name, Member(Tensor, name, late))
+    for name in tables.in_place:
+        setattr(Tensor, f"{name}_", Member(Tensor, f"{name}_", partial(_in_place, name)))
     own = {
         "add_": scaled_in_place(add), "sub_": scaled_in_place(sub), "type": type_,
         "type_as": type_as, "new_tensor": new_tensor, "cpu": cpu, "where": where_method,
     }  # fmt: skip
-    for name, method in {**tables.own, **own}.items():
+    for name, method in own.items():
         setattr(Tensor, name, method)
-    for name, first in rare.SECOND.items():
+    for name, first in tables.SECOND.items():
         setattr(Tensor, f"{name}_", getattr(Tensor, f"{first}_"))
     for name in "view view_as reshape_as expand expand_as repeat contiguous unfold".split():
         setattr(Tensor, name, getattr(shape, name))
@@ -535,11 +550,15 @@ def _attach() -> None:
         setattr(Tensor, name, _converter(kind))
     for name in "zeros ones empty full".split():
         setattr(Tensor, f"new_{name}", _new(creators[name]))
-    for name, reading in {"T": _reversed, "mT": _matrix_transposed, **tables.properties}.items():
+    for name, reading in {"T": _reversed, "mT": _matrix_transposed}.items():
         setattr(Tensor, name, property(reading))
+    for name, late in tables.properties.items():
+        setattr(Tensor, name, Reading(Tensor, name, partial(_property, late)))
     for name in "squeeze unsqueeze transpose t swapaxes swapdims".split():
         setattr(Tensor, f"{name}_", restride(name, functions[name]))
     _operators()
 
 
 _attach()
+_lower = Late("complex", "lower")
+lowered.append(lambda op, inputs, params: _lower()(op, inputs, params))

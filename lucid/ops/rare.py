@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lucid.autograd.mode import no_grad
-from lucid.ops import creation, gamma, hash
+from lucid.ops import creation, gamma
 from lucid.ops.elementwise import assign
 from lucid.ops.strided import as_strided
 from lucid.tracing import program
@@ -212,6 +212,9 @@ def _of_quantized(name: str) -> Callable:
     return method
 
 
+int_repr, q_scale, q_zero_point = map(_of_quantized, ("int_repr", "q_scale", "q_zero_point"))
+
+
 def reinforce(x, reward: Any) -> Any:
     """RuntimeError, as in PyTorch: draws are trained through `log_prob` of their distribution."""
     raise RuntimeError(
@@ -222,21 +225,3 @@ def reinforce(x, reward: Any) -> Any:
 def names(x) -> tuple:
     """None for each dimension: they have no names."""
     return (None,) * x.ndim
-
-
-methods: dict[str, Callable] = {
-    function.__name__: function
-    for function in (
-        is_same_size, is_nonzero, is_set_to, is_conj, is_neg, is_shared, adjoint, apply_, map_,
-        map2_, as_strided_, set_, polygamma_, untyped_storage, storage, reinforce,
-        hash.hash_tensor,
-    )
-}  # fmt: skip
-methods |= {name: _of_quantized(name) for name in ("int_repr", "q_scale", "q_zero_point")}
-# In-place methods under a second name.
-SECOND = {
-    "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh",
-    "arctan": "atan", "arctan2": "atan2", "arctanh": "atanh", "divide": "div", "fix": "trunc",
-    "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le", "multiply": "mul",
-    "negative": "neg", "not_equal": "ne", "subtract": "sub",
-}  # fmt: skip

@@ -147,6 +147,22 @@ def _special(name: str):
 
 
 exp = unary("exp", "exp(x) = e^x.", _exp, np.exp)
+
+
+class exp_negative(Elementwise):
+    """e^x for x <= 0; below the smallest normal number 0."""
+
+    public = False
+    result = "float"
+    domain = (-3.0, -0.1)
+
+    def body(b, x):
+        return math("exp_negative", x)
+
+    vjp_x = _exp
+    ref = np.exp
+
+
 exp2 = unary("exp2", "exp2(x) = 2^x.", _exp2, np.exp2)
 expm1 = unary("expm1", "expm1(x) = e^x - 1, exact near 0.", _expm1, np.expm1)
 log = unary("log", "log(x), natural; -inf at 0, NaN below.", _log, np.log, (0.1, 9.0))

@@ -160,6 +160,8 @@ def tensor_stub() -> str:
         "class Tensor(Array):", "    def __new__(cls, *args: Any, **kwargs: Any) -> Any: ...",
     ]  # fmt: skip
     skipped = {"__new__", "__module__", "__doc__", "__dict__", "__weakref__", "__slots__"}
+    for name in list(vars(Tensor)):
+        getattr(Tensor, name, None)  # what is made on first use is there from now on
     for name, value in sorted(vars(Tensor).items()):
         if name in skipped:
             continue

@@ -98,6 +98,7 @@ class Lowering:
         self.hoist = hoist  # whether reads may leave the innermost loop
         self.written: set[str] = set()
         self.early: set[str] = set()  # buffers that may be read before the stage starts
+        self.moving: set[str] = set()  # local buffers of which each row has its own part
         self.depth: dict[int, int] = {}
         self.wide: dict[int, bool] = {}
         self.many: dict[int, bool] = {}  # wide, and different in each vector of an unrolled loop
@@ -166,6 +167,8 @@ class Lowering:
             many = wide
         elif op in ("splat", "ramp"):
             wide = True
+        elif op == "base" and node.attr in self.moving:
+            depth = self.entry
         elif op in ("read", "guarded"):
             buffer, mode = node.attr[:2]
             wide = many = mode != UNIFORM or op == "guarded"

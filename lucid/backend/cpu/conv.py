@@ -238,7 +238,7 @@ def plan_weight_gradient(c: Correlation) -> KernelCall:
     values |= dict(
         tap_h=c.dilation[0] * values["line_pitch"], tap_w=c.dilation[1] * values["pixel"]
     )
-    values |= gemm.bodies(depth, c.outer, tile, tile_rows, masked=True)
+    values |= gemm.bodies(depth, c.outer, tile, tile_rows, "direct")
     address = jit.function(
         variant.key(), lambda symbol: conv_gradient.emit(symbol, machine, tile, variant)
     )

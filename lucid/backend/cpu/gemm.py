@@ -21,7 +21,9 @@ from lucid.kernel import expr as e
 from lucid.kernel.expr import Expr
 
 BLOCK = 512  # most steps of k whose products are summed before they join C
-RIGHT_BYTES = 800 * 1024  # of packed B per task: stays in a level-2 cache of 1 MiB
+# Of packed B per task: stays in a level-2 cache of 1 MiB together with what passes through it. A
+# whose columns are copied is copied for each task: there fewer tasks count for more.
+RIGHT_BYTES, RIGHT_BYTES_COPIED = 500 * 1024, 800 * 1024
 SUMS_BYTES = 256 * 1024  # of unfinished C per task
 SMALL = 1 << 20  # multiplications below which one thread is faster than two
 SMALL_READ = 1 << 17  # the same for elements of B that are read once
@@ -228,7 +230,7 @@ def plan_product(product: Product) -> KernelCall:
     values |= dict(tile_panels=columns, tasks=row_tiles * column_tiles * _count(spec.batch))
     values |= dict(slot_bytes=scratch.size, left_at=left_at, right_at=right_at, sums_at=sums_at)
     if spec.m and spec.n:
-        values |= bodies(spec.m, spec.n, tile, rows, variant.reads_right, right == "aligned")
+        values |= bodies(spec.m, spec.n, tile, rows, right)
     address = jit.function(
         variant.key(), lambda symbol: gemm_driver.emit(symbol, machine, tile, variant)
     )
@@ -477,7 +479,8 @@ def task_shape(
 ) -> tuple[int, int]:
     """(rows, panels) of a task: even work for the threads, B in cache, few repeated copies."""
     panels = max(1, -(-spec.n // tile.width))
-    limit = max(1, RIGHT_BYTES // (depth * tile.width * tile.size))
+    most_bytes = RIGHT_BYTES if spec.a[1] == 1 else RIGHT_BYTES_COPIED
+    limit = max(1, most_bytes // (depth * tile.width * tile.size))
     batch = max(1, _count(spec.batch))
     copy = 12.0 if right in ("rows", "columns", "any") else 0.0  # rows of tiles: a row's packing
     turn = 0.2 if spec.a[1] != 1 else 0.0  # panels that packing a strip of A costs
@@ -499,23 +502,22 @@ def task_shape(
     return best[1], best[2]
 
 
-def bodies(
-    m: int, n: int, tile: Tile, rows: int, masked: bool = False, copying: bool = False
-) -> dict[str, int]:
-    """The register tiles that m rows in tasks of `rows`, and n columns, meet. masked: B ends
-    with its last column; copying: also those that pack B on the way."""
+def bodies(m: int, n: int, tile: Tile, rows: int, right: str = "rows") -> dict[str, int]:
+    """The register tiles that m rows in tasks of `rows`, and n columns, meet; right: how B is
+    packed. Where it is not, it ends with its last column."""
     heights: set[int] = set()
     for task_rows in {min(rows, m), (m - 1) % rows + 1}:
         strips = -(-task_rows // tile.rows)
         heights |= {task_rows // strips, -(-task_rows // strips)}
     rest = n % tile.width
     found = {}
-    ends = masked and rest % tile.lanes != 0
-    for r, copies in itertools.product(heights, (False, True) if copying else (False,)):
+    panels = right not in ("direct", "aligned")
+    ends = not panels and rest % tile.lanes != 0
+    for r, copies in itertools.product(heights, (False, True) if right == "aligned" else (False,)):
         kind = "copying" if copies else "body"
         if n >= tile.width:
-            found[f"{kind}{r}_0"] = gemm_tile.body(tile, r, tile.vectors, False, copies)
+            found[f"{kind}{r}_0"] = gemm_tile.body(tile, r, tile.vectors, False, copies, panels)
         if rest:
             last = -(-rest // tile.lanes)
-            found[f"{kind}{r}_1"] = gemm_tile.body(tile, r, last, ends, copies)
+            found[f"{kind}{r}_1"] = gemm_tile.body(tile, r, last, ends, copies, panels)
     return found

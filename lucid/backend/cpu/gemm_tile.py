@@ -44,7 +44,7 @@ def tile_of(kind: dtype, machine: Target) -> Tile:
     return Tile(element, lanes, rows, vectors)
 
 
-def body(tile: Tile, rows: int, vectors: int, masked: bool = False, copying: bool = False) -> int:
+def body(tile: Tile, rows: int, vectors: int, masked: bool, copying: bool, panels: bool) -> int:
     """The address of the body for `rows` by `vectors`; `masked`: B ends inside the last vector.
 
     void body(ptr rows, ptr runs, i64 count, i64 step, ptr b, i64 b_step, ptr c, i64 c_step,
@@ -55,11 +55,13 @@ def body(tile: Tile, rows: int, vectors: int, masked: bool = False, copying: boo
     `columns` valid lanes. mode: STORE the sum over all runs, ADD it to C, or CONTINUE C's chain.
     `ahead`: by how many elements the prefetch of B runs ahead.
     `copying`: a further argument `ptr copy` says where B is packed on the way, k by k.
+    `panels`: B is packed, so b_step and ahead are known and not read.
     """
     machine = target()
-    key = f"gemm body {tile.element} {tile.lanes} {rows}x{vectors} {masked} {copying}"
+    key = f"gemm body {tile.element} {tile.lanes} {rows}x{vectors} {masked} {copying} {panels}"
     return jit.function(
-        key, lambda symbol: emit(symbol, machine, tile, rows, vectors, masked, copying)
+        key,
+        lambda symbol: emit(symbol, machine, tile, rows, vectors, masked, copying, panels),
     )
 
 
@@ -87,11 +89,14 @@ def emit(
     vectors: int,
     masked: bool,
     copying: bool = False,
+    panels: bool = False,
 ) -> str:
     """The text of `body`."""
     module = ll.Module(machine.flags)
     f = module.function(symbol, COPYING if copying else ARGUMENTS)
     row_table, runs, count, step, b, b_step, c, c_step, mode, columns, ahead = f.arguments[:11]
+    if panels:  # known places need no instruction
+        b_step, ahead = f.i64(tile.width), f.i64(AHEAD * tile.width)
     packed = f.slot("ptr", f.arguments[11]) if copying else None
     kind = ll.vector(tile.lanes, tile.element)
     fused = machine.name != "plain"
@@ -130,7 +135,7 @@ def emit(
                     )
                     sums[i][j].set(product)
             here = f.address(here, b_step, tile.element)
-            if steps > 1:  # or LLVM keeps an address per step, and spills them
+            if steps > 1 and not panels:  # or LLVM keeps an address per step, and spills them
                 here = f.opaque(here)
         place.set(k + (steps if steps > 1 else apart))
         cursor.set(here)

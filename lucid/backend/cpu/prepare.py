@@ -19,7 +19,24 @@ from lucid.kernel.loops import Buffer, Fold, Kernel, Map, Scan, Stage
 
 AHEAD = 1 << 18  # bytes of a row that is asked for while the one before it is worked on
 BELOW = 8  # rows by which a fold of columns reads ahead
+ABREAST, SHARED = 16, 2048  # most rows that go through a stage together, and their elements
 UNROLLED = 27  # points of inner axes of constant extents that are written out
+
+
+def rows_abreast(kernel: Kernel) -> int:
+    """Rows that go through a stage one after another before the next stage: where each of them
+    waits for what it has folded, the next one has work. Their length must be a known number."""
+    extents = [[a.extent for a in s.axes] for s in kernel.stages if s.axes]
+    folds = [s for s in kernel.stages if isinstance(s, Fold)]
+    if (
+        (kernel.vector != "inner" or not kernel.grid or kernel.ordered or len(extents) < 2)
+        or any(isinstance(s, Scan) for s in kernel.stages)
+        or any(n.op != "const" for several in extents for n in several)
+        or any(kind is bool_ for s in folds for kind in s.monoid.dtypes)
+    ):
+        return 1
+    longest = max(math.prod(int(n.attr) for n in several) for several in extents)
+    return min(max(SHARED // max(longest, 1), 1), ABREAST)
 
 
 @dataclass
@@ -78,6 +95,8 @@ class StageCode:
         self.pauses: list[Value] = []
         stores = stage.stores if isinstance(stage, Map | Scan) else ()
         low.written = {s.buffer for s in stores}
+        if rows_abreast(kernel) > 1:
+            low.moving = {b.name for b in kernel.buffers if b.role == "local"}
         if not inner:
             low.early = {b.name for b in kernel.buffers if b.role == "in"}
         self.extents = [low.lower(a.extent) for a in stage.axes]

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from lucid.backend.cpu import interrupt, jit, transposed
 from lucid.backend.cpu.access import Lowering, Table
-from lucid.backend.cpu.emit import Emitter
+from lucid.backend.cpu.emit import Emitter, register
 from lucid.backend.cpu.llvm import Function, Module, Slot, Value
 from lucid.backend.cpu.math import expand, unrolling_weight
-from lucid.backend.cpu.prepare import StageCode
+from lucid.backend.cpu.prepare import StageCode, rows_abreast
 from lucid.backend.cpu.stages import Body, Scope
 from lucid.backend.cpu.target import Target, target
 from lucid.dtypes import FLOATING, int64
@@ -100,9 +100,11 @@ class Schedule:
         stages = [expanded(s, expand) for s in kernel.stages]
         self.units = units_in_flight(kernel)
         self.block = LANES * self.units if self.grid else 1
+        self.locals = [b for b in kernel.buffers if b.role == "local"]
+        self.abreast = rows_abreast(kernel)
         self.codes = [StageCode(kernel, s, self.table, self.grid, self.block) for s in stages]
         passes = [c for c in self.codes if c.lane is not None and not self.grid]
-        if len(passes) > 1:
+        if len(passes) > 1 and self.abreast == 1:
             longest = max(passes, key=lambda c: c.operations)
             if len(longest.stores) < 2:  # with more, the rows at hand fill the nearest cache
                 longest.look_ahead()
@@ -116,7 +118,6 @@ class Schedule:
             if self.low.depth[id(extent)]:
                 raise ValueError(f"grid axis {axis.name}: its extent must be the same everywhere")
         self.middle = [self._middle(stage) for stage in stages]
-        self.locals = [b for b in kernel.buffers if b.role == "local"]
         passed = [b.name for b in kernel.buffers if b.role != "local"]
         self.place: dict[tuple[str, str], int] = {}
         for number, key in enumerate(
@@ -301,6 +302,7 @@ class Schedule:
             rest = upper
         counters.insert(0, f.slot("i64", rest))
         row = f.slot("i64", start)
+        folded: dict[Expr, Value] = {}
         with f.loop_while(lambda: row.get() < stop):
             inner = Scope(scope)
             places = [c.get() for c in counters]
@@ -311,6 +313,14 @@ class Schedule:
                 step = self._tile_or_row(
                     body, scope, inner, row.get(), stop, extents[-1], left, right
                 )
+            elif self.abreast > 1:
+                left_over = f.minimum(stop - row.get(), extents[-1] - places[-1])
+                step = f.minimum(left_over, self.abreast)
+                for code in self.codes:
+                    with f.loop(0, step) as j:
+                        one = Scope(inner)
+                        body.bind(one, "index", axes[-1].name, places[-1] + j)
+                        self._one_of(body, code, one, j, folded)
             else:
                 self._row(body, inner, left, right)
             row.set(row.get() + step)
@@ -323,6 +333,24 @@ class Schedule:
                     step = f.cast(full, "zext", "i64")
                     following = f.select(full, f.i64(0), following)
                 counter.set(following)
+
+    def _one_of(
+        self, body: Body, code: StageCode, scope: Scope, j: Value, folded: dict[Expr, Value]
+    ) -> None:
+        """A stage at row j of those that go together. folded: by value, the array of all rows'."""
+        f, stage = body.f, code.stage
+        for buffer, size in self.sizes.items():
+            base = self.table.make("base", (), int64, buffer)
+            scope.values[id(base)] = [f.address(body.value(base, scope), j * size)]
+        for leaf, array in folded.items():
+            scope.values[id(leaf)] = [f.load(register(leaf.dtype), array, j)]
+        body.stage(code, scope)
+        if isinstance(stage, Fold):
+            for i, kind in enumerate(stage.monoid.dtypes):
+                leaf = self.table.make("folded", (), kind, (stage.number, i))
+                if leaf not in folded:
+                    folded[leaf] = f.slot(f"[{self.abreast} x {register(kind)}]").pointer
+                f.store(body.value(leaf, scope), folded[leaf], j)
 
     def _tile_or_row(
         self,
@@ -402,6 +430,7 @@ class Schedule:
 
     def _scratch(self, body: Body, scope: Scope, words: Value, slot: Value) -> None:
         """The addresses of this thread's local buffers, one after another, aligned."""
+        self.sizes: dict[str, Value] = {}  # of a row's part
         if not self.locals:
             return
         f = body.f
@@ -411,7 +440,8 @@ class Schedule:
             count = f.i64(self.block)
             for extent in buffer.extents:
                 count = count * self._demand(body, self.low, self.low.lower(extent), scope)
-            offset = offset + ((count * buffer.dtype.itemsize + (ALIGN - 1)) & -ALIGN)
+            self.sizes[buffer.name] = (count * buffer.dtype.itemsize + (ALIGN - 1)) & -ALIGN
+            offset = offset + self.sizes[buffer.name] * self.abreast
         start = f.address(f.load("ptr", words, 1), slot * offset)
         for buffer, place in zip(self.locals, places, strict=True):
             node = self.table.make("base", (), int64, buffer.name)
@@ -424,12 +454,12 @@ def scratch_bytes(kernel: Kernel, words: dict[str, int]) -> int:
     if not buffers:
         return 0
     block = LANES * units_in_flight(kernel) if lanes_along_grid(kernel) else 1
-    total = 0
+    total, rows = 0, rows_abreast(kernel)
     for buffer in buffers:
         count = block
         for extent in buffer.extents:
             count *= number(extent, words)
-        total += -(-count * buffer.dtype.itemsize // ALIGN) * ALIGN
+        total += -(-count * buffer.dtype.itemsize // ALIGN) * ALIGN * rows
     return total
 
 

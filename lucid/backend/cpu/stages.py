@@ -5,7 +5,7 @@ it. The order of a fold is that of loops.Fold; the other choices here do not cha
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 from lucid.backend.cpu import interrupt
 from lucid.backend.cpu.access import CONTIGUOUS, UNIFORM, Lowering, Table
@@ -510,7 +510,10 @@ class Body:
         """Blocks of ROW_BLOCK elements in ACCUMULATORS vectors; see loops.Fold."""
         f, fold = self.f, code.stage
         assert isinstance(fold, Fold)
-        with f.loop(0, extent, ROW_BLOCK) as block:
+        fixed = code.extents[-1]
+        short = fixed.op == "const" and int(fixed.attr) <= ROW_BLOCK
+        blocks = nullcontext(f.i64(0)) if short else f.loop(0, extent, ROW_BLOCK)
+        with blocks as block:
             sums = [
                 [f.slot(x.kind, x) for x in self.neutral(fold, LANES)] for _ in range(ACCUMULATORS)
             ]
@@ -524,7 +527,7 @@ class Body:
                     self.prefetch(code, inner, unit)
                     self._accumulate(code, fold, inner, sums[unit], unit, LANES)
 
-            stop = f.minimum(block + ROW_BLOCK, extent)
+            stop = extent if short else f.minimum(block + ROW_BLOCK, extent)
             self.vectors(block, stop, ACCUMULATORS, visit)
             parts = [[s.get() for s in slots] for slots in sums]
             while len(parts) > 1:

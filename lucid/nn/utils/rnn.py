@@ -75,7 +75,7 @@ class PackedSequence(_Packed):
 
     @property
     def is_cuda(self) -> bool:
-        return self.data.device.type == "cuda"
+        return self.data.is_cuda
 
 
 def _converter(name: str) -> Callable[[PackedSequence], PackedSequence]:

@@ -14,6 +14,7 @@ from lucid.kernel.expr import Expr
 
 FUNCTIONS: dict[str, Callable[..., Expr]] = {
     "exp": exponential.exp,
+    "exp_negative": exponential.exp_negative,
     "exp2": exponential.exp2,
     "exp2_normal": exponential.exp2_normal,
     "expm1": exponential.expm1,

@@ -82,6 +82,13 @@ def exp2_normal(f: Format, x: Expr) -> Expr:
     return mad(r, f.polynomial("exp2", r), 1) * f.as_float(f.as_bits(t) << f.bits)
 
 
+def exp_negative(f: Format, x: Expr) -> Expr:
+    """e^x for x <= 0, or 0 where that is no normal number. The rounding of x log2(e) shows where
+    the result is small: it is |x| e^x / 2 units beside 1."""
+    p = x * f.constant("log2_e")
+    return where(p < 1.0 - f.bias, 0.0, exp2_normal(f, p))
+
+
 def expm1(f: Format, x: Expr) -> Expr:
     """((1 - 2^-n) + r + r^2 p(r)) 2^n with e^r = 1 + r + r^2 p(r). Below the smallest x that
     matters it is -1. The first sum is exact, or nearly, where the whole cancels."""
