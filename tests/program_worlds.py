@@ -11,7 +11,7 @@ import numpy as np
 import lucid
 import lucid.nn.functional as F
 from lucid import nn
-from lucid.op import REGISTRY, Elementwise
+from lucid.op import Elementwise, find, records
 
 Pair = collections.namedtuple("Pair", ["first", "second"])
 
@@ -26,7 +26,7 @@ class Record:
 
 def op(name, *xs):
     """The record of that name on these inputs, with its usual parameters."""
-    record = REGISTRY[name]
+    record = find(name)
     return record.dispatch(record, xs, tuple(record.defaults.values()))
 
 
@@ -34,12 +34,12 @@ KINDS = ["float32"] * 6 + ["float64", "bfloat16", "float16", "int64", "int32", "
 SHAPES = [(3, 4), (4, 3), (4, 4), (2, 3, 4), (4,), (3,), (), (1, 4), (3, 1), (0, 4), (2, 3, 4, 4)]
 UNARY = [
     r.name
-    for r in REGISTRY.values()
+    for r in records().values()
     if issubclass(r, Elementwise) and len(r.inputs) == 1 and not r.statics
 ]
 BINARY = [
     r.name
-    for r in REGISTRY.values()
+    for r in records().values()
     if issubclass(r, Elementwise) and len(r.inputs) == 2 and not r.statics
 ]
 

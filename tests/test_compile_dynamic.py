@@ -17,7 +17,7 @@ from lucid import nn
 from lucid.backend.cpu import jit
 from lucid.compiler.capture import Untold
 from lucid.lines import format_line
-from lucid.op import REGISTRY
+from lucid.op import records
 from tests import (  # noqa: F401
     samples,
     samples_functions,
@@ -540,7 +540,7 @@ VALUES = {  # they ask for values, or compute with complex numbers
     "subscripts", "decompositions", "complex_numbers", "losses_of_elements", "alignments", "bags",
     "recurrent_layers", "sorts", "steps_of_optimizers",
 }  # fmt: skip
-SEVERAL = [name for name in samples.SAMPLES if name not in REGISTRY and name not in VALUES]
+SEVERAL = [name for name in samples.SAMPLES if name not in records() and name not in VALUES]
 
 
 def test_strides_that_are_asked_for_are_checked_for_each_size():

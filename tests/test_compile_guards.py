@@ -609,6 +609,24 @@ def test_stores_that_cannot_be_replayed(make, said):
         assert owner.count == 0 and owner.items == [] and owner.array[0] == 0
 
 
+def test_stores_to_what_a_cached_property_made():
+    class Model:
+        @functools.cached_property
+        def bank(self):
+            return []
+
+    model = Model()
+    assert model.bank == []
+
+    def f(x):  # whose code does not name the attribute
+        getattr(model, "ba" + "nk").append(x)
+        return x
+
+    with pytest.raises(TraceError, match=r"item of a list .*test_compile_guards.py:\d+"):
+        lucid.compile(f)(X)
+    assert model.bank == []
+
+
 def test_stores_to_arguments():
     def f(box):
         box["y"] = box["x"] * 2

@@ -191,6 +191,8 @@ HEADS = [
     (67, 45, 24, lucid.float32, {"masked": True}),
     (129, 129, 40, lucid.float32, {"causal": True}),
     (40, 40, 16, lucid.float32, {"drop": 0.3}),
+    (45, 128, 40, lucid.float32, {"masked": True}),
+    (60, 128, 24, lucid.float64, {"causal": True}),
     (67, 45, 24, lucid.float64, {}),
     (33, 33, 16, lucid.bfloat16, {}),
 ]

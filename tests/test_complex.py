@@ -266,8 +266,6 @@ def test_batches():
 
 def test_what_is_not_there_is_named():
     x = lucid.tensor(A)
-    for call, said in (
-        (lambda: x.erf(), "erf"), (lambda: lucid.compile(lambda x: x * 2)(x), "complex"),
-    ):  # fmt: skip
-        with pytest.raises(NotImplementedError, match=said):
+    for call in (lambda: x.erf(), lambda: lucid.compile(lambda x: x.erf())(x)):
+        with pytest.raises(NotImplementedError, match="erf"):
             call()

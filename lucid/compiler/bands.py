@@ -28,6 +28,7 @@ LEAST = 1 << 16  # elements touched or multiplied in one: calls cost some hundre
 MOST = 24  # operands of a step
 ALIGN = 64
 KEPT = 1024
+ROUND = 64  # elements
 
 _alone: dict[tuple, tuple[nest.Call, dict[str, tuple[int | None, ...]], int] | None] = {}
 
@@ -241,6 +242,8 @@ def _for_one(
             return None
     if vector == "inner":
         keep(made)
+    # Rows of a round length are frequent: a kernel of their own has no loops for what is left over.
+    made.static = all(made.extents[a] % ROUND == 0 for a in made.inner)
     work = prod(made.extents[a] for a in (*made.grid, *made.inner))
     return nest.finish(made, vector), dims, work
 

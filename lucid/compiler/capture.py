@@ -21,7 +21,7 @@ from lucid.compiler.host import Host
 from lucid.compiler.journal import Journal
 from lucid.compiler.ledger import Change, Ledger, put_back
 from lucid.compiler.outside import Entry
-from lucid.compiler.results import asks_types, check_results, holds_promise, is_number
+from lucid.compiler.results import asks_types, check_results, holds_promise, is_number, steps_from
 from lucid.compiler.trace import Cell, Program, Promise, Restart
 from lucid.compiler.tree import Form, flatten, unflatten
 from lucid.dtypes import COMPLEX
@@ -81,6 +81,7 @@ class _Capture:
         self.fixed: list[Any] = []  # tensors that are reached by way of Python
         self.rewritten: list[tuple[Source, Output]] = []
         self.outputs: dict[int, Output] = {}  # by the id of a tensor
+        self.paired: frozenset[int] = frozenset()
         self.entries: dict[Node, Any] = {}  # the stand-ins that have a history outside
 
     def run(self, args: tuple, kwargs: dict) -> Captured:
@@ -268,6 +269,7 @@ class _Capture:
             cotangents=cotangents,
             targets=targets,
             slopes=slopes,
+            paired=self.paired,
         )
 
     def _sources(self, walk: Walk, leaves: list[Any], passing: list[Change]) -> dict[int, Source]:
@@ -338,9 +340,10 @@ class _Capture:
             x = before[id(owner)]
         else:
             x = source.find(leaves)
-        if x._layout.dtype is not cell.layout.dtype:
+        kind = x._layout.dtype
+        if cell.layout.dtype not in (kind, kind.parts):  # complex numbers are read as pairs
             raise TraceError(f"compile: one storage is seen as {x._layout!r} and {cell.layout!r}")
-        shift = (cell.offset - x._offset) * cell.layout.dtype.itemsize
+        shift = cell.offset * cell.layout.dtype.itemsize - x._offset * kind.itemsize
         return Input(source, cell.first, cell, x._layout, shift, history_of(x))
 
     def _output(
@@ -398,8 +401,8 @@ class _Capture:
         if source.place >= 0:
             x = next(s for s, _ in self.held if self.stands.get(id(s)) == source.place)
         x = x._grad if source.grad else x
-        if y._base is x:
-            return Output("view", source, plain(y._view), recorded=True, told=forms(y._view))
+        if (steps := steps_from(x, y)) is not None:
+            return Output("view", source, plain(steps), recorded=True, told=forms(steps))
         whole = cell.layout is x._layout and cell.offset == x._offset
         if whole and chain and y._shown is not None and y._shown() is x:
             return Output("view", source, plain(chain), told=forms(chain))
@@ -516,7 +519,10 @@ class _Capture:
         finally:
             for t, kept in hooks:
                 t._hooks = kept
-        slopes = [None if g is None else program.read(g) for g in found]
+        slopes = [None if g is None else program.read_pairs(g) for g in found]
+        self.paired = frozenset(
+            [i for i, t in enumerate(targets) if t._layout.dtype.category == COMPLEX]
+        )
         if self.journal is not None:
             self.journal.sloped(found)
         ends = [

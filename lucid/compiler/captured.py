@@ -110,6 +110,7 @@ class Captured:
     cotangents: list[Value] = field(default_factory=list)
     targets: list[Source | Output] = field(default_factory=list)
     slopes: list[Value | None] = field(default_factory=list)  # the targets' gradients
+    paired: frozenset[int] = frozenset()  # which targets are complex, and their gradients pairs
     template: Any = None  # where it can be repeated for other sizes (journal.py)
     static: str = ""  # why it cannot, where that was asked for
 

@@ -82,17 +82,19 @@ class Host:
         self,
         formula: Callable[..., Any],
         rows: Sequence[tuple],
+        real: Sequence[tuple],
         numbers: Any,
         flags: dict[str, Any],
         changed: Callable[..., tuple],
     ) -> None:
-        """`update_all` in a trace: `changed(*row, *numbers)` gives the new tensors of a row."""
+        """`update_all` in a trace: `changed(*row, *numbers)` gives the new tensors of a row. real:
+        the rows, complex ones as pairs."""
         program = self.program
         stepping, program.stepping = program.stepping, None
         lates = tuple([program.late(0.0) for _ in numbers])
         self.steps[-1].updates.append(Update(formula, list(rows), flags, lates))
         key = (formula, *flags.items())
-        for row in rows:
+        for row in real:
             for target in row[: program.put_row(key, changed, row, (*row, *lates))]:
                 touched(formula.__name__, target)
         program.stepping = stepping

@@ -405,6 +405,7 @@ class _Steps:
         self,
         formula: Callable[..., Any],
         rows: Sequence[tuple],
+        real: Sequence[tuple],
         numbers: Any,
         flags: dict[str, Any],
         changed: Callable[..., tuple],
@@ -414,7 +415,7 @@ class _Steps:
             update = lazy("lucid.optim.update")
             pending.flush()
             with traced_by(None):
-                update.update_all(formula, rows, numbers, **flags)
+                update.update_all(formula, real, numbers, **flags)
             return
         key = (formula, *flags.items())
         for row in rows:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from lucid.apply import current_node
 from lucid.array import Array
+from lucid.autograd.node import Node
 from lucid.compiler.trace import Promise
 from lucid.compiler.tree import flatten
 from lucid.device import device
@@ -64,3 +66,19 @@ def check_results(results: Sequence[Any], older: Sequence[Any]) -> None:
                 f"compile: the function returns a {type(y).__name__}, which each call would have "
                 "to make anew: return tensors and numbers in tuples, lists, dicts or dataclasses"
             )
+
+
+def steps_from(x: Any, y: Any) -> Any:
+    """The views that lead from x to y where y's history comes from x; None if it does not."""
+    if y._base is x:
+        return y._view
+    before, base = getattr(x, "_view", ()), getattr(x, "_base", None)
+    if base is None or y._base is not base or y._view[: len(before)] != before:
+        return None
+    node: Any = current_node(y)
+    while node is not None:  # a leaf may be a view of another tensor, from which y could come too
+        end = node.edges[0][0] if node.edges and node.edges[0] else None
+        if end is x:
+            return y._view[len(before) :]
+        node = end if isinstance(end, Node) else None
+    return None

@@ -61,7 +61,13 @@ class Runner:
             ]
             plain = [None] * len(slopes)
             self.second = ProgramPlan(backward.fresh(), plain, f"{name}_backward", {})
-            self.slopes = [layout(v.shape, None, v.dtype, CPU) for v in slopes]
+            self.slopes = [
+                layout(v.shape[:-1], None, v.dtype.to_complex(), CPU)
+                if i in captured.paired
+                else layout(v.shape, None, v.dtype, CPU)
+                for i, v in enumerate(captured.slopes)
+                if v is not None
+            ]
         else:
             graph.outputs = wanted
         ready: list[Value] = []

@@ -15,22 +15,24 @@ from lucid import apply as funnel
 from lucid import dtypes
 from lucid.apply import CPU, attach, current_node, edges_of, layouts_of, visible
 from lucid.array import Array
-from lucid.autograd.mode import grad_state
+from lucid.autograd.mode import grad_state, no_grad
 from lucid.autograd.node import Node, Recipe, newest
 from lucid.autograd.rules import rules_of, unpack
 from lucid.caches import kept_plans, trim
 from lucid.compiler.extents import forms
 from lucid.compiler.outside import Onward
 from lucid.compiler.unit import Unit, unit
+from lucid.dtypes import COMPLEX
 from lucid.error import TraceError
 from lucid.extent import plain
 from lucid.graph import Graph, Value, preserved
-from lucid.layout import Layout, layout
+from lucid.layout import Layout, dense_order, layout
 from lucid.lines import user_line
 from lucid.op import Op, View, find
 from lucid.ops.overwrite import overwritten
 from lucid.ops.strided import strided
-from lucid.ops.view import reshape
+from lucid.ops.view import permute, reshape
+from lucid.pairing import lowered, pairs_of
 
 Chain = tuple[tuple[type[Op], tuple], ...]
 
@@ -124,7 +126,7 @@ class Program:
             raise TraceError(
                 "a tensor of another call of a compiled function is used, which had no bytes yet"
             )
-        lay, offset = x._layout, x._offset
+        lay, offset = pairs_of(x._layout, x._offset)
         if self.journal is not None and self.journal.place(x) not in self.journal.beginnings:
             self.journal.refuse(f"{lay!r} is a view of an argument that was made before")
         if id(block) in self.flat:
@@ -137,6 +139,15 @@ class Program:
 
     def read(self, x: Any) -> Value:
         """The value of a tensor now."""
+        if x._layout.dtype.category == COMPLEX:
+            raise NotImplementedError(
+                f"compile: a complex tensor of shape {tuple(x._layout.shape)} is used where only "
+                "real ones can be traced: pass view_as_real() of it"
+            )
+        return self.read_pairs(x)
+
+    def read_pairs(self, x: Any) -> Value:
+        """The value of a tensor now, that of its pairs if it is complex."""
         cell = self.cell(x)
         value = cell.value
         for op, params in self.chain(cell, x):
@@ -149,8 +160,8 @@ class Program:
         return value
 
     def chain(self, cell: Cell, x: Any) -> Chain:
-        """The views that lead from the first tensor of a storage to this one."""
-        key = (id(cell.storage), x._layout, x._offset)
+        """The views that lead from the first tensor of a storage to this one, or to its pairs."""
+        key = (id(cell.storage), *pairs_of(x._layout, x._offset))
         found = self.chains.get(key)
         if found is None:
             found = self.chains[key] = self._strided(cell, x)
@@ -158,7 +169,7 @@ class Program:
 
     def _strided(self, cell: Cell, x: Any) -> Chain:
         """For a tensor whose views are not known: strides over the elements in a row."""
-        lay, base = x._layout, cell.layout
+        (lay, start), base = pairs_of(x._layout, x._offset), cell.layout
         if self.journal is not None:
             self.journal.refuse(f"{lay!r} looks at memory in a way that is not known")
         if lay.dtype is not base.dtype:
@@ -167,13 +178,15 @@ class Program:
                 "compiled function cannot; clone() one of the two"
             )
         low, high = lay.span
-        first = x._offset - cell.offset
-        if not base.contiguous or first + low < 0 or first + high > base.numel:
+        first = start - cell.offset
+        order = () if base.contiguous else dense_order(base)
+        if order is None or first + low < 0 or first + high > base.numel:
             if isinstance(cell.storage, Promise):
                 self.refuse("a view over the memory of a strided tensor", "use contiguous() first")
             raise Restart(id(cell.storage))
+        turned: Chain = ((permute, (order,)),) if order else ()
         flat: Chain = () if base.ndim == 1 else ((reshape, ((base.numel,),)),)
-        return (*flat, (strided, (lay.shape, lay.strides, first)))
+        return (*turned, *flat, (strided, (lay.shape, lay.strides, first)))
 
     def _add(self, op: type[Op], inputs: Sequence[Value], params: tuple) -> Value:
         value = self.graph.add(op, inputs, params)[0]
@@ -282,8 +295,12 @@ class Program:
         return x.value if isinstance(x, Late) else Value((), dtypes.of_scalar(x), True, x)
 
     def complex(self, op: type[Op], inputs: tuple, params: tuple, everything: bool) -> Any:
-        """A call with complex tensors."""
-        raise NotImplementedError(f"{op.label}: complex tensors cannot be traced yet")
+        """A call with complex tensors: on the pairs that they are, which the graph has alone."""
+        if self.journal is not None:
+            self.journal.refuse(f"{op.label}: the sizes of complex tensors are no symbols")
+        if issubclass(op, View):
+            return funnel._view(op, inputs[0], params)
+        return lowered[0](op, inputs, params)
 
     def rules(self, node: Node, needed: tuple, arrived: Sequence[Any]) -> list[Any]:
         """What `pull_back` computes for a Node: the gradients of the needed inputs."""
@@ -296,7 +313,10 @@ class Program:
         kept = {
             n: unpack(node, n, plain(s), False) for n, s in zip(recipe.names, saved, strict=True)
         }
-        made = self.pulled(recipe, kept, needed, arrived)
+        if recipe.direct:  # complex numbers: op by op, as in eager
+            made = list(rules_of(recipe, needed, recipe.fixed | kept, list(arrived)))
+        else:
+            made = self.pulled(recipe, kept, needed, arrived)
         if self.journal is not None:
             self.journal.rules(node, needed, arrived, made)
         return made
@@ -321,6 +341,8 @@ class Program:
 
     def shown(self, x: Any, y: Any, step: Chain) -> None:
         """y is a view of x."""
+        if COMPLEX in (x._layout.dtype.category, y._layout.dtype.category):
+            return  # the way to its pairs is found when they are read
         chain = self.chain(self.cell(x), x)
         self.chains.setdefault((id(y._storage), y._layout, y._offset), (*chain, *step))
         if self.journal is not None:
@@ -377,7 +399,10 @@ class Program:
     def constant(self, x: Any) -> Any:
         """What the function has for a tensor of Python data: each call has a copy of its own."""
         self.constants[id(x._storage)] = x._storage
-        y = self.new(self._add(find("clone"), [self.read(x)], ()))
+        y = self.new(self._add(find("clone"), [self.read_pairs(x)], ()))
+        if x._layout.dtype.category == COMPLEX:
+            with no_grad():
+                y = funnel.apply(find("view_as_complex"), (y,))
         if self.journal is not None:
             self.journal.add("constant", self.journal.place(x), self.journal.results([y])[0])
         return y

@@ -48,7 +48,7 @@ def update_all(formula: Formula, rows: Sequence[Row], numbers: Any, **flags: boo
     numbers = type(numbers)(*map(float, numbers))
     if (tracer := program()) is not None:
         changed = _changed(formula, len(rows[0]), type(numbers), flags) if rows else None
-        tracer.host.update(formula, rows, numbers, flags, changed)
+        tracer.host.update(formula, rows, list(map(_real, rows)), numbers, flags, changed)
         return
     if any([row[0].dtype.is_complex for row in rows]):  # such a number is a pair of real ones
         rows = [_real(row) for row in rows]
