@@ -167,6 +167,7 @@ def _joined(context: Any, run: Run, users: dict[int, set[int]]) -> Step | None:
 
     parts = [band.step for band in run.bands]
     joined = Step("+".join(s.name for s in parts), shared, bind)
+    joined.sure = True
     joined.work = sum(context.steps[i].work for i in inside)
     joined.equations = [e for i in inside for e in context.steps[i].equations]
     joined.text = "\n".join([f"for each of {run.batch}:", *[_text(s) for s in parts]])

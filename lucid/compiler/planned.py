@@ -16,6 +16,7 @@ from lucid.compiler.bands import bands
 from lucid.compiler.constants import fold
 from lucid.compiler.epilogues import epilogues
 from lucid.compiler.in_order import in_order
+from lucid.compiler.regions import regions
 from lucid.config import settings
 from lucid.dtypes import dtype
 from lucid.graph import Equation, Graph, Value
@@ -58,10 +59,18 @@ class ProgramPlan(Plan):
     def join(self, context: Any) -> None:
         off = left_out()
         if "epilogues" not in off:
-            outputs = self.graph.outputs
-            epilogues(context, {id(outputs[i]): v for i, v in (self.into or {}).items()})
+            epilogues(context, self._overwritten())
         if "bands" not in off:
             bands(context)
+
+    def gather(self, context: Any) -> None:
+        if "regions" not in left_out():
+            count = self.threads or threads.get_num_threads()
+            regions(context, self._overwritten(), count)
+
+    def _overwritten(self) -> dict[int, Value]:
+        """By output's id, the input that it is written into."""
+        return {id(self.graph.outputs[i]): v for i, v in (self.into or {}).items()}
 
     def run(self, *arguments: int | float) -> None:
         self.bind()

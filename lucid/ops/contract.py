@@ -86,6 +86,8 @@ def _product_step(name: str, operands: dict[str, Operand], spec: Any) -> Step:
 
     made = template_step(name, operands, plan, spec.m * spec.n * spec.k * prod(spec.batch))
     made.place = list(operands).index("c")
+    most = max(spec.m, spec.n) * spec.k * prod(spec.batch)
+    made.alone = made.work <= _gemm.SMALL and most <= _gemm.SMALL_READ
     if spec.batch:
         made.band = lambda: _for_one(name, operands, spec)
     return made

@@ -81,10 +81,11 @@ def lower(
     out_strides: Sequence[tuple[int, ...] | None] | None = None,
     into: dict[int, Value] | None = None,
     join: Callable[["Context"], None] = lambda context: None,
+    gather: Callable[["Context"], None] = lambda context: None,
 ) -> Lowered:
     """Plan the graph's kernels and memory. Outputs are row-major unless strides are given. `into`,
     of a whole program: which outputs, by number, are written into which inputs. `join` may put
-    several steps into one."""
+    several steps into one, and so may `gather`, in their last order."""
     _separate_outputs(graph)
     program = fuse.Program(graph) if into is not None else None
     while True:
@@ -98,7 +99,10 @@ def lower(
     join(context)
     if into:
         commit(context, [(graph.outputs[i], v) for i, v in into.items()])
-    return _place(context)
+    gather(context)
+    values, offsets, total = arena_of(context)
+    arena = {id(v): at for v, at in zip(values, offsets, strict=True)}
+    return Lowered(context.steps, arena, total, values)
 
 
 class NotAsAlone(Exception):
@@ -275,8 +279,8 @@ def _lower_opaque(context: Context, equation: Equation, op: type[Opaque]) -> Non
         context.steps.append(step)
 
 
-def _place(context: Context) -> Lowered:
-    """Give every value in between an offset in the arena, by when it lives."""
+def arena_of(context: Context) -> tuple[list[Value], list[int], int]:
+    """The values in between, an offset in the arena for each, by when it lives, and its size."""
     outside = {id(v) for v in context.graph.inputs} | context.outputs
     first: dict[int, int] = {}
     last: dict[int, int] = {}
@@ -290,10 +294,7 @@ def _place(context: Context) -> Lowered:
                 values[key] = operand.value
     keys = list(values)
     lives = [(nbytes(values[k]), first[k], last[k]) for k in keys]
-    offsets, total = arrange(lives)
-    return Lowered(
-        context.steps, dict(zip(keys, offsets, strict=True)), total, list(values.values())
-    )
+    return list(values.values()), *arrange(lives)
 
 
 def nbytes(value: Value | Operand) -> int:

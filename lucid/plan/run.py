@@ -85,15 +85,18 @@ class Plan:
         if settings.debug >= 2:
             print(f"lucid: {self.name}: {self.graph}", file=sys.stderr)
         with _deep(len(self.graph.equations)):
-            lowered = lower(self.graph, self.strides, self.into, self.join)
+            lowered = lower(self.graph, self.strides, self.into, self.join, self.gather)
         if settings.debug >= 3:
-            for step in lowered.steps:
+            for step in [p for s in lowered.steps for p in s.parts or (s,)]:
                 nest = step.kernel or f"{step.name}: a template, no loop nest"
                 print(f"lucid: {nest}", file=sys.stderr)
         return lowered
 
     def join(self, context: Any) -> None:
         """Steps that are put together: of programs (compiler/planned.py)."""
+
+    def gather(self, context: Any) -> None:
+        """The same for steps whose order is final."""
 
     def kernels(self) -> list[str]:
         """The names of the kernels in order; nothing is compiled."""

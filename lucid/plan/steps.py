@@ -61,6 +61,9 @@ class Step:
     band: Callable[[], tuple | None] | None = None  # the same for one batch element: bands.py
     place: int = 0  # the number of the operand that these are about
     text: str = ""  # of a template: more about what it does
+    sure: bool = False  # of a template: it cannot fail
+    alone: bool = False  # of a template: it is too small for a second thread
+    parts: Sequence["Step"] = ()  # that run side by side in it: compiler/regions.py
 
 
 def nest_step(
@@ -100,7 +103,7 @@ def template_step(
         pointers = [(word, operands[name]) for name, word in call.pointers]
         return [Bound(call.address, call.words[HEAD:], pointers, scratch=call.scratch)]
 
-    return Step(name, list(operands.values()), bind, work=work)
+    return Step(name, list(operands.values()), bind, work=work, sure=True)
 
 
 def backend() -> Callable:

@@ -4,6 +4,7 @@ The report holds the graph before and after the passes, every kernel with the us
 came from, what it reads, computes and takes, and when each value lives in the plan's memory.
 """
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from math import prod
@@ -239,12 +240,21 @@ def _kernel(step: Step, seconds: float, rates: Collection[int] = ()) -> KernelRe
     lines = tuple(dict.fromkeys(e.line for e in step.equations if e.line))
     seen = {id(o.value): o for o in step.operands}
     size = sum(prod(o.shape) * o.dtype.itemsize for o in seen.values())
-    if step.kernel is None:
-        shapes = " ".join(str(o.shape) for o in step.operands)
-        text, flops = f"{step.name} {shapes}\n{step.text}".rstrip(), 2 * step.work
-    else:
-        text, flops = str(step.kernel), step.work * _operations(step.kernel)
+    text, flops = _computed(step)
     return KernelReport(step.name, lines, text, size, flops, seconds, family_of(step, rates))
+
+
+def _computed(step: Step) -> tuple[str, int]:
+    """What a step does, as text, and its operations."""
+    if step.parts:
+        parts = [_computed(part) for part in step.parts]
+        counts = Counter(text for text, _ in parts)
+        texts = [f"{n} of these:\n{text}" if n > 1 else text for text, n in counts.items()]
+        return "\n".join(["side by side:", *texts]), sum(flops for _, flops in parts)
+    if step.kernel is not None:
+        return str(step.kernel), step.work * _operations(step.kernel)
+    shapes = " ".join(str(o.shape) for o in step.operands)
+    return f"{step.name} {shapes}\n{step.text}".rstrip(), 2 * step.work
 
 
 def _operations(kernel: Kernel) -> int:

@@ -63,7 +63,8 @@ class count_flops:
         if outer is not None:
             outer(segment, seconds)
         if id(segment) not in self._known:  # kept together with the segment, so that ids stay
-            self._known[id(segment)] = segment, [(s.name, operations(s)) for s in segment.steps]
+            steps = [part for s in segment.steps for part in s.parts or (s,)]
+            self._known[id(segment)] = segment, [(s.name, operations(s)) for s in steps]
         for name, count in self._known[id(segment)][1]:
             if count:
                 self.by_kernel[name] = self.by_kernel.get(name, 0) + count

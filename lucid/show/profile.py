@@ -13,10 +13,11 @@ import os
 import tempfile
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from lucid.backend.cpu import call
+from lucid.backend.cpu import call, jit, regions
 from lucid.config import settings
 from lucid.lines import user_line
 
@@ -31,6 +32,19 @@ class Event:
     seconds: float
     thread: int
     line: str
+
+
+def _name(one: call.Call) -> str:
+    """Loop nests are told as "kernel NAME vector=...", templates by what they are."""
+    told = jit.name(one.address)
+    if told == regions.NAME:
+        names = Counter(_plain(jit.name(address)) for address in regions.called(one.words))
+        return f"({', '.join(f'{n} {name}' for name, n in names.items())} side by side)"
+    return _plain(told)
+
+
+def _plain(told: str) -> str:
+    return told.split()[1] if told.startswith("kernel ") else told
 
 
 class profile:
@@ -62,10 +76,7 @@ class profile:
 
     def _note(self, segment: call.Segment, seconds: float) -> None:
         now = time.perf_counter()
-        names = segment.names()
-        # Loop nests are told as "kernel NAME vector=...", templates by what they are.
-        plain = [n.split()[1] if n.startswith("kernel ") else n for n in names]
-        name = " + ".join(plain) or "nothing"
+        name = " + ".join(map(_name, segment.calls)) or "nothing"
         event = Event(name, now - seconds, seconds, threading.get_ident(), user_line())
         self.events.append(event)
 

@@ -61,6 +61,7 @@ REGION = """
 @state = internal global i64 0, align 128
 @counters = internal global [MOST x [16 x i64]] zeroinitializer, align 128
 @region = internal global [4 x i64] zeroinitializer, align 128
+declare i64 @llvm.abs.i64(i64, i1)
 @owner = internal global i32 0, align 128
 @sleepers = internal global i32 0, align 128
 @joining = internal global i32 0, align 128
@@ -70,8 +71,11 @@ REGION = """
 ; threads at most, pauses of a worker before it sleeps, pauses of the caller before it sleeps
 @lucid_knobs = global [3 x i64] [i64 1, i64 2000, i64 2000], align 128
 
-define void @lucid_parallel(ptr %body, ptr %words, i64 %tasks, i64 %threads) {
+; Fewer threads than none: as many as without the sign, but nobody is woken up.
+define void @lucid_parallel(ptr %body, ptr %words, i64 %tasks, i64 %signed) {
 entry:
+  %quiet = icmp slt i64 %signed, 0
+  %threads = call i64 @llvm.abs.i64(i64 %signed, i1 false)
   %most = load atomic i64, ptr @lucid_knobs monotonic, align 8
   %fewer = icmp slt i64 %threads, %most
   %allowed = select i1 %fewer, i64 %threads, i64 %most
@@ -113,7 +117,8 @@ open:
   %was = atomicrmw xchg ptr @state, i64 %new seq_cst
   %asleep = load atomic i32, ptr @sleepers seq_cst, align 4
   %none = icmp eq i32 %asleep, 0
-  br i1 %none, label %run, label %rouse
+  %on = or i1 %none, %quiet
+  br i1 %on, label %run, label %rouse
 rouse:
   %room32 = trunc i64 %room to i32
   %place = getelementptr i8, ptr @state, i64 4

@@ -18,7 +18,7 @@ PASSES = {
 }
 
 
-LATER = ("in_order", "epilogues", "bands")  # compiler/planned.py runs these
+LATER = ("in_order", "epilogues", "bands", "regions")  # compiler/planned.py runs these
 
 
 def left_out() -> set[str]:

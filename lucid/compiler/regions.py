@@ -1,0 +1,190 @@
+"""regions: small kernels that have nothing to do with each other share one parallel region.
+
+planned.py calls it with the steps of a program in their last order. A kernel that is too short to
+be worth two threads runs on one; of several such kernels, each thread takes some. The updates of
+biases and norms and the statistics of batch normalization are such kernels, and so are the two
+products of a small layer's backward. The kernels are the same: so are the bits.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from lucid.graph import Value
+from lucid.kernel import expr
+from lucid.kernel.loops import Kernel
+from lucid.lazy import lazy
+from lucid.plan.commit import read_by, written_by
+from lucid.plan.lower import arena_of
+from lucid.plan.nest import expressions
+from lucid.plan.steps import HEAD, Bound, Operand, Step
+
+_regions = lazy("lucid.backend.cpu.regions")
+
+SMALL = 2 << 18  # operations of a kernel, above which it is parallel itself: schedule.py
+LEAST = 1 << 17  # operations that other threads take over
+ACCESS, MATH = 4, 20  # operations that a load or store, and a function such as exp, count as
+PRODUCT = 4  # and a multiplication of a product
+ROUSE = 1 << 22  # operations of them that are worth waking these up
+MOST = 4096  # words of a call: they lie on the caller's stack
+SHARES = 4  # tasks for each thread
+ALIGN = 64
+PAGE = 4096  # bytes
+
+
+@dataclass(eq=False, repr=False)
+class Region:
+    """Steps that may run at the same time, at the place of the first. passed: what the steps in
+    between that are none of them write and read."""
+
+    members: list[int] = field(default_factory=list)
+    costs: list[int] = field(default_factory=list)
+    written: set[int] = field(default_factory=set)
+    read: set[int] = field(default_factory=set)
+    passed_written: set[int] = field(default_factory=set)
+    passed_read: set[int] = field(default_factory=set)
+    fails: bool = False  # whether a step in between may
+
+    def takes(self, written: set[int], read: set[int], commits: bool) -> bool:
+        """Whether a step that comes later may run with the members. commits: it writes to an input,
+        so that nothing may fail after it."""
+        if commits and self.fails:
+            return False
+        before = self.written | self.passed_written
+        return not (before & (written | read) or written & (self.read | self.passed_read))
+
+
+def regions(context: Any, into: Mapping[int, Value], threads: int) -> None:
+    """Put independent small steps together. into: by output's id, the input it overwrites."""
+    found = _found(context, into) if threads > 1 else []
+    found = [r for r in found if _saved(r.costs, threads) >= LEAST]
+    if not found:
+        return
+    saved = [_saved(r.costs, threads) for r in found]
+    # The first region wakes the threads up for all: they look for work for a while, then sleep.
+    rouse = [n >= ROUSE or i == 0 and sum(saved) >= ROUSE for i, n in enumerate(saved)]
+    before, steps = arena_of(context)[2], context.steps
+    context.steps = _joined(steps, found, rouse)
+    # What comes earlier than it was written lives longer, and what a region reads, all of it.
+    if arena_of(context)[2] > before * 1.01 + PAGE:
+        context.steps = steps
+    else:
+        context.groups = {}
+
+
+def _found(context: Any, into: Mapping[int, Value]) -> list[Region]:
+    same = {key: id(v) for key, v in into.items()}
+    inputs = {id(v) for v in context.graph.inputs}
+    weights: dict[int, int | None] = {}
+    found: list[Region] = []
+    for i, step in enumerate(context.steps):
+        written = {same.get(key, key) for key in written_by(step)}
+        read = {same.get(key, key) for key in read_by(step)}
+        cost = _cost(step, weights)
+        if cost is None:
+            for region in found[-1:]:
+                region.passed_written |= written
+                region.passed_read |= read
+                region.fails = region.fails or _fails(step, weights)
+            continue
+        if not found or not found[-1].takes(written, read, bool(written & inputs)):
+            found.append(Region())
+        region = found[-1]
+        region.members.append(i)
+        region.costs.append(cost)
+        region.written |= written
+        region.read |= read
+    return found
+
+
+def _saved(costs: Sequence[int], threads: int) -> int:
+    """Operations that others take over."""
+    return sum(costs) - max(sum(costs) // threads, *costs)
+
+
+def _cost(step: Step, weights: dict[int, int | None]) -> int | None:
+    """About how many operations a step is, where it runs on one thread and cannot fail."""
+    if step.kernel is None:
+        return step.work * PRODUCT if step.alone else None
+    weight = _weight(step.kernel, weights)
+    if weight is None:
+        return None
+    work = step.work or max(prod(o.shape) for o in step.operands)
+    return work * weight if work * weight <= SMALL else None
+
+
+def _fails(step: Step, weights: dict[int, int | None]) -> bool:
+    return not step.sure if step.kernel is None else _weight(step.kernel, weights) is None
+
+
+def _weight(kernel: Kernel, weights: dict[int, int | None]) -> int | None:
+    """Operations for each element, as prepare.py counts them; None where one of them may fail."""
+    if id(kernel) not in weights:
+        roots = expressions(list(kernel.stages))
+        axes = [*kernel.grid, *(a for s in kernel.stages for a in s.axes)]
+        roots += [a.extent for a in axes]
+        weight = len(kernel.stages)
+        for node in expr.postorder(roots):
+            if node.op == "load":
+                weight += ACCESS
+            elif node.args:
+                weight += MATH if node.op in expr.MATH else 1
+        weight += sum(ACCESS * len(getattr(s, "stores", ())) for s in kernel.stages)
+        fails = any(node.op == "checked" for node in expr.postorder(roots))
+        weights[id(kernel)] = None if fails else weight
+    return weights[id(kernel)]
+
+
+def _joined(steps: Sequence[Step], found: Sequence[Region], rouse: Sequence[bool]) -> list[Step]:
+    """The steps with each region as one."""
+    inside = {i for region in found for i in region.members}
+    made = {i: step for i, step in enumerate(steps) if i not in inside}
+    for region, wakes in zip(found, rouse, strict=True):
+        made[region.members[0]] = _step([steps[i] for i in region.members], region.costs, wakes)
+    return [made[i] for i in sorted(made)]
+
+
+def _step(parts: Sequence[Step], costs: Sequence[int], rouse: bool) -> Step:
+    def bind(threads: int) -> list[Bound]:
+        share = sum(costs) // (threads * SHARES)
+        made: list[Bound] = []
+        tasks: list[list[Bound]] = []
+        size, filled = 0, share
+        for part, cost in zip(parts, costs, strict=True):
+            bounds = part.bind(1)
+            words = 1 + sum(_regions.CALL + HEAD + len(b.words) for b in bounds)
+            if tasks and size + words > MOST:
+                made.append(_call(tasks, threads, rouse))
+                tasks, size, filled = [], 0, share
+            if filled >= share:
+                tasks.append([])
+                filled = 0
+            tasks[-1] += bounds
+            size += words
+            filled += cost
+        return [*made, _call(tasks, threads, rouse)]
+
+    operands = {id(o): o for part in parts for o in part.operands}
+    counts = Counter(part.name for part in parts)
+    name = ", ".join(f"{name} x {n}" if n > 1 else name for name, n in counts.items())
+    joined = Step(name, list(operands.values()), bind, work=sum(part.work for part in parts))
+    joined.equations = [e for part in parts for e in part.equations]
+    joined.parts = parts
+    joined.sure = True
+    return joined
+
+
+def _call(tasks: Sequence[Sequence[Bound]], threads: int, rouse: bool) -> Bound:
+    """One native call; the words of what it calls lie among its own."""
+    bounds = [bound for task in tasks for bound in task]
+    slot = max(-(-bound.scratch // ALIGN) * ALIGN for bound in bounds)
+    calls = [[(bound.address, bound.words) for bound in task] for task in tasks]
+    words, places = _regions.words_of(slot, rouse, calls)
+    pointers: list[tuple[int, Operand]] = []
+    scalars: list[tuple[int, Value]] = []
+    for bound, at in zip(bounds, places, strict=True):
+        pointers += [(at + word, o) for word, o in bound.pointers]
+        scalars += [(at + word, v) for word, v in bound.scalars]
+    return Bound(_regions.address(), words, pointers, scalars, slot * threads)
