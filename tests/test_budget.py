@@ -78,8 +78,8 @@ def test_the_core_is_small():
 
 def test_the_backend_does_not_grow():
     total = lines_of(list((PACKAGE / "backend" / "cpu").rglob("*.py")))
-    assert total < 10500, (
-        f"{total} lines of CPU backend, 10,500 are allowed: see docs/notes/size.md"
+    assert total < 10600, (
+        f"{total} lines of CPU backend, 10,600 are allowed: see docs/notes/size.md"
     )
 
 

@@ -24,7 +24,7 @@ def restored():
 def names(compiled, *arguments):
     runner, _ = compiled.find(arguments, {})
     steps = runner.plan.lowered.steps
-    return [s.name for s in steps]
+    return [p.name for s in steps for p in s.parts or (s,)]
 
 
 def plan(f, arguments, passes, threads=1):

@@ -9,6 +9,7 @@ products of a small layer's backward. The kernels are the same: so are the bits.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from math import prod
 from typing import Any
 
@@ -17,7 +18,7 @@ from lucid.kernel import expr
 from lucid.kernel.loops import Kernel
 from lucid.lazy import lazy
 from lucid.plan.commit import read_by, written_by
-from lucid.plan.lower import arena_of
+from lucid.plan.lower import lives_of
 from lucid.plan.nest import expressions
 from lucid.plan.steps import HEAD, Bound, Operand, Step
 
@@ -64,14 +65,23 @@ def regions(context: Any, into: Mapping[int, Value], threads: int) -> None:
         return
     saved = [_saved(r.costs, threads) for r in found]
     # The first region wakes the threads up for all: they look for work for a while, then sleep.
-    rouse = [n >= ROUSE or i == 0 and sum(saved) >= ROUSE for i, n in enumerate(saved)]
-    before, steps = arena_of(context)[2], context.steps
+    rouse = [n >= ROUSE or i == 0 and sum(saved) >= 2 * ROUSE for i, n in enumerate(saved)]
+    before, steps = _most_alive(context), context.steps
     context.steps = _joined(steps, found, rouse)
     # What comes earlier than it was written lives longer, and what a region reads, all of it.
-    if arena_of(context)[2] > before * 1.01 + PAGE:
+    if _most_alive(context) > before * 1.01 + PAGE:
         context.steps = steps
     else:
         context.groups = {}
+
+
+def _most_alive(context: Any) -> int:
+    """Bytes of the values in between where most of them are alive."""
+    change = [0] * (len(context.steps) + 1)
+    for size, first, last in lives_of(context)[1]:
+        change[first] += size
+        change[last + 1] -= size
+    return max(accumulate(change))
 
 
 def _found(context: Any, into: Mapping[int, Value]) -> list[Region]:
@@ -125,14 +135,14 @@ def _weight(kernel: Kernel, weights: dict[int, int | None]) -> int | None:
         roots = expressions(list(kernel.stages))
         axes = [*kernel.grid, *(a for s in kernel.stages for a in s.axes)]
         roots += [a.extent for a in axes]
-        weight = len(kernel.stages)
+        weight, fails = len(kernel.stages), False
         for node in expr.postorder(roots):
+            fails = fails or node.op == "checked"
             if node.op == "load":
                 weight += ACCESS
             elif node.args:
                 weight += MATH if node.op in expr.MATH else 1
         weight += sum(ACCESS * len(getattr(s, "stores", ())) for s in kernel.stages)
-        fails = any(node.op == "checked" for node in expr.postorder(roots))
         weights[id(kernel)] = None if fails else weight
     return weights[id(kernel)]
 

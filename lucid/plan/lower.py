@@ -100,7 +100,8 @@ def lower(
     if into:
         commit(context, [(graph.outputs[i], v) for i, v in into.items()])
     gather(context)
-    values, offsets, total = arena_of(context)
+    values, lives = lives_of(context)
+    offsets, total = arrange(lives)
     arena = {id(v): at for v, at in zip(values, offsets, strict=True)}
     return Lowered(context.steps, arena, total, values)
 
@@ -279,8 +280,9 @@ def _lower_opaque(context: Context, equation: Equation, op: type[Opaque]) -> Non
         context.steps.append(step)
 
 
-def arena_of(context: Context) -> tuple[list[Value], list[int], int]:
-    """The values in between, an offset in the arena for each, by when it lives, and its size."""
+def lives_of(context: Context) -> tuple[list[Value], list[tuple[int, int, int]]]:
+    """The values in between, and for each its bytes and the first and the last step that it is an
+    operand of."""
     outside = {id(v) for v in context.graph.inputs} | context.outputs
     first: dict[int, int] = {}
     last: dict[int, int] = {}
@@ -294,7 +296,7 @@ def arena_of(context: Context) -> tuple[list[Value], list[int], int]:
                 values[key] = operand.value
     keys = list(values)
     lives = [(nbytes(values[k]), first[k], last[k]) for k in keys]
-    return list(values.values()), *arrange(lives)
+    return list(values.values()), lives
 
 
 def nbytes(value: Value | Operand) -> int:

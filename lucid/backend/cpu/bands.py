@@ -55,14 +55,9 @@ def address(operands: int) -> int:
 
 
 def emit(symbol: str, operands: int) -> str:
-    module = ll.Module(target().flags)
-    f = module.function("task", [("ptr", "words"), ("i64", "task"), ("i64", "slot")], internal=True)
+    f, errors = task_of_calls()
     words, task, slot = f.arguments
     here = f.slot(f"[{MOST} x i64]").pointer
-    # Signals are looked for between tasks: what a call finds in its own slot is that all is well.
-    errors = f.slot("[4 x i64]").pointer
-    for field in range(4):
-        f.store(f.i64(0), errors, field)
     place: list[ll.Value] = []
     rest = task
     for d in reversed(range(DIMS)):
@@ -70,7 +65,7 @@ def emit(symbol: str, operands: int) -> str:
         place.insert(0, rest % size)
         rest = rest // size
     scratch = f.load("i64", words, 1) + slot * f.load("i64", words, SLOT_BYTES)
-    f.store(f.cast(errors, "ptrtoint", "i64"), here, 0)
+    f.store(errors, here, 0)
     f.store(f.i64(1), here, 2)
     at = f.slot("i64", FIRST + operands)
     with f.loop(0, f.load("i64", words, CALLS)):
@@ -90,10 +85,27 @@ def emit(symbol: str, operands: int) -> str:
         code = f.cast(callee, "inttoptr", "ptr")
         f.line(f"call void {code.name}(ptr {here.name})")
         at.set(first + patches * PATCH)
+    return with_entry(f, symbol)
+
+
+def task_of_calls() -> tuple[ll.Function, ll.Value]:
+    """The function of a task that calls kernels, and the address of an error slot for these:
+    signals are looked for between tasks, and what a call finds in that slot is that all is well."""
+    module = ll.Module(target().flags)
+    f = module.function("task", [("ptr", "words"), ("i64", "task"), ("i64", "slot")], internal=True)
+    errors = f.slot("[4 x i64]").pointer
+    for field in range(4):
+        f.store(f.i64(0), errors, field)
+    return f, f.cast(errors, "ptrtoint", "i64")
+
+
+def with_entry(task: ll.Function, symbol: str, sign: int | None = None) -> str:
+    """The text of `symbol(ptr words)`, which runs the tasks; sign: the word of a 1 or -1 that the
+    number of threads is multiplied by."""
+    task.finish()
+    f = task.module.function(symbol, [("ptr", "words")])
+    tasks, threads = f.load("i64", f.arguments[0], TASKS), f.load("i64", f.arguments[0], 2)
+    threads = threads if sign is None else threads * f.load("i64", f.arguments[0], sign)
+    f.call("lucid_parallel", ll.Value("@task", "ptr", f), f.arguments[0], tasks, threads)
     f.finish()
-    entry = module.function(symbol, [("ptr", "words")])
-    given = entry.arguments[0]
-    tasks, threads = entry.load("i64", given, TASKS), entry.load("i64", given, 2)
-    entry.call("lucid_parallel", ll.Value("@task", "ptr", entry), given, tasks, threads)
-    entry.finish()
-    return module.text()
+    return task.module.text()

@@ -10,10 +10,8 @@ machine code serves all: what it calls stands in its words.
 from collections.abc import Sequence
 
 from lucid.backend.cpu import jit
-from lucid.backend.cpu import llvm as ll
-from lucid.backend.cpu.target import target
+from lucid.backend.cpu.bands import HEADER, task_of_calls, with_entry
 
-HEADER = 3  # words before: error slot, scratch, threads
 TASKS, SLOT_BYTES, ROUSE, STARTS = range(HEADER, HEADER + 4)
 NAME = "kernels side by side"
 CALL = 2  # words of a call before its own: address, number
@@ -50,29 +48,17 @@ def called(words: Sequence[int]) -> list[int]:
 
 
 def emit(symbol: str) -> str:
-    module = ll.Module(target().flags)
-    f = module.function("task", [("ptr", "words"), ("i64", "task"), ("i64", "slot")], internal=True)
+    f, errors = task_of_calls()
     words, task, slot = f.arguments
-    # Signals are looked for between tasks: what a call finds in its own slot is that all is well.
-    errors = f.slot("[4 x i64]").pointer
-    for field in range(4):
-        f.store(f.i64(0), errors, field)
     scratch = f.load("i64", words, 1) + slot * f.load("i64", words, SLOT_BYTES)
     at = f.slot("i64", f.load("i64", words, task + STARTS))
     end = f.load("i64", words, task + (STARTS + 1))
     with f.loop_while(lambda: at.get() < end):
         call = f.address(words, at.get(), "i64")
         own = f.address(call, CALL, "i64")
-        f.store(f.cast(errors, "ptrtoint", "i64"), own, 0)
+        f.store(errors, own, 0)
         f.store(scratch, own, 1)
         code = f.cast(f.load("i64", call), "inttoptr", "ptr")
         at.set(at.get() + f.load("i64", call, 1) + CALL)
         f.line(f"call void {code.name}(ptr {own.name})")
-    f.finish()
-    entry = module.function(symbol, [("ptr", "words")])
-    given = entry.arguments[0]
-    tasks, threads = entry.load("i64", given, TASKS), entry.load("i64", given, 2)
-    threads = threads * entry.load("i64", given, ROUSE)
-    entry.call("lucid_parallel", ll.Value("@task", "ptr", entry), given, tasks, threads)
-    entry.finish()
-    return module.text()
+    return with_entry(f, symbol, ROUSE)
