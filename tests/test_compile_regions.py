@@ -235,6 +235,28 @@ def test_a_long_region_is_cut(all_pay, monkeypatch):
                if runner.plan.lowered.steps[s].parts) < 200  # fmt: skip
 
 
+def test_who_is_woken_up(monkeypatch):
+    lucid.set_num_threads(2)
+
+    def signs(least):
+        monkeypatch.setattr(regions, "ROUSE", least)
+        settings.cache_mb, before = 0, settings.cache_mb
+        _, f, arguments = trained("adam", True)
+        settings.cache_mb = before
+        runner, _ = f.find(arguments, {})
+        plan = runner.plan
+        calls = zip(plan.owners, plan.bind().calls, strict=True)
+        return [c.words[5] for i, c in calls if plan.lowered.steps[i].parts]
+
+    monkeypatch.setattr(regions, "LEAST", 1)
+    count = len(signs(1))
+    assert count > 2
+    assert signs(1) == [1] * count  # each is worth it
+    assert signs(1 << 60) == [-1] * count
+    some = signs(100_000)  # the first one, for all of them
+    assert some == [1] + [-1] * (count - 1)
+
+
 def test_eight_threads_run_one_plan(all_pay):
     lucid.set_num_threads(2)
     weights = [lucid.randn(16) for _ in range(12)]

@@ -30,7 +30,7 @@ ACCESS, MATH = 4, 20  # operations that a load or store, and a function such as 
 PRODUCT = 4  # and a multiplication of a product
 ROUSE = 1 << 22  # operations of them that are worth waking these up
 MOST = 4096  # words of a call: they lie on the caller's stack
-SHARES = 4  # tasks for each thread
+SHARES = 4  # tasks for each thread, and of what is worth a region
 ALIGN = 64
 PAGE = 4096  # bytes
 
@@ -158,7 +158,7 @@ def _joined(steps: Sequence[Step], found: Sequence[Region], rouse: Sequence[bool
 
 def _step(parts: Sequence[Step], costs: Sequence[int], rouse: bool) -> Step:
     def bind(threads: int) -> list[Bound]:
-        share = sum(costs) // (threads * SHARES)
+        share = max(sum(costs) // (threads * SHARES), LEAST // SHARES)
         made: list[Bound] = []
         tasks: list[list[Bound]] = []
         size, filled = 0, share
