@@ -1,11 +1,16 @@
 """Fixtures of several test files."""
 
+import signal
 import sys
 from collections.abc import Iterator
 
 import pytest
 
 from lucid.autograd.mode import is_grad_enabled, set_grad_enabled
+
+# A shell ignores Ctrl-C in what it starts in the background, and so would the tests' programs.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
