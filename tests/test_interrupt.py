@@ -197,5 +197,8 @@ def test_a_program_gets_the_signal_of_its_terminal():
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    try:
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert (process.returncode, output) == (0, "7000.0\n"), errors
