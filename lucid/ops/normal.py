@@ -13,7 +13,7 @@ from lucid.dtypes import float32
 from lucid.kernel.expr import mad, math, zero
 from lucid.lazy import lazy
 from lucid.op import Elementwise
-from lucid.ops.transcendental import exp, tanh
+from lucid.ops.transcendental import exp_negative, tanh
 
 special = lazy("scipy.special", extra="scipy")
 
@@ -59,7 +59,7 @@ class normal_cdf(Elementwise):
         return normal_distribution(b, x)
 
     def vjp_x(g, x):
-        return g * (exp(x * x * -0.5) * (1 / root(2 * pi)))
+        return g * (exp_negative(x * x * -0.5) * (1 / root(2 * pi)))
 
     def ref(x):
         return special.ndtr(x)
@@ -96,7 +96,7 @@ class gelu(Elementwise):
             t = tanh(inner)
             slope = (1.0 + x * x * (3 * 0.044715)) * root(2 / pi)
             return g * (0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * slope)
-        density = exp(x * x * -0.5) * (1 / root(2 * pi))
+        density = exp_negative(x * x * -0.5) * (1 / root(2 * pi))
         return g * (normal_cdf(x) + x * density)
 
     def ref(x, approximate="none"):

@@ -309,6 +309,8 @@ class _Task:
             there = f.address(self.b, start * w["b_k"] + panel * tile.width, tile.element)
             place = f.address(to, (panel - self.first_panel) * tile.width, tile.element)
 
+            self._ask(row, rows, panel)
+
             def multiply(right: ll.Value, right_step: ll.Value, *copy: ll.Value) -> None:
                 ahead = right_step * AHEAD
                 self._call(panel, rows, step, right, right_step, place, to_pitch, mode, ahead, copy)
@@ -329,6 +331,21 @@ class _Task:
         if variant.epilogue:
             with f.when((block + 1).eq(w["blocks"])):
                 self._finish(row, rows, to)
+
+    def _ask(self, row: ll.Value, rows: ll.Value, panel: ll.Value) -> None:
+        """What the epilogue reads beside a panel comes while the tile multiplies."""
+        f, w, epilogue = self.f, self.w, self.variant.epilogue
+        if epilogue is None or epilogue.along != "n":
+            return
+        for n, kind in enumerate(epilogue.kinds):
+            if epilogue.accesses[n] != "next":
+                continue
+            unit, step = memory(kind), w[f"operand{n}_m"]
+            first = f.address(self.operands[n], (self.first_row + row) * step, unit)
+            first = f.address(first, panel * self.tile.width, unit)
+            with f.loop(0, rows) as i:
+                for at in range(0, self.tile.width, LINE // kind.itemsize):
+                    f.prefetch(f.address(first, i * step + at, unit), 2)
 
     def _call(
         self,
