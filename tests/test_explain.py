@@ -80,6 +80,26 @@ def test_pooling_backward_is_pooling():
     assert "pooling" in names and "sorting, scans and others" not in names
 
 
+@pytest.mark.parametrize("fullgraph", [True, False])
+def test_steps_of_optimizers_are_a_family(fullgraph):
+    layer = nn.Linear(64, 64)
+    optimizer = lucid.optim.AdamW(layer.parameters())
+
+    def step(x):
+        optimizer.zero_grad()
+        loss = layer(x).square().mean()
+        loss.backward()
+        if not fullgraph and loss.item() < 0:  # which a graph cannot ask
+            return None
+        optimizer.step()
+        return loss
+
+    compiled = lucid.compile(step, fullgraph=fullgraph)
+    report = lucid.explain(compiled, lucid.ones(8, 64))
+    found = {f.name: f.kernels for f in report.families()}
+    assert found["optimizers"] and found["matrix products"] and found["elementwise"]
+
+
 def test_the_memory_plan_is_near_its_lower_bound(report):
     assert report.least <= report.arena
     for b in report.blocks:

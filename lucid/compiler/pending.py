@@ -75,12 +75,14 @@ class Slot:
 
 @dataclass(eq=False)
 class Segment:
-    """A plan; which slots it takes tensors and numbers from; the graph as it was recorded."""
+    """A plan; which slots it takes tensors and numbers from; the graph as it was recorded; the
+    ids of the numbers that optimizers' formulas take."""
 
     plan: ProgramPlan
     tensors: list[int]
     numbers: list[int]
     before: str
+    rates: frozenset[int]
 
 
 @dataclass
@@ -384,6 +386,7 @@ def _planned(
     tensors = [v for v in inputs if not v.weak]
     numbers = [v for v in inputs if v.weak]
     graph.inputs = [*tensors, *numbers]
+    given = {id(values[i]) for r in rows if r[0] == UNIT and r[1].updates for i in r[2]}
     plan = ProgramPlan(graph, [c.layout.strides for c in (*made, *written)], name, into)
     trim(_segments)
     found = _segments[key] = Segment(
@@ -391,6 +394,7 @@ def _planned(
         [places[id(v)] for v in tensors],
         [places[id(v)] for v in numbers],
         before,
+        frozenset(given.intersection(map(id, numbers))),
     )
     return found
 

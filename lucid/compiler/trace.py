@@ -283,7 +283,9 @@ class Program:
             refs = self.journal.refs
             self.journal.add("row", key, changed, refs(row), refs(given))
         kinds = iter([t._layout.strides for t in row])
-        values = self.put_unit(self.unit(key, changed, given, lambda v: next(kinds)), given)
+        formula = self.unit(key, changed, given, lambda v: next(kinds))
+        formula.updates = True
+        values = self.put_unit(formula, given)
         for target, value in zip(row, values, strict=False):
             self.put(target, value)
         return len(values)

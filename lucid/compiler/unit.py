@@ -26,6 +26,7 @@ class Unit:
     ):
         self.strides = strides
         self.present: tuple[bool, ...] = present  # which of the function's results are tensors
+        self.updates = False  # whether it is an optimizer's formula
         self.count = len(graph.inputs)
         # Values are numbered: the inputs, then the outputs of one equation after another. What
         # is a constant stands for itself.

@@ -215,7 +215,8 @@ def _in_pieces(compiled: Compiled, args: tuple, kwargs: dict) -> Report:
     plans = [segment.plan for segment, _ in ran.segments]
     kernels: list[KernelReport] = []
     for segment, seconds in ran.segments:
-        kernels += [_kernel(s, t) for s, t in zip(segment.plan.lowered.steps, seconds, strict=True)]
+        steps = segment.plan.lowered.steps
+        kernels += [_kernel(s, t, segment.rates) for s, t in zip(steps, seconds, strict=True)]
     largest = max(plans, key=lambda plan: plan.arena_bytes, default=None)
     blocks = tuple(_blocks(largest)) if largest is not None else ()
     count = len(largest.lowered.steps) if largest is not None else 0
@@ -236,7 +237,7 @@ def _in_pieces(compiled: Compiled, args: tuple, kwargs: dict) -> Report:
     )
 
 
-def _kernel(step: Step, seconds: float, rates: Collection[int] = ()) -> KernelReport:
+def _kernel(step: Step, seconds: float, rates: Collection[int]) -> KernelReport:
     lines = tuple(dict.fromkeys(e.line for e in step.equations if e.line))
     seen = {id(o.value): o for o in step.operands}
     size = sum(prod(o.shape) * o.dtype.itemsize for o in seen.values())
