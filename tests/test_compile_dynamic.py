@@ -180,6 +180,28 @@ def test_a_gpt_step_with_other_batches_and_lengths(made):
     assert (steps.compiled.traces, steps.compiled.resizes, made) == (2, 4, [])
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_recurrent_layers(kind):
+    def model():
+        layer = getattr(nn, kind)(5, 6, 2, bidirectional=True, batch_first=True)
+        return nn.ModuleDict({"layer": layer, "head": nn.Linear(12, 3)})
+
+    def step(m, optimizer):
+        def run(x, y):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(m["head"](m["layer"](x)[0][:, -1]), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return run
+
+    steps = Steps(model, adam, step)
+    for i, (n, length) in enumerate([(8, 9), (7, 11), (9, 13), (11, 8), (4, 15)]):
+        steps.call(rand(n, length, 5), whole(n, high=3), seed=i)
+    assert (steps.compiled.traces, steps.compiled.resizes) == (2, 3)
+
+
 def test_a_network_of_convolutions_with_batch_norm():
     steps = Steps(convolved, momentum, classified)
     for i, (n, side) in enumerate([(4, 17), (5, 18), (7, 21), (6, 33), (4, 20)]):

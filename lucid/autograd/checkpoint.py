@@ -9,12 +9,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from lucid.apply import current_node, wrap
+from lucid.apply import apply, current_node, wrap
 from lucid.array import Array
-from lucid.autograd.mode import enable_grad, is_grad_enabled
+from lucid.autograd.mode import enable_grad, is_grad_enabled, no_grad
 from lucid.autograd.node import Deferred, Node, Saved, keep, newest
+from lucid.op import find
 from lucid.ops.random import default_generator
-from lucid.tracing import casting, tracing
+from lucid.tracing import casting, program, tracing
 
 
 class _Segment(Deferred):
@@ -26,7 +27,7 @@ class _Segment(Deferred):
         self.function = function
         self.inputs = [_kept(a) for a in args]
         self.options = {name: _kept(a) for name, a in options.items()}
-        self.state = default_generator.get_state() if keep_state else None
+        self.state = _position() if keep_state else None
         self.nodes: list[weakref.ref[Node]] = []
         self.casting = casting.get()
 
@@ -43,6 +44,9 @@ class _Segment(Deferred):
                 return s
             _check(s, self.nodes)
             x = wrap(s.storage, s.layout, s.offset)
+            if _compiling() is not None:  # whose passes would find the values of the first run
+                with no_grad():
+                    x = apply(find("renewed"), (x,))
             if s.edge is not None:
                 x._requires_grad = True
                 stands_for[id(x)] = s.edge
@@ -63,15 +67,15 @@ class _Segment(Deferred):
                 _hand_over(new, node, stands_for)
 
     def _run(self, args: list, options: dict) -> Any:
-        now = default_generator.get_state()
+        now = _position()
         if self.state is not None:
-            default_generator.set_state(self.state)
+            _go_to(self.state)
         try:
             with enable_grad(), self.types():
                 return self.function(*args, **options)
         finally:
             if self.state is not None:
-                default_generator.set_state(now)
+                _go_to(now)
 
     def _compare(self, new: list[Node], old: list[Node | None]) -> None:
         if len(new) == len(old) and all(
@@ -84,6 +88,26 @@ class _Segment(Deferred):
             f"ones ({_names(new)}), at first {len(old)} ({_names(old)}); it must depend on its "
             "arguments alone"
         )
+
+
+def _compiling() -> Any:
+    """The trace of a whole program, whose numbers are drawn when it runs; or None."""
+    found = program()
+    return None if found is None or found.pending else found
+
+
+def _position() -> Any:
+    """Where the default generator is."""
+    found = _compiling()
+    return default_generator.get_state() if found is None else found.position(default_generator)
+
+
+def _go_to(position: Any) -> None:
+    found = _compiling()
+    if found is None:
+        default_generator.set_state(position)
+    else:
+        found.go_to(default_generator, position)
 
 
 def _names(nodes: list) -> str:

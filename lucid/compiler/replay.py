@@ -11,6 +11,7 @@ from typing import Any
 
 from lucid import apply as funnel
 from lucid.apply import view_of, wrap
+from lucid.autograd.mode import no_grad
 from lucid.autograd.node import view_recipe
 from lucid.compiler.captured import Captured, Input, Output, Source
 from lucid.compiler.extents import COMPARISONS, Form, evaluated, filled
@@ -123,6 +124,12 @@ class _Replay:
             program.drawn[id(generator)] = 0
         program.draw(generator, self.lates[offset[1]], self.numbers(n))
 
+    def _position(self, generator: Any) -> None:
+        self.program.position(generator)
+
+    def _go_to(self, generator: Any, position: int) -> None:
+        self.program.go_to(generator, position)
+
     def _call(self, op: Any, params: Any, inputs: Sequence[Ref], places: Sequence[int]) -> None:
         params, given = self.numbers(params), tuple(self.given(inputs))
         given = tuple([x if isinstance(x, Late) else funnel._operand(op, x) for x in given])
@@ -174,7 +181,8 @@ class _Replay:
             for name, ref in saved.items()
         }
         gs = [None if g is None else self._given(g) for g in arrived]
-        made = self.program.pulled(recipe, kept, needed, gs)
+        with no_grad():  # as backward calls them; rules to be differentiated are in no journal
+            made = self.program.pulled(recipe, kept, needed, gs)
         for place, y in zip(places, made, strict=True):
             self._put(place, y)
 

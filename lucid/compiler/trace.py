@@ -103,6 +103,7 @@ class Program:
         self.returned = False  # whether the function has run to its end
         self.seeds: dict[int, tuple[Any, Late]] = {}  # by generator
         self.drawn: dict[int, int] = {}  # numbers that each generator has given
+        self.positions: list[int] = []  # to go back to
         self.offsets: list[tuple[Any, int, Value]] = []
         self.host: Any = None  # what optimizers and schedulers do in Python (host.py)
         self.stepping: Any = None  # the optimizer whose step is going on
@@ -397,6 +398,20 @@ class Program:
         key = id(generator)
         self.offsets.append((generator, self.drawn[key], offset.value))
         self.drawn[key] += n
+
+    def position(self, generator: Any) -> int:
+        """The number of a place in a generator's counters, for `go_to`."""
+        self.positions.append(self.drawn.get(id(generator), 0))
+        if self.journal is not None:
+            self.journal.add("position", generator)
+        return len(self.positions) - 1
+
+    def go_to(self, generator: Any, position: int) -> None:
+        """Draw again from where the generator was."""
+        if id(generator) in self.drawn:
+            self.drawn[id(generator)] = self.positions[position]
+        if self.journal is not None:
+            self.journal.add("go_to", generator, position)
 
     def constant(self, x: Any) -> Any:
         """What the function has for a tensor of Python data: each call has a copy of its own."""

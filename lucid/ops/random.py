@@ -277,10 +277,14 @@ class Generator:
 
     def get_state(self) -> Any:
         """Seed and counter as 16 bytes."""
+        if (tracer := program()) is not None and not tracer.pending:
+            tracer.refuse("get_state of a generator", "ask for it before the call")
         data = self._seed.to_bytes(8, "little") + self._offset.to_bytes(8, "little")
         return tensor(np.frombuffer(data, np.uint8).copy())
 
     def set_state(self, state: Any) -> "Generator":
+        if (tracer := program()) is not None and not tracer.pending:
+            tracer.refuse("set_state of a generator", "set it before the call")
         data = bytes(bytearray(state.tolist()))
         if len(data) != 16:
             raise RuntimeError(f"set_state: 16 bytes are needed, got {len(data)}")
