@@ -9,11 +9,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from lucid.apply import apply, current_node, wrap
+from lucid.apply import current_node, wrap
 from lucid.array import Array
-from lucid.autograd.mode import enable_grad, is_grad_enabled, no_grad
+from lucid.autograd.mode import enable_grad, is_grad_enabled
 from lucid.autograd.node import Deferred, Node, Saved, keep, newest
-from lucid.op import find
 from lucid.ops.random import default_generator
 from lucid.tracing import casting, program, tracing
 
@@ -44,9 +43,8 @@ class _Segment(Deferred):
                 return s
             _check(s, self.nodes)
             x = wrap(s.storage, s.layout, s.offset)
-            if _compiling() is not None:  # whose passes would find the values of the first run
-                with no_grad():
-                    x = apply(find("renewed"), (x,))
+            if (found := _compiling()) is not None:  # whose passes know the values of the first run
+                x = found.renew(x)
             if s.edge is not None:
                 x._requires_grad = True
                 stands_for[id(x)] = s.edge

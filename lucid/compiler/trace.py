@@ -29,7 +29,7 @@ from lucid.graph import Graph, Value, preserved
 from lucid.layout import Layout, dense_order, layout
 from lucid.lines import user_line
 from lucid.op import Op, View, find
-from lucid.ops.overwrite import overwritten
+from lucid.ops.overwrite import overwritten, renewed
 from lucid.ops.strided import strided
 from lucid.ops.view import permute, reshape
 from lucid.pairing import lowered, pairs_of
@@ -412,6 +412,11 @@ class Program:
             self.drawn[id(generator)] = self.positions[position]
         if self.journal is not None:
             self.journal.add("go_to", generator, position)
+
+    def renew(self, x: Any) -> Any:
+        """The same elements, of which no pass knows that they are."""
+        with no_grad():
+            return funnel.apply(renewed, (x,))
 
     def constant(self, x: Any) -> Any:
         """What the function has for a tensor of Python data: each call has a copy of its own."""

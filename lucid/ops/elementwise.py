@@ -147,20 +147,6 @@ class clone(Elementwise):
     ref = np.copy
 
 
-class renewed(Elementwise):
-    """x as another value to the compiler's passes: what is computed from it is computed again."""
-
-    public = False
-
-    def body(b, x):
-        return x
-
-    def vjp_x(g):
-        return g
-
-    ref = np.copy
-
-
 class assign(Elementwise):
     """What `copy_` writes: the source, in the target's type."""
 

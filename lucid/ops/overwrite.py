@@ -1,4 +1,5 @@
-"""What in-place writes through views become in a program: a new value of the whole.
+"""Records of programs alone: what in-place writes through views become, a new value of the whole;
+and values that are to be computed again.
 
 compiler/trace.py uses these; eager code writes in place and needs none of them.
 """
@@ -7,7 +8,9 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from lucid.op import Opaque, find
+import numpy as np
+
+from lucid.op import Elementwise, Opaque, find
 from lucid.plan.copies import copy_step
 from lucid.plan.steps import Operand
 
@@ -65,3 +68,17 @@ def through(y: Operand, chain: Sequence[tuple[str, tuple]]) -> Operand:
             raise RuntimeError(f"{name}: this view of strides {strides} takes a copy")
         shape, (strides, offset) = tuple(op.shape(shape, **static)), found
     return Operand(y.value, shape, strides, y.dtype, offset)
+
+
+class renewed(Elementwise):
+    """x as a value that no pass takes for x: what is computed from it is computed again."""
+
+    public = False
+
+    def body(b, x):
+        return x
+
+    def vjp_x(g):
+        return g
+
+    ref = np.copy
