@@ -17,7 +17,7 @@ from lucid.graph import Value
 from lucid.kernel import expr
 from lucid.kernel.loops import Kernel
 from lucid.lazy import lazy
-from lucid.plan.commit import read_by, written_by
+from lucid.plan.commit import may_fail, read_by, written_by
 from lucid.plan.lower import lives_of
 from lucid.plan.nest import expressions
 from lucid.plan.steps import HEAD, Bound, Operand, Step
@@ -97,7 +97,7 @@ def _found(context: Any, into: Mapping[int, Value]) -> list[Region]:
             for region in found[-1:]:
                 region.passed_written |= written
                 region.passed_read |= read
-                region.fails = region.fails or _fails(step, weights)
+                region.fails = region.fails or may_fail(step)
             continue
         if not found or not found[-1].takes(written, read, bool(written & inputs)):
             found.append(Region())
@@ -123,10 +123,6 @@ def _cost(step: Step, weights: dict[int, int | None]) -> int | None:
         return None
     work = step.work or max(prod(o.shape) for o in step.operands)
     return work * weight if work * weight <= SMALL else None
-
-
-def _fails(step: Step, weights: dict[int, int | None]) -> bool:
-    return not step.sure if step.kernel is None else _weight(step.kernel, weights) is None
 
 
 def _weight(kernel: Kernel, weights: dict[int, int | None]) -> int | None:

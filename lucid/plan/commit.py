@@ -2,22 +2,25 @@
 
 lower.py calls `commit` with the steps in order. An output goes straight into the input's bytes
 where nobody reads the old ones afterwards; elsewhere it is made beside and copied at the end. All
-such steps stand behind those that may still fail, so that an error leaves every input as it was.
+such steps stand behind those that may still fail, so that an error leaves every input as it was;
+but no later than they must, as what they read lives until then.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from lucid.graph import Value
+from lucid.kernel.expr import postorder
 from lucid.plan.copies import copy_step
 from lucid.plan.fuse import viewed
+from lucid.plan.nest import expressions
 from lucid.plan.steps import Step
 
 
 def commit(context: Any, pairs: Sequence[tuple[Value, Value]]) -> None:
     """Order the steps and copy what cannot be written in place; `pairs` says which output goes
     into which input."""
-    late = _writers(context.steps, [v for v, _ in pairs])
+    late = _postponed(context.steps, pairs)
     order = [i for i in range(len(context.steps)) if i not in late] + sorted(late)
     groups = {new: context.groups[old] for new, old in enumerate(order) if old in context.groups}
     context.steps, context.groups = [context.steps[i] for i in order], groups
@@ -33,16 +36,30 @@ def commit(context: Any, pairs: Sequence[tuple[Value, Value]]) -> None:
         _beside(context, output)
 
 
-def _writers(steps: Sequence[Step], outputs: Sequence[Value]) -> set[int]:
-    """The steps that write these values, and those that read what they wrote."""
+def _postponed(steps: Sequence[Step], pairs: Sequence[tuple[Value, Value]]) -> set[int]:
+    """The steps that write such outputs where a later one may fail or reads the input, and those
+    that read what they wrote."""
+    fails = max((i for i, s in enumerate(steps) if may_fail(s)), default=-1)
+    writers, readers = _places(steps, written_by), _places(steps, read_by)
+    late = {
+        id(v)
+        for v, target in pairs
+        if min(writers.get(id(v), [0])) < max(fails, *readers.get(id(target), [0]))
+    }
     found: set[int] = set()
-    late = {id(v) for v in outputs}
     for i, s in enumerate(steps):
         made, read = written_by(s), read_by(s)
         if late & (made | read):
             found.add(i)
             late |= made
     return found
+
+
+def may_fail(s: Step) -> bool:
+    """Whether a step may report an error."""
+    if s.kernel is None:
+        return not s.sure
+    return any(node.op == "checked" for node in postorder(expressions(list(s.kernel.stages))))
 
 
 def written_by(s: Step) -> set[int]:
