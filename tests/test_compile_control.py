@@ -183,6 +183,22 @@ def test_nothing_is_computed_from_a_cotangent_that_has_not_arrived():
     agree(lambda x, c: f(x, c)[0], make, 1)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(("steps", "carried"), [(1, 1), (2, 0), (2, 1), (3, 0), (3, 1)])
+def test_the_sign_of_a_zero_in_the_gradient_of_rows(carried, steps, reverse):
+    """Eager adds up the gradients of several rows, 0 for each of the others: -0 + 0 is 0."""
+
+    def f(x, w):
+        c, ys = lucid.scan(lambda c, x: (c * x, c), w[0], x, reverse=reverse)
+        y = c if carried else ys
+        return lucid.autograd.grad((y * -w[0]).sum(), x)[0]
+
+    w = lucid.tensor([[0.0, -0.0, 1.0, -1.0]])
+    x = lucid.arange(1.0, 4.0 * steps + 1).view(steps, 4).requires_grad_()
+    found = [g(x, w) for g in (f, lucid.compile(f))]
+    assert bits(found[0]) == bits(found[1])
+
+
 def test_scan_without_a_gradient_at_first():
     def f(x, w):
         carry, ys = lucid.scan(lambda c, x: (c * w + x.detach(), c), lucid.zeros(3), x)

@@ -172,10 +172,14 @@ class LoopBackward:
         steps = list(self.phases.values())
         numbers = {key: i for i, key in enumerate(self.phases)}
         rows = sorted({i for step in steps for i, g in enumerate(step.rows) if g is not None})
+        # Eager adds up a gradient of all rows for each that has one: so -0 becomes 0.
+        several = {
+            i for i in rows if sum(self.phases[f].rows[i] is not None for f in reached[:-1]) > 1
+        }
         inputs = _Inputs(self)
         phases = []
         for step in steps:
-            phases.append(step.phase(rows, inputs, numbers.get(step.after, 0)))
+            phases.append(step.phase(rows, several, inputs, numbers.get(step.after, 0)))
         slots = [i for i, there in enumerate(first) if there]
         record = Loop(
             phases,
@@ -258,7 +262,7 @@ class _BackwardStep:
         self.rows = [found.get(n + i) for i in range(len(node.loop.rows))]
         self.after = tuple([g is not None for g in self.slots])
 
-    def phase(self, rows: list[int], inputs: _Inputs, after: int) -> Phase:
+    def phase(self, rows: list[int], several: set[int], inputs: _Inputs, after: int) -> Phase:
         program, region, node = self.node.program, self.region, self.node
         n = len(node.loop.carry)
         with region.recording():
@@ -266,7 +270,10 @@ class _BackwardStep:
             for i in rows:
                 g = self.rows[i]
                 v = node.region.inputs[n + i]
-                made.append(zeros(v.shape, dtype=v.dtype) if g is None else contiguous(g))
+                if g is None:
+                    made.append(zeros(v.shape, dtype=v.dtype))
+                else:
+                    made.append(contiguous(g + 0.0 if i in several else g))
             values = [program.read(g) for g in made]
         own = region.inputs
         graph, free = region.graph([*node.region.inputs, *own], values)
