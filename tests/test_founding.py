@@ -208,11 +208,12 @@ def test_what_is_counted():
     layer(x)
     assert outer.by_kernel["gemm"] == 3 * forward, "after the block nothing is counted"
     assert "floating-point operations" in str(outer)
-    compiled = lucid.compile(lambda x: (x @ x.t()).relu())
-    compiled(x.detach())
-    with lucid.count_flops() as count:
+    for _ in range(2):  # the second plan comes from the disk
+        compiled = lucid.compile(lambda x: (x @ x.t()).relu())
         compiled(x.detach())
-    assert count.total >= 2 * 8 * 8 * 16
+        with lucid.count_flops() as count:
+            compiled(x.detach())
+        assert count.total >= 2 * 8 * 8 * 16
 
 
 def test_counting_ends_with_an_error():

@@ -73,7 +73,9 @@ class ProgramPlan(Plan):
         return {id(self.graph.outputs[i]): v for i, v in (self.into or {}).items()}
 
     def run(self, *arguments: int | float) -> None:
-        self.bind()
+        segment = self.bind()
+        if call.watcher is not None and not segment.steps:  # the plan comes from the disk
+            segment.steps = self.lowered.steps
         super().run(*arguments, *[block.ptr for block in self.constants])
 
     def times(self, *arguments: int | float) -> list[float]:
