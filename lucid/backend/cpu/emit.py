@@ -69,24 +69,20 @@ class Emitter:
 
     def evaluate(self, roots: Sequence[Expr], args: Sequence[Value], count: int) -> list[Value]:
         """The roots, where `arg i` is args[i]: a monoid's rule on lanes or scalars."""
-        done: dict[int, Value] = {}
-        for node in postorder(roots):
-            if node.op == "arg":
-                done[id(node)] = args[node.attr]
-            else:
-                done[id(node)] = self.apply(node, [done[id(a)] for a in node.args], count)
-        return [done[id(root)] for root in roots]
+        return self.together(roots, [args], count)[0]
 
-    def together(self, root: Expr, given: Sequence[Sequence[Value]], count: int) -> list[Value]:
-        """The root for several lists of arguments, operation by operation."""
+    def together(
+        self, roots: Sequence[Expr], given: Sequence[Sequence[Value]], count: int
+    ) -> list[list[Value]]:
+        """The roots for several lists of arguments, operation by operation."""
         every: list[dict[int, Value]] = [{} for _ in given]
-        for node in postorder([root]):
+        for node in postorder(roots):
             for done, args in zip(every, given, strict=True):
                 if node.op == "arg":
                     done[id(node)] = args[node.attr]
                 else:
                     done[id(node)] = self.apply(node, [done[id(a)] for a in node.args], count)
-        return [done[id(root)] for done in every]
+        return [[done[id(root)] for root in roots] for done in every]
 
     # Leaves
 

@@ -310,10 +310,16 @@ class _Task:
             place = f.address(to, (panel - self.first_panel) * tile.width, tile.element)
 
             self._ask(row, rows, panel)
+            columns = f.minimum(w["n"] - panel * tile.width, tile.width)
+            last = f.select(columns.eq(tile.width), f.i64(0), f.i64(1))
+            number = (rows - 1) * BODIES + last
 
             def multiply(right: ll.Value, right_step: ll.Value, *copy: ll.Value) -> None:
-                ahead = right_step * AHEAD
-                self._call(panel, rows, step, right, right_step, place, to_pitch, mode, ahead, copy)
+                """By the register tile; copy: where it packs B on the way."""
+                index = number + w.places["copying1_0" if copy else "body1_0"]
+                given = [self.rows, self.runs, f.i64(1), step, right, right_step, place, to_pitch]
+                given += [mode, (columns - 1) % tile.lanes + 1, right_step * AHEAD, *copy]
+                call_body(f, f.load("ptr", f.address(self.words, index, "i64")), given)
 
             if variant.right == "aligned":
                 f.either(
@@ -347,33 +353,6 @@ class _Task:
                 for at in range(0, self.tile.width, LINE // kind.itemsize):
                     f.prefetch(f.address(first, i * step + at, unit), 2)
 
-    def _call(
-        self,
-        panel: ll.Value,
-        rows: ll.Value,
-        step: ll.Value,
-        right: ll.Value,
-        right_step: ll.Value,
-        to: ll.Value,
-        pitch: ll.Value,
-        mode: ll.Value,
-        ahead: ll.Value,
-        copy: tuple[ll.Value, ...],
-    ) -> None:
-        """The register tile of a strip and a panel; copy: where it packs B on the way."""
-        f, w, tile = self.f, self.w, self.tile
-        columns = f.minimum(w["n"] - panel * tile.width, tile.width)
-        last = f.select(columns.eq(tile.width), f.i64(0), f.i64(1))
-        index = (rows - 1) * BODIES + last + w.places["copying1_0" if copy else "body1_0"]
-        call_body(
-            f,
-            f.load("ptr", f.address(self.words, index, "i64")),
-            [
-                *(self.rows, self.runs, f.i64(1), step, right, right_step, to, pitch, mode),
-                *((columns - 1) % tile.lanes + 1, ahead, *copy),
-            ],
-        )
-
     def _pitch(self) -> ll.Value:
         return self.w["tile_panels"] * self.tile.width
 
@@ -383,27 +362,12 @@ class _Task:
 
     def _finish(self, row: ll.Value, rows: ll.Value, sums: ll.Value) -> None:
         """The epilogue of some rows of the task."""
-        f, w, variant, tile = self.f, self.w, self.variant, self.tile
-        assert variant.epilogue is not None
-        emit_block(
-            f,
-            self.machine.flags,
-            tile,
-            variant.epilogue,
-            block_of(
-                f,
-                w,
-                variant.operands,
-                sums,
-                self._sums()[1],
-                self.first_row + row,
-                rows,
-                self.first_panel * tile.width,
-                self._columns(),
-                self.c,
-                self.operands,
-            ),
-        )
+        epilogue, tile, first = self.variant.epilogue, self.tile, self.first_panel
+        assert epilogue is not None
+        place = (self.first_row + row, rows, first * tile.width, self._columns())
+        pitch, count = self._sums()[1], self.variant.operands
+        block = block_of(self.f, self.w, count, sums, pitch, *place, self.c, self.operands)
+        emit_block(self.f, self.machine.flags, tile, epilogue, block)
 
 
 def block_of(

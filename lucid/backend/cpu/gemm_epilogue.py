@@ -113,7 +113,8 @@ def emit_block(
                     n = block.first_column + at
                     values.append(_read(f, bases[k], kind, access, n, s_n, tile.lanes, mask))
                 given.append(values)
-            for at, made in zip(places, emitter.together(value, given, tile.lanes), strict=True):
+            results = emitter.together([value], given, tile.lanes)
+            for at, (made,) in zip(places, results, strict=True):
                 n = block.first_column + at
                 _write(f, made, out, epilogue, n, block.c_column, mask)
 
@@ -130,9 +131,8 @@ def emit_block(
 
 def _short(value: Expr) -> bool:
     """Whether there is little to overlap."""
-    return sum(bool(n.args) for n in e.postorder([value])) < 12 and not any(
-        n.op in e.MATH for n in e.postorder([value])
-    )
+    nodes = list(e.postorder([value]))
+    return sum(bool(n.args) for n in nodes) < 12 and not any(n.op in e.MATH for n in nodes)
 
 
 def _emit_along_rows(
