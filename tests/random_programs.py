@@ -90,7 +90,8 @@ def run(program, compiled, pieces=False):
                       "which backward reads, was modified in place by add_ after")  # fmt: skip
             if any(text in str(error) for text in shared):
                 raise TraceError(str(error)) from None
-            pictures.append((type(error).__name__, str(error).split(" at ")[0]))
+            text = re.sub(r" \(made at [^)]*\)", "", str(error))
+            pictures.append((type(error).__name__, text.split(" at ")[0]))
             break
         seen = world.tensors(out)
         world.last = out if program.seed % 2 else ()
