@@ -125,6 +125,8 @@ def difference(program, pieces=False, unused=True):
                 return ""  # what is wrong with sizes is seen before numbers are looked at
             if isinstance(a, tuple) and "modified in place" in a[1]:
                 return ""  # eager keeps an output that the plan keeps a copy of
+            if isinstance(b, tuple) and "modified in place" in b[1] and "cond(" in program.source():
+                return f"refused: {b[1]}"  # what the gradient of the other branch would read
             if unused and late:
                 names = dict.fromkeys(re.findall(r"^\s*(v\d+) = ", program.source(), re.M))
                 used = dataclasses.replace(program, result=f"[{', '.join(names)}]")
