@@ -129,7 +129,11 @@ def difference(program, pieces=False, unused=True):
                 return f"refused: {b[1]}"  # what the gradient of the other branch would read
             if unused and late:
                 names = dict.fromkeys(re.findall(r"^\s*(v\d+) = ", program.source(), re.M))
-                used = dataclasses.replace(program, result=f"[{', '.join(names)}]")
+                # What is written over is used by nobody either.
+                over = re.compile(r"v\d+\.(fill_|zero_|copy_)\(")
+                lines = [line for line in program.lines if not over.match(line)]
+                result = f"[{', '.join(names)}]"
+                used = dataclasses.replace(program, lines=lines, result=result)
                 if not difference(used, pieces, unused=False):
                     return ""
             return f"call {call}: eager {_short(a)}, compiled {_short(b)}"
