@@ -135,8 +135,8 @@ class positive(Elementwise):
     ref = np.positive
 
 
-class clone(Elementwise):
-    """clone(x): the same values in new memory."""
+class Same(Elementwise, abstract=True):
+    """The values of x."""
 
     def body(b, x):
         return x
@@ -147,33 +147,21 @@ class clone(Elementwise):
     ref = np.copy
 
 
-class assign(Elementwise):
+class clone(Same):
+    """clone(x): the same values in new memory."""
+
+
+class assign(Same):
     """What `copy_` writes: the source, in the target's type."""
 
     public = False
 
-    def body(b, x):
-        return x
 
-    def vjp_x(g):
-        return g
-
-    ref = np.copy
-
-
-class contiguous_copy(Elementwise):
+class contiguous_copy(Same):
     """The same values, row-major."""
 
     public = False
     row_major = True
-
-    def body(b, x):
-        return x
-
-    def vjp_x(g):
-        return g
-
-    ref = np.copy
 
 
 class abs_(Elementwise):
