@@ -37,6 +37,12 @@ def program() -> Any:
     return found
 
 
+def compiling() -> Any:
+    """The program that is traced here, if its values are known when it runs only; or None."""
+    found = program()
+    return None if found is None or found.pending else found
+
+
 def journal() -> Any:
     """The journal (compiler/journal.py) of the program that is traced here, where it is to hold
     for other sizes; or None."""

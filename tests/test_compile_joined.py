@@ -8,6 +8,7 @@ import lucid
 from lucid import nn
 from lucid.config import settings
 from lucid.nn import functional as F
+from lucid.plan.steps import parts_of
 
 NONE = "-in_order,-epilogues,-bands"
 INTEGERS = {2: lucid.int16, 4: lucid.int32, 8: lucid.int64}
@@ -23,8 +24,7 @@ def restored():
 
 def names(compiled, *arguments):
     runner, _ = compiled.find(arguments, {})
-    steps = runner.plan.lowered.steps
-    return [p.name for s in steps for p in s.parts or (s,)]
+    return [s.name for s in parts_of(runner.plan.lowered.steps)]
 
 
 def plan(f, arguments, passes, threads=1):

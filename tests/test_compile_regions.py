@@ -47,6 +47,19 @@ def raw(tensors):
     return [np.array(x.detach().numpy()).tobytes() for x in tensors]
 
 
+def training(model, optimizer):
+    """A training step, and a scheduler that halves its rate."""
+
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = F.mse_loss(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step, lucid.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+
+
 def layers(kind, width=24, count=5):
     """A training step of a small network, its model and its arguments."""
     lucid.manual_seed(5)
@@ -58,15 +71,7 @@ def layers(kind, width=24, count=5):
         optimizer = lucid.optim.AdamW(model.parameters(), lr=1e-2)
     else:
         optimizer = lucid.optim.SGD(model.parameters(), lr=1e-2, momentum=0.9)
-    scheduler = lucid.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
-
-    def step(x, y):
-        optimizer.zero_grad()
-        loss = F.mse_loss(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
+    step, scheduler = training(model, optimizer)
     generator = np.random.default_rng(0)
     x, y = (lucid.tensor(generator.standard_normal((8, width)).astype("f4")) for _ in range(2))
     return step, model, scheduler, (x, y)
@@ -80,15 +85,7 @@ def normalized():
         parts += [nn.Conv2d(3 if i == 0 else 8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()]
     model = nn.Sequential(*parts)
     optimizer = lucid.optim.SGD(model.parameters(), lr=1e-2, momentum=0.9)
-    scheduler = lucid.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
-
-    def step(x, y):
-        optimizer.zero_grad()
-        loss = F.mse_loss(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
+    step, scheduler = training(model, optimizer)
     generator = np.random.default_rng(1)
     x = lucid.tensor(generator.standard_normal((2, 3, 6, 6)).astype("f4"))
     y = lucid.tensor(generator.standard_normal((2, 8, 6, 6)).astype("f4"))

@@ -5,8 +5,8 @@ run. So the graph is the plain one: hooks, `autograd.grad`, closures and create_
 """
 
 import weakref
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from lucid.apply import current_node, wrap
@@ -14,7 +14,7 @@ from lucid.array import Array
 from lucid.autograd.mode import enable_grad, is_grad_enabled
 from lucid.autograd.node import Deferred, Node, Saved, keep, newest
 from lucid.ops.random import default_generator
-from lucid.tracing import casting, program, tracing
+from lucid.tracing import casting, compiling, tracing
 
 
 class _Segment(Deferred):
@@ -43,7 +43,7 @@ class _Segment(Deferred):
                 return s
             _check(s, self.nodes)
             x = wrap(s.storage, s.layout, s.offset)
-            if (found := _compiling()) is not None:  # whose passes know the values of the first run
+            if (found := compiling()) is not None:  # whose passes know the values of the first run
                 x = found.renew(x)
             if s.edge is not None:
                 x._requires_grad = True
@@ -65,15 +65,8 @@ class _Segment(Deferred):
                 _hand_over(new, node, stands_for)
 
     def _run(self, args: list, options: dict) -> Any:
-        now = _position()
-        if self.state is not None:
-            _go_to(self.state)
-        try:
-            with enable_grad(), self.types():
-                return self.function(*args, **options)
-        finally:
-            if self.state is not None:
-                _go_to(now)
+        with _from(self.state), enable_grad(), self.types():
+            return self.function(*args, **options)
 
     def _compare(self, new: list[Node], old: list[Node | None]) -> None:
         if len(new) == len(old) and all(
@@ -88,20 +81,28 @@ class _Segment(Deferred):
         )
 
 
-def _compiling() -> Any:
-    """The trace of a whole program, whose numbers are drawn when it runs; or None."""
-    found = program()
-    return None if found is None or found.pending else found
-
-
 def _position() -> Any:
     """Where the default generator is."""
-    found = _compiling()
+    found = compiling()
     return default_generator.get_state() if found is None else found.position(default_generator)
 
 
+@contextmanager
+def _from(position: Any) -> Iterator[None]:
+    """Random numbers from this position on, None for those that follow, in the block."""
+    if position is None:
+        yield
+        return
+    now = _position()
+    _go_to(position)
+    try:
+        yield
+    finally:
+        _go_to(now)
+
+
 def _go_to(position: Any) -> None:
-    found = _compiling()
+    found = compiling()
     if found is None:
         default_generator.set_state(position)
     else:

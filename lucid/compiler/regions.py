@@ -17,9 +17,8 @@ from lucid.graph import Value
 from lucid.kernel import expr
 from lucid.kernel.loops import Kernel
 from lucid.lazy import lazy
-from lucid.plan.commit import may_fail, read_by, written_by
+from lucid.plan.commit import computed, may_fail, read_by, written_by
 from lucid.plan.lower import lives_of
-from lucid.plan.nest import expressions
 from lucid.plan.steps import HEAD, Bound, Operand, Step
 
 _regions = lazy("lucid.backend.cpu.regions")
@@ -87,17 +86,18 @@ def _most_alive(context: Any) -> int:
 def _found(context: Any, into: Mapping[int, Value]) -> list[Region]:
     same = {key: id(v) for key, v in into.items()}
     inputs = {id(v) for v in context.graph.inputs}
-    weights: dict[int, int | None] = {}
+    weights: dict[int, int] = {}
     found: list[Region] = []
     for i, step in enumerate(context.steps):
         written = {same.get(key, key) for key in written_by(step)}
         read = {same.get(key, key) for key in read_by(step)}
-        cost = _cost(step, weights)
+        fails = may_fail(step)
+        cost = None if fails else _cost(step, weights)
         if cost is None:
             for region in found[-1:]:
                 region.passed_written |= written
                 region.passed_read |= read
-                region.fails = region.fails or may_fail(step)
+                region.fails = region.fails or fails
             continue
         if not found or not found[-1].takes(written, read, bool(written & inputs)):
             found.append(Region())
@@ -114,33 +114,26 @@ def _saved(costs: Sequence[int], threads: int) -> int:
     return sum(costs) - max(sum(costs) // threads, *costs)
 
 
-def _cost(step: Step, weights: dict[int, int | None]) -> int | None:
-    """About how many operations a step is, where it runs on one thread and cannot fail."""
+def _cost(step: Step, weights: dict[int, int]) -> int | None:
+    """About how many operations a step is, where it runs on one thread."""
     if step.kernel is None:
         return step.work * PRODUCT if step.alone else None
-    weight = _weight(step.kernel, weights)
-    if weight is None:
-        return None
+    if id(step.kernel) not in weights:
+        weights[id(step.kernel)] = _weight(step.kernel)
     work = step.work or max(prod(o.shape) for o in step.operands)
-    return work * weight if work * weight <= SMALL else None
+    cost = work * weights[id(step.kernel)]
+    return cost if cost <= SMALL else None
 
 
-def _weight(kernel: Kernel, weights: dict[int, int | None]) -> int | None:
-    """Operations for each element, as prepare.py counts them; None where one of them may fail."""
-    if id(kernel) not in weights:
-        roots = expressions(list(kernel.stages))
-        axes = [*kernel.grid, *(a for s in kernel.stages for a in s.axes)]
-        roots += [a.extent for a in axes]
-        weight, fails = len(kernel.stages), False
-        for node in expr.postorder(roots):
-            fails = fails or node.op == "checked"
-            if node.op == "load":
-                weight += ACCESS
-            elif node.args:
-                weight += MATH if node.op in expr.MATH else 1
-        weight += sum(ACCESS * len(getattr(s, "stores", ())) for s in kernel.stages)
-        weights[id(kernel)] = None if fails else weight
-    return weights[id(kernel)]
+def _weight(kernel: Kernel) -> int:
+    """Operations for each element, as prepare.py counts them."""
+    weight = len(kernel.stages)
+    for node in expr.postorder(computed(kernel)):
+        if node.op == "load":
+            weight += ACCESS
+        elif node.args:
+            weight += MATH if node.op in expr.MATH else 1
+    return weight + sum(ACCESS * len(getattr(s, "stores", ())) for s in kernel.stages)
 
 
 def _joined(steps: Sequence[Step], found: Sequence[Region], rouse: Sequence[bool]) -> list[Step]:

@@ -19,7 +19,7 @@ from lucid.lazy import lazy
 from lucid.op import Op, View, find, normal_dim
 from lucid.ops.join import stack
 from lucid.ops.view import reshape
-from lucid.tracing import program
+from lucid.tracing import compiling
 from lucid.write import needs_gradient
 
 _branches = lazy("lucid.compiler.control")
@@ -51,7 +51,7 @@ def cond(pred: Any, true_fn: Callable, false_fn: Callable, operands: Sequence[An
             raise RuntimeError(
                 f"cond: pred has one element, got a tensor of shape {pred._layout.shape}"
             )
-        if (trace := program()) is not None and not trace.pending:
+        if (trace := compiling()) is not None:
             return _branches.cond(trace, pred, true_fn, false_fn, tuple(operands))
     elif not isinstance(pred, bool):
         raise TypeError(f"cond: pred is a bool or a tensor, got {type(pred).__name__}")
@@ -110,10 +110,10 @@ def scan(
         shapes = ", ".join(str(x._layout.shape) for x in given)
         raise RuntimeError(f"scan: xs need the same size in dimension {dim}, not 0; got {shapes}")
     steps = [_moved(x, dim, 0).contiguous() for x in given]
-    trace = program()
+    trace = compiling()
     made = None
     # One step is no loop: what it leaves as it is has the history that it had.
-    if trace is not None and not trace.pending and sizes[0] > 1:
+    if trace is not None and sizes[0] > 1:
         made = _loops.scan(trace, combine_fn, (first, form), (steps, x_form), reverse)
     if made is None:
         made = _scan(combine_fn, (first, form), (steps, x_form), reverse)
@@ -178,7 +178,7 @@ def while_loop(
     if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 0):
         raise TypeError(f"while_loop: max_steps is a number of steps, got {max_steps!r}")
     first, form = flatten(tuple(carried_inputs))
-    if (trace := program()) is not None and not trace.pending:
+    if (trace := compiling()) is not None:
         made = _while_loops.while_loop(trace, cond_fn, body_fn, first, form, max_steps)
         return unflatten(form, made)
     start = newest()

@@ -26,7 +26,7 @@ from lucid.ops.gather import put_into, take
 from lucid.ops.view import expand, permute, reshape, subscript
 from lucid.plan.nest import Nest, array_of, step
 from lucid.tensor import Tensor
-from lucid.tracing import program
+from lucid.tracing import compiling
 from lucid.write import write
 
 
@@ -315,7 +315,7 @@ def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
     tensor([[1],
             [3]])
     """
-    if (tracer := program()) is not None and not tracer.pending:
+    if (tracer := compiling()) is not None:
         tracer.refuse("nonzero", "use where with a mask, whose result has the size of the mask")
     if x._value is not None:
         raise RuntimeError(

@@ -26,7 +26,7 @@ from lucid.ops.elementwise import assign, where
 from lucid.ops.join import stack
 from lucid.ops.view import expand, reshape
 from lucid.plan.nest import Nest, array_of, step
-from lucid.tracing import program, tracing
+from lucid.tracing import compiling, tracing
 from lucid.write import write
 
 _LOW = 0xFFFFFFFF
@@ -237,7 +237,7 @@ class Generator:
 
     def manual_seed(self, seed: int) -> "Generator":
         """Start again from a seed; negative ones count from 2^64 down."""
-        if (tracer := program()) is not None and not tracer.pending:
+        if (tracer := compiling()) is not None:
             tracer.refuse("manual_seed", "seed the generator before the call")
         self._seed = int(seed) & (2**64 - 1)
         self._offset = 0
@@ -277,13 +277,13 @@ class Generator:
 
     def get_state(self) -> Any:
         """Seed and counter as 16 bytes."""
-        if (tracer := program()) is not None and not tracer.pending:
+        if (tracer := compiling()) is not None:
             tracer.refuse("get_state of a generator", "ask for it before the call")
         data = self._seed.to_bytes(8, "little") + self._offset.to_bytes(8, "little")
         return tensor(np.frombuffer(data, np.uint8).copy())
 
     def set_state(self, state: Any) -> "Generator":
-        if (tracer := program()) is not None and not tracer.pending:
+        if (tracer := compiling()) is not None:
             tracer.refuse("set_state of a generator", "set it before the call")
         data = bytes(bytearray(state.tolist()))
         if len(data) != 16:

@@ -16,7 +16,7 @@ from typing import Any
 import lucid
 from lucid.nn.hooks import RemovableHandle, add_hook
 from lucid.nn.transfer import forget_grad
-from lucid.tracing import program
+from lucid.tracing import compiling, program
 
 _global_step_pre_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
 _global_step_post_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
@@ -317,7 +317,7 @@ def _guarded(step: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         if self.__dict__.get("_stepping"):  # a subclass's step() has called its parent's
             return step(self, *args, **kwargs)
-        if (tracer := program()) is not None and not tracer.pending:
+        if (tracer := compiling()) is not None:
             if args or kwargs:
                 tracer.refuse("optimizer.step with arguments", "call step() without a closure")
             return tracer.host.optimizer(self, lambda: run(self), lambda: run(self))

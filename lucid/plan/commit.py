@@ -6,11 +6,12 @@ such steps stand behind those that may still fail, so that an error leaves every
 but no later than they must, as what they read lives until then.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lucid.graph import Value
-from lucid.kernel.expr import postorder
+from lucid.kernel.expr import Expr, postorder
+from lucid.kernel.loops import Kernel
 from lucid.plan.copies import copy_step
 from lucid.plan.fuse import viewed
 from lucid.plan.nest import expressions
@@ -20,11 +21,12 @@ from lucid.plan.steps import Step
 def commit(context: Any, pairs: Sequence[tuple[Value, Value]]) -> None:
     """Order the steps and copy what cannot be written in place; `pairs` says which output goes
     into which input."""
-    late = _postponed(context.steps, pairs)
+    written, read = [[f(s) for s in context.steps] for f in (written_by, read_by)]
+    late = _postponed(context.steps, written, read, pairs)
     order = [i for i in range(len(context.steps)) if i not in late] + sorted(late)
     groups = {new: context.groups[old] for new, old in enumerate(order) if old in context.groups}
     context.steps, context.groups = [context.steps[i] for i in order], groups
-    writers, readers = _places(context.steps, written_by), _places(context.steps, read_by)
+    writers, readers = [_places([sets[i] for i in order]) for sets in (written, read)]
     copies = [
         (output, target)
         for output, target in pairs
@@ -36,20 +38,24 @@ def commit(context: Any, pairs: Sequence[tuple[Value, Value]]) -> None:
         _beside(context, output)
 
 
-def _postponed(steps: Sequence[Step], pairs: Sequence[tuple[Value, Value]]) -> set[int]:
+def _postponed(
+    steps: Sequence[Step],
+    written: Sequence[set[int]],
+    read: Sequence[set[int]],
+    pairs: Sequence[tuple[Value, Value]],
+) -> set[int]:
     """The steps that write such outputs where a later one may fail or reads the input, and those
     that read what they wrote."""
-    fails = max((i for i, s in enumerate(steps) if may_fail(s)), default=-1)
-    writers, readers = _places(steps, written_by), _places(steps, read_by)
+    fails = next((i for i in reversed(range(len(steps))) if may_fail(steps[i])), -1)
+    writers, readers = _places(written), _places(read)
     late = {
         id(v)
         for v, target in pairs
         if min(writers.get(id(v), [0])) < max(fails, *readers.get(id(target), [0]))
     }
     found: set[int] = set()
-    for i, s in enumerate(steps):
-        made, read = written_by(s), read_by(s)
-        if late & (made | read):
+    for i, made in enumerate(written):
+        if late & (made | read[i]):
             found.add(i)
             late |= made
     return found
@@ -59,7 +65,13 @@ def may_fail(s: Step) -> bool:
     """Whether a step may report an error."""
     if s.kernel is None:
         return not s.sure
-    return any(node.op == "checked" for node in postorder(expressions(list(s.kernel.stages))))
+    return any(node.op == "checked" for node in postorder(computed(s.kernel)))
+
+
+def computed(kernel: Kernel) -> list[Expr]:
+    """All expressions of a kernel, the extents of its axes included."""
+    axes = [*kernel.grid, *(a for s in kernel.stages for a in s.axes)]
+    return [*expressions(list(kernel.stages)), *(a.extent for a in axes)]
 
 
 def written_by(s: Step) -> set[int]:
@@ -85,11 +97,11 @@ def inputs_of(s: Step) -> list[Value]:
     return [v for e in s.equations for v in e.inputs if not v.weak]
 
 
-def _places(steps: Sequence[Step], values: Callable[[Step], set[int]]) -> dict[int, list[int]]:
+def _places(values: Sequence[set[int]]) -> dict[int, list[int]]:
     """By value, the steps that write, or read, it."""
     found: dict[int, list[int]] = {}
-    for i, s in enumerate(steps):
-        for key in values(s):
+    for i, keys in enumerate(values):
+        for key in keys:
             found.setdefault(key, []).append(i)
     return found
 

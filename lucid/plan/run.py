@@ -17,7 +17,7 @@ from lucid.layout import Layout
 from lucid.lazy import lazy
 from lucid.op import ERROR_HOST, ERRORS
 from lucid.plan.lower import Lowered, lower
-from lucid.plan.steps import bits
+from lucid.plan.steps import bits, parts_of
 
 call = lazy("lucid.backend.cpu.call")
 launch = lazy("lucid.backend.cpu.launch")
@@ -87,7 +87,7 @@ class Plan:
         with _deep(len(self.graph.equations)):
             lowered = lower(self.graph, self.strides, self.into, self.join, self.gather)
         if settings.debug >= 3:
-            for step in [p for s in lowered.steps for p in s.parts or (s,)]:
+            for step in parts_of(lowered.steps):
                 nest = step.kernel or f"{step.name}: a template, no loop nest"
                 print(f"lucid: {nest}", file=sys.stderr)
         return lowered

@@ -118,6 +118,11 @@ def bits(number: Number, kind: dtype) -> int:
     return int(number)
 
 
+def parts_of(steps: Sequence[Step]) -> list[Step]:
+    """The steps, in place of those that run others side by side these."""
+    return [part for s in steps for part in s.parts or (s,)]
+
+
 def users_of(steps: Sequence[Step]) -> dict[int, set[int]]:
     """By the id of a value, the numbers of the steps that read or write it."""
     found: dict[int, set[int]] = {}

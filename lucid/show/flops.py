@@ -14,7 +14,7 @@ from lucid.config import settings
 from lucid.kernel import expr
 from lucid.kernel.loops import Fold, Kernel
 from lucid.plan.nest import expressions
-from lucid.plan.steps import Step
+from lucid.plan.steps import Step, parts_of
 
 SINGLE = expr.MATH | {"add", "sub", "mul", "div", "sqrt", "max", "min", "neg", "abs"}
 MOVES = ("sort", "host")  # native calls that compute nothing in floating point
@@ -63,8 +63,8 @@ class count_flops:
         if outer is not None:
             outer(segment, seconds)
         if id(segment) not in self._known:  # kept together with the segment, so that ids stay
-            steps = [part for s in segment.steps for part in s.parts or (s,)]
-            self._known[id(segment)] = segment, [(s.name, operations(s)) for s in steps]
+            steps = [(s.name, operations(s)) for s in parts_of(segment.steps)]
+            self._known[id(segment)] = segment, steps
         for name, count in self._known[id(segment)][1]:
             if count:
                 self.by_kernel[name] = self.by_kernel.get(name, 0) + count

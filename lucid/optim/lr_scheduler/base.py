@@ -9,7 +9,7 @@ from typing import Any
 
 import lucid
 from lucid.optim.optimizer import Optimizer
-from lucid.tracing import program
+from lucid.tracing import compiling
 
 EPOCH_WARNING = (
     "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where "
@@ -110,7 +110,7 @@ def _in_python(step: Any) -> Any:
 
     @functools.wraps(step)
     def stepped(self: LRScheduler, *args: Any, **kwargs: Any) -> Any:
-        if (tracer := program()) is None or tracer.pending:
+        if (tracer := compiling()) is None:
             return step(self, *args, **kwargs)
         if any(isinstance(a, lucid.Tensor) for a in (*args, *kwargs.values())):
             tracer.refuse("scheduler.step of a tensor", "call it after the compiled function")
